@@ -1,0 +1,3 @@
+module nlmmap
+
+go 1.25
