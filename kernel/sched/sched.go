@@ -1,0 +1,271 @@
+// Package sched runs simulated tasks as coroutines, exactly one at a time, and lets a Scheduler choose which one goes
+// on at each scheduling point. It is the controlled mode of the machine: the same choices give the same run.
+//
+// A thread announces what it is about to do (an Op) and stops; the operation happens when the thread is chosen again.
+// So at any moment the run knows the next operation of every thread, which is what a search needs to tell which
+// orders can differ. Threads whose operation cannot happen yet (a lock that is held, a sleep that nobody ended) are
+// not offered to the scheduler.
+package sched
+
+import (
+	"fmt"
+	"iter"
+)
+
+// Kind classifies scheduling points.
+type Kind uint8
+
+// The kinds of scheduling points.
+const (
+	Start   Kind = iota // first step of a thread
+	Enter               // system-call entry
+	Exit                // system-call exit
+	Lock                // acquisition of a lock
+	Unlock              // release of a lock
+	Wait                // sleep on a wait queue
+	Wake                // wake-up of a wait queue
+	Load                // load of a shared word
+	Store               // store to a shared word
+	RMW                 // atomic read-modify-write
+	Read                // read of shared bytes
+	Write               // write of shared bytes
+	Barrier             // memory barrier
+	Yield               // the thread gives way, as in a spinning loop
+	Drain               // a store leaves a store buffer
+)
+
+var kindNames = [...]string{"start", "enter", "exit", "lock", "unlock", "wait", "wake", "load", "store", "rmw", "read",
+	"write", "barrier", "yield", "drain"}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind%d", k)
+}
+
+// Obj identifies a shared object within a run; 0 is "nothing shared". The same choices give the same numbers.
+type Obj uint32
+
+// A Resource is what a thread may have to wait for.
+type Resource interface {
+	// Ready tells whether the announced operation can happen now.
+	Ready() bool
+}
+
+// An Op is what a thread is about to do.
+type Op struct {
+	Kind  Kind
+	Write bool     // changes Obj
+	Obj   Obj      // what it touches
+	Off   uint32   // the part of Obj it touches: bytes [Off, Off+Len); Len 0 is all of it
+	Len   uint32   //
+	Res   Resource // nil: can always happen
+	Label string   // for humans: the lock, the system call, the field
+}
+
+// Dependent tells whether the order of a and b can matter: they touch the same part of an object and one changes it.
+func (a Op) Dependent(b Op) bool {
+	if a.Obj == 0 || a.Obj != b.Obj || !a.Write && !b.Write {
+		return false
+	}
+	if a.Len == 0 || b.Len == 0 {
+		return true
+	}
+	return a.Off < b.Off+b.Len && b.Off < a.Off+a.Len
+}
+
+func (a Op) String() string {
+	if a.Label != "" {
+		return a.Kind.String() + " " + a.Label
+	}
+	return a.Kind.String()
+}
+
+// A Scheduler chooses who goes on.
+type Scheduler interface {
+	// Next returns the thread that makes the next step. enabled is not empty and is in order of thread ids; cur is
+	// the thread that made the last step, or nil, and need not be enabled. A nil result ends the run.
+	Next(r *Run, cur *Thread, enabled []*Thread) *Thread
+}
+
+// A Thread is a coroutine of a Run.
+type Thread struct {
+	ID   int
+	Name string
+	Op   Op // the operation it will do when it is chosen
+	run  *Run
+	next func() (struct{}, bool)
+	stop func()
+	// yield gives control back to Run.Loop; false means that the run was abandoned.
+	yield func(struct{}) bool
+	done  bool
+	// daemon threads may be left waiting when all others are done.
+	daemon bool
+	steps  int
+}
+
+// Done tells whether the thread's function has returned.
+func (t *Thread) Done() bool { return t.done }
+
+// Steps is the number of steps that the thread has made.
+func (t *Thread) Steps() int { return t.steps }
+
+// A Run is one controlled execution. The zero value with a Scheduler is ready to use.
+type Run struct {
+	Scheduler Scheduler
+	// Idle is called when no thread can go on; it may make one ready (let time pass) and then returns true.
+	Idle func() bool
+	// MaxSteps ends the run with ErrSteps, 0 means 1,000,000.
+	MaxSteps int
+
+	threads []*Thread
+	enabled []*Thread
+	chosen  *Thread
+	cur     *Thread
+	steps   int
+	nextObj Obj
+	err     error
+	abort   bool
+}
+
+// NewObj returns an identity for a shared object.
+func (r *Run) NewObj() Obj {
+	r.nextObj++
+	return r.nextObj
+}
+
+// Threads returns all threads in order of their ids.
+func (r *Run) Threads() []*Thread { return r.threads }
+
+// Steps is the number of steps made so far.
+func (r *Run) Steps() int { return r.steps }
+
+// Current is the thread that made, or is making, the last step; nil before the first.
+func (r *Run) Current() *Thread { return r.cur }
+
+// Go adds a thread. It starts when it is chosen. It may be called from a running thread.
+func (r *Run) Go(name string, fn func(*Thread)) *Thread {
+	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: Op{Kind: Start}}
+	r.threads = append(r.threads, t)
+	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		defer func() {
+			t.done = true
+			if p := recover(); p != nil {
+				if _, ok := p.(abandoned); !ok {
+					panic(p)
+				}
+			}
+		}()
+		fn(t)
+	})
+	return t
+}
+
+// Daemon marks a thread that need not finish.
+func (t *Thread) Daemon() { t.daemon = true }
+
+type abandoned struct{}
+
+// Point announces op and returns when the thread has been chosen to do it.
+func (t *Thread) Point(op Op) {
+	r := t.run
+	if r.abort {
+		return
+	}
+	t.Op = op
+	next := r.pick()
+	if next != t {
+		r.chosen = next
+		if !t.yield(struct{}{}) {
+			panic(abandoned{})
+		}
+	}
+	t.Op.Kind, t.Op.Res = Start, nil
+	t.steps++
+}
+
+// pick asks the scheduler; nil ends the run.
+func (r *Run) pick() *Thread {
+	limit := r.MaxSteps
+	if limit == 0 {
+		limit = 1_000_000
+	}
+	if r.steps >= limit {
+		r.err = ErrSteps
+		return nil
+	}
+	for {
+		r.enabled = r.enabled[:0]
+		waiting := false
+		for _, t := range r.threads {
+			switch {
+			case t.done:
+			case t.Op.Res == nil || t.Op.Res.Ready():
+				r.enabled = append(r.enabled, t)
+			case !t.daemon:
+				waiting = true
+			}
+		}
+		if len(r.enabled) > 0 {
+			break
+		}
+		if r.Idle != nil && r.Idle() {
+			continue
+		}
+		if waiting {
+			r.err = &Deadlock{Threads: r.stuck()}
+		}
+		return nil
+	}
+	next := r.Scheduler.Next(r, r.cur, r.enabled)
+	if next != nil {
+		r.steps++
+		r.cur = next
+	}
+	return next
+}
+
+func (r *Run) stuck() []*Thread {
+	var stuck []*Thread
+	for _, t := range r.threads {
+		if !t.done {
+			stuck = append(stuck, t)
+		}
+	}
+	return stuck
+}
+
+// ErrSteps ends a run that made MaxSteps steps: a livelock, or a limit that is too low.
+var ErrSteps = fmt.Errorf("step limit reached")
+
+// A Deadlock ends a run in which threads wait and nothing can wake them.
+type Deadlock struct{ Threads []*Thread }
+
+func (d *Deadlock) Error() string {
+	s := "deadlock:"
+	for _, t := range d.Threads {
+		s += fmt.Sprintf(" %s waits for %v;", t.Name, t.Op)
+	}
+	return s
+}
+
+// Loop runs the threads to their end, or until the scheduler returns nil. It returns nil, ErrSteps or a *Deadlock.
+// Threads that are not done are abandoned: their stacks unwind, and scheduling points they meet do nothing.
+func (r *Run) Loop() error {
+	r.chosen = r.pick()
+	for r.chosen != nil {
+		t := r.chosen
+		r.chosen = nil
+		if _, ok := t.next(); !ok {
+			// The thread's function returned without choosing a successor.
+			r.chosen = r.pick()
+		}
+	}
+	r.abort = true
+	for _, t := range r.threads {
+		t.stop()
+	}
+	return r.err
+}
