@@ -1,0 +1,133 @@
+package scenario
+
+import (
+	"fmt"
+	"strings"
+)
+
+var networkDirectives = []form{
+	{
+		syntax:  compile("populate neigh|route count=COUNT"),
+		help:    "the administrator adds neighbours or routes, on a dummy device made for it",
+		example: "populate neigh count=150",
+		run:     populate,
+	},
+	{
+		syntax:  compile("nfrule nfqueue num=N [bypass]"),
+		help:    "a rule that queues UDP packets to port 9 on the output path",
+		example: "nfrule nfqueue num=0",
+		run:     nfqueueRule,
+	},
+	{
+		syntax:  compile("nfrule nflog group=N threshold=N"),
+		help:    "a rule that logs them",
+		example: "nfrule nflog group=1 threshold=1",
+		run:     nflogRule,
+	},
+	{
+		syntax:  compile("nfrule flush"),
+		help:    "removes the rules",
+		example: "nfrule flush",
+		run:     flushRules,
+	},
+	{
+		syntax:  compile("packet count=COUNT size=BYTES"),
+		help:    "UDP datagrams of that payload size from 127.0.0.1:4000 to 127.0.0.1:9; prints sent= failed=",
+		example: "packet count=2 size=100",
+		run:     packet,
+	},
+	{
+		syntax:  compile("tap T"),
+		help:    "an nlmon device with a packet socket on it",
+		example: "tap t",
+		run:     openTap,
+	},
+	{
+		syntax:  compile("tapread T"),
+		help:    "each packet that the tap saw, with its first message; then N packets",
+		example: "tapread t",
+		run:     readTap,
+	},
+}
+
+func populate(c *call) (string, error) {
+	count := int(c.args.get("count", 0))
+	if c.args.word(0) == "route" {
+		return ok(c.target.PopulateRoute(count))
+	}
+	return ok(c.target.PopulateNeigh(count))
+}
+
+func nfqueueRule(c *call) (string, error) {
+	return ok(c.target.NFQueueRule(int(c.args.get("num", 0)), c.args.has("bypass")))
+}
+
+func nflogRule(c *call) (string, error) {
+	return ok(c.target.NFLogRule(int(c.args.get("group", 0)), int(c.args.get("threshold", 0))))
+}
+
+func flushRules(c *call) (string, error) { return ok(c.target.FlushRules()) }
+
+func packet(c *call) (string, error) {
+	sent, failed, err := c.target.Packet(int(c.args.get("count", 0)), int(c.args.get("size", 0)))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sent=%d failed=%d", sent, failed), nil
+}
+
+func openTap(c *call) (string, error) {
+	t, err := c.target.Tap()
+	if err == nil {
+		c.taps[c.args.word(0)] = t
+	}
+	return ok(err)
+}
+
+func readTap(c *call) (string, error) {
+	name := c.args.word(0)
+	t, found := c.taps[name]
+	if !found {
+		return "", noSuch("fd", name)
+	}
+	var lines []string
+	for n := 0; ; n++ {
+		p, more, err := t.Read()
+		if err != nil {
+			return strings.Join(lines, "\n"), err
+		}
+		if !more {
+			return strings.Join(append(lines, fmt.Sprintf("%d packets", n)), "\n"), nil
+		}
+		lines = append(lines, c.print.packet(p)...)
+	}
+}
+
+// packet prints a packet that a tap saw and, unless it was cut, its first message.
+func (p printer) packet(pkt Packet) []string {
+	const longest = 4096
+	line := fmt.Sprintf("%s len=%d protocol=%d", packetType(pkt.Type), pkt.Len, pkt.Protocol)
+	if pkt.Len > longest {
+		return []string{line}
+	}
+	msgs := p.messages(pkt.Protocol, firstMessage(pkt.Data), false)
+	return append([]string{line}, indent(msgs)...)
+}
+
+// packetType names an sll_pkttype.
+func packetType(typ int) string {
+	const (
+		outgoing = 4
+		toUser   = 6
+		toKernel = 7
+	)
+	switch typ {
+	case outgoing:
+		return "outgoing"
+	case toUser:
+		return "to-user"
+	case toKernel:
+		return "to-kernel"
+	}
+	return "other"
+}

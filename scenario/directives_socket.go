@@ -1,0 +1,216 @@
+package scenario
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/uapi"
+)
+
+var socketDirectives = []form{
+	{
+		syntax:  compile("bind FD [portid=N] [groups=N] [family=N] [addrlen=BYTES]"),
+		help:    "binds to a port id and groups",
+		example: "bind a portid=1000 groups=0x3",
+		run:     bind,
+	},
+	{
+		syntax:  compile("connect FD [portid=N] [groups=N] [family=N] [addrlen=BYTES]"),
+		help:    "sets the default destination",
+		example: "connect a portid=2000",
+		run:     connect,
+	},
+	{
+		syntax:  compile("getsockname FD"),
+		help:    "prints portid= groups=",
+		example: "getsockname a",
+		run:     getsockname,
+	},
+	{
+		syntax:  compile("setsockopt FD " + settable + " N [optlen=BYTES]"),
+		help:    "sets a socket option to a number of 4 bytes, or of optlen bytes",
+		example: "setsockopt a add_membership 3",
+		run:     setsockopt,
+	},
+	{
+		syntax:  compile("getsockopt FD " + settable + "|error|rx_ring|tx_ring [optlen=BYTES]"),
+		help:    "prints value=N, for a pending error its name",
+		example: "getsockopt a error",
+		run:     getsockopt,
+	},
+	{
+		syntax:  compile("filter FD return=N"),
+		help:    "attaches a classic BPF program that returns N",
+		example: "filter a return=20",
+		run:     attachFilter,
+	},
+	{
+		syntax:  compile("filter FD off"),
+		help:    "detaches the program",
+		example: "filter a off",
+		run:     detachFilter,
+	},
+	{
+		syntax:  compile("stat FD"),
+		help:    "the socket's line in /proc/net/netlink: portid= groups= rmem= dump=0|1 drops=",
+		example: "stat a",
+		run:     stat,
+	},
+}
+
+const settable = "add_membership|drop_membership|pktinfo|broadcast_error|no_enobufs|" +
+	"rcvbuf|rcvbufforce|sndbuf|passcred"
+
+// An option is a socket option's level and number.
+type option struct{ level, name int }
+
+var options = map[string]option{
+	"add_membership":  {uapi.SolNetlink, uapi.NetlinkAddMembership},
+	"drop_membership": {uapi.SolNetlink, uapi.NetlinkDropMembership},
+	"pktinfo":         {uapi.SolNetlink, uapi.NetlinkPktinfo},
+	"broadcast_error": {uapi.SolNetlink, uapi.NetlinkBroadcastError},
+	"no_enobufs":      {uapi.SolNetlink, uapi.NetlinkNoENOBUFS},
+	"rx_ring":         {uapi.SolNetlink, uapi.NetlinkRxRing},
+	"tx_ring":         {uapi.SolNetlink, uapi.NetlinkTxRing},
+	"rcvbuf":          {uapi.SolSocket, uapi.SoRcvbuf},
+	"rcvbufforce":     {uapi.SolSocket, uapi.SoRcvbufforce},
+	"sndbuf":          {uapi.SolSocket, uapi.SoSndbuf},
+	"passcred":        {uapi.SolSocket, uapi.SoPasscred},
+	"error":           {uapi.SolSocket, uapi.SoError},
+}
+
+func bind(c *call) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	return ok(c.task.Bind(d.fd, c.args.address()))
+}
+
+func connect(c *call) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	return ok(c.task.Connect(d.fd, c.args.address()))
+}
+
+func getsockname(c *call) (string, error) {
+	addr, err := c.sockname()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("portid=%s groups=0x%x", c.print.identity(addr.Pid), addr.Groups), nil
+}
+
+func (c *call) sockname() (uapi.SockaddrNL, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return uapi.SockaddrNL{}, err
+	}
+	b, err := c.task.Getsockname(d.fd)
+	return uapi.ParseSockaddrNL(b), err
+}
+
+func setsockopt(c *call) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	o := options[c.args.word(1)]
+	val := binary.LittleEndian.AppendUint32(nil, uint32(c.args.num(2)))
+	return ok(c.task.Setsockopt(d.fd, o.level, o.name, resized(val, int(c.args.get("optlen", 4)))))
+}
+
+func getsockopt(c *call) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	o := options[c.args.word(1)]
+	b, err := c.task.Getsockopt(d.fd, o.level, o.name, int(c.args.get("optlen", 4)))
+	if err != nil {
+		return "", err
+	}
+	v := int32(binary.LittleEndian.Uint32(resized(b, 4)))
+	if c.args.word(1) == "error" && v > 0 {
+		return ErrnoName(unix.Errno(v)), nil
+	}
+	return fmt.Sprintf("value=%d", v), nil
+}
+
+func attachFilter(c *call) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	return ok(c.task.AttachFilter(d.fd, uint32(c.args.get("return", 0))))
+}
+
+func detachFilter(c *call) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	return ok(c.task.DetachFilter(d.fd))
+}
+
+func stat(c *call) (string, error) {
+	_, sock, err := c.task.netlink(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	addr, err := c.sockname()
+	if err != nil {
+		return "", err
+	}
+	text, err := c.target.Netlink()
+	if err != nil {
+		return "", err
+	}
+	row, found := findRow(text, sock.protocol, addr.Pid)
+	if !found {
+		return "not listed", nil
+	}
+	return fmt.Sprintf("portid=%s groups=0x%x rmem=%s dump=%d drops=%s",
+		c.print.identity(addr.Pid), row.groups, row.rmem, row.dump, row.drops), nil
+}
+
+// A statRow is what stat shows of a line of /proc/net/netlink.
+type statRow struct {
+	groups uint64
+	rmem   string
+	dump   int
+	drops  string
+}
+
+// findRow returns the first row of that protocol and port id: old kernels may list a socket several times.
+func findRow(text string, protocol int, portid uint32) (statRow, bool) {
+	const columns = 10 // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
+	for _, line := range strings.Split(text, "\n") {
+		f := strings.Fields(line)
+		if len(f) < columns || f[1] != strconv.Itoa(protocol) {
+			continue
+		}
+		pid, err := strconv.ParseInt(f[2], 10, 64)
+		if err != nil || uint32(pid) != portid {
+			continue
+		}
+		groups, _ := strconv.ParseUint(f[3], 16, 64)
+		return statRow{groups: groups, rmem: f[4], dump: dumping(f[6]), drops: f[8]}, true
+	}
+	return statRow{}, false
+}
+
+// dumping reads the Dump column, which is a flag or, on old kernels, a pointer.
+func dumping(column string) int {
+	digits := strings.TrimPrefix(column, "0x")
+	if column == "(null)" || strings.Trim(digits, "0") == "" {
+		return 0
+	}
+	return 1
+}

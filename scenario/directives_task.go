@@ -1,0 +1,87 @@
+package scenario
+
+import "nlmmap/uapi"
+
+var taskDirectives = []form{
+	{
+		syntax:  compile("fork CHILD"),
+		help:    "a child process: copies of the descriptors and mappings",
+		example: "fork child",
+		quiet:   true,
+		run:     fork,
+	},
+	{
+		syntax:  compile("thread NAME"),
+		help:    "a second thread: shares descriptors and memory, then sleeps",
+		example: "thread t",
+		run:     thread,
+	},
+	{
+		syntax:  compile("exit"),
+		help:    "the process exits",
+		example: "exit in=child",
+		run:     exit,
+	},
+	{
+		syntax:  compile("cap drop|raise net_admin"),
+		help:    "effective capability of the task",
+		example: "cap drop net_admin",
+		run:     capability,
+	},
+	{
+		syntax:  compile("setuid N"),
+		help:    "effective user id",
+		example: "setuid 1000",
+		run:     setuid,
+	},
+	{
+		syntax:  compile("sleep ms=MS"),
+		help:    "time passes",
+		example: "sleep ms=100",
+		run:     sleep,
+	},
+}
+
+func fork(c *call) (string, error) {
+	name := c.args.word(0)
+	t, err := c.task.Fork(name)
+	if err == nil {
+		c.addTask(name, t, c.task.process.clone())
+	}
+	return ok(err)
+}
+
+func thread(c *call) (string, error) {
+	name := c.args.word(0)
+	t, err := c.task.Thread(name)
+	if err == nil {
+		c.addTask(name, t, c.task.process)
+	}
+	return ok(err)
+}
+
+// exit also ends the other threads of the process.
+func exit(c *call) (string, error) {
+	err := c.task.Exit()
+	if err == nil {
+		for name, t := range c.tasks {
+			if t.process == c.task.process {
+				delete(c.tasks, name)
+			}
+		}
+		c.task.live = nil
+	}
+	return ok(err)
+}
+
+func capability(c *call) (string, error) {
+	return ok(c.task.Capability(uapi.CapNetAdmin, c.args.word(0) == "raise"))
+}
+
+func setuid(c *call) (string, error) {
+	return ok(c.task.Seteuid(int(c.args.num(0))))
+}
+
+func sleep(c *call) (string, error) {
+	return ok(c.target.Sleep(int(c.args.get("ms", 0))))
+}

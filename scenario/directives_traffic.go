@@ -1,0 +1,144 @@
+package scenario
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"nlmmap/uapi"
+)
+
+var trafficDirectives = []form{
+	{
+		syntax: compile("send FD [portid=N] [groups=N] [wait] [noaddr] [oob] [size=BYTES] [family=N] [addrlen=BYTES] " +
+			"[null_first]"),
+		help:     "sendto with a buffer, MSG_DONTWAIT unless wait; prints the bytes sent. null_first sends two buffers, the first NULL",
+		example:  "send a portid=2000",
+		messages: true,
+		run:      send,
+	},
+	{
+		syntax:  compile("kick FD [portid=N] [groups=N] [wait] [noaddr] [oob] [family=N] [addrlen=BYTES]"),
+		help:    "send with a NULL buffer of length 0: processes the TX ring",
+		example: "kick a",
+		run:     kick,
+	},
+	{
+		syntax:  compile("recv FD [size=BYTES] [peek] [trunc] [wait]"),
+		help:    "recvmsg (size 8192); prints BYTES from= groups=, then the messages",
+		example: "recv a size=50 trunc",
+		run:     recv,
+	},
+	{
+		syntax:  compile("poll FD [events=EVENTS] [timeout=MS]"),
+		help:    "polls (in,out at once) and prints revents=",
+		example: "poll a events=in timeout=50",
+		run:     poll,
+	},
+}
+
+func send(c *call) (string, error) {
+	buf := c.msgs
+	if c.args.has("size") {
+		buf = resized(buf, int(c.args.get("size", 0)))
+	}
+	if buf == nil {
+		buf = []byte{} // empty, but not NULL
+	}
+	if c.args.has("null_first") {
+		return c.sendmsg([][]byte{nil, buf})
+	}
+	return c.sendmsg([][]byte{buf})
+}
+
+func kick(c *call) (string, error) { return c.sendmsg([][]byte{nil}) }
+
+func (c *call) sendmsg(iov [][]byte) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	var addr []byte
+	if !c.args.has("noaddr") {
+		addr = c.args.address()
+	}
+	flags := c.args.waitFlag()
+	if c.args.has("oob") {
+		flags |= uapi.MsgOOB
+	}
+	return number(c.task.Sendmsg(d.fd, iov, addr, flags))
+}
+
+func (a args) waitFlag() int {
+	if a.has("wait") {
+		return 0
+	}
+	return uapi.MsgDontwait
+}
+
+func recv(c *call) (string, error) {
+	fd, sock, err := c.task.netlink(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	flags := c.args.waitFlag()
+	if c.args.has("peek") {
+		flags |= uapi.MsgPeek
+	}
+	if c.args.has("trunc") {
+		flags |= uapi.MsgTrunc
+	}
+	got, err := c.task.Recvmsg(fd, int(c.args.get("size", 8192)), flags)
+	if err != nil {
+		return "", err
+	}
+	lines := append([]string{c.print.received(got)}, indent(c.print.messages(sock.protocol, got.Data, false))...)
+	return strings.Join(lines, "\n"), nil
+}
+
+// received prints the first line of recv: what recvmsg returned beside the bytes.
+func (p printer) received(got Received) string {
+	from := uapi.ParseSockaddrNL(got.From)
+	line := fmt.Sprintf("%d from=%s groups=0x%x", got.N, p.identity(from.Pid), from.Groups)
+	if got.Flags&uapi.MsgTrunc != 0 {
+		line += " trunc"
+	}
+	var pktinfo, cred string
+	eachControlMessage(got.Control, func(level, typ int, data []byte) {
+		le := binary.LittleEndian
+		switch {
+		case level == uapi.SolNetlink && typ == uapi.NetlinkPktinfo && len(data) >= uapi.NLPktinfolen:
+			pktinfo = fmt.Sprintf(" pktinfo=%d", le.Uint32(data))
+		case level == uapi.SolSocket && typ == uapi.ScmCredentials && len(data) >= uapi.UcredLen:
+			cred = fmt.Sprintf(" cred=%s,%d,%d", p.identity(le.Uint32(data)), le.Uint32(data[4:]), le.Uint32(data[8:]))
+		}
+	})
+	return line + pktinfo + cred
+}
+
+// eachControlMessage calls f for each well-formed control message: a header of length, level and type, then data,
+// aligned to 8.
+func eachControlMessage(b []byte, f func(level, typ int, data []byte)) {
+	le := binary.LittleEndian
+	for len(b) >= uapi.CmsgHdrlen {
+		n := le.Uint64(b)
+		if n < uapi.CmsgHdrlen || n > uint64(len(b)) {
+			return
+		}
+		f(int(int32(le.Uint32(b[8:]))), int(int32(le.Uint32(b[12:]))), b[uapi.CmsgHdrlen:n])
+		b = b[min((n+7)&^7, uint64(len(b))):]
+	}
+}
+
+func poll(c *call) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
+	}
+	events := int(c.args.get("events", uapi.PollIn|uapi.PollOut))
+	got, err := c.task.Poll(d.fd, events, int(c.args.get("timeout", 0)))
+	if err != nil {
+		return "", err
+	}
+	return "revents=" + revents(uint32(got)), nil
+}

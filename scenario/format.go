@@ -1,0 +1,264 @@
+package scenario
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/uapi"
+)
+
+// ErrnoName returns the name of an error number, or the number where it has no name.
+func ErrnoName(errno unix.Errno) string {
+	if errno == uapi.ENOTSUPP {
+		return "ENOTSUPP"
+	}
+	if n := unix.ErrnoName(errno); n != "" {
+		return n
+	}
+	return strconv.Itoa(int(errno))
+}
+
+// errorText is how a failed call prints.
+func errorText(err error) string {
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &errno):
+		return ErrnoName(errno)
+	case errors.Is(err, ErrBlocks):
+		return ErrBlocks.Error()
+	case errors.Is(err, ErrSIGSEGV):
+		return ErrSIGSEGV.Error()
+	case errors.Is(err, ErrSIGBUS):
+		return ErrSIGBUS.Error()
+	}
+	return strings.ReplaceAll(err.Error(), "\n", " ")
+}
+
+// errorCode prints the error field of an answer: a negative error number, or what else it may be.
+func errorCode(code int32) string {
+	if code < 0 {
+		return ErrnoName(unix.Errno(-int64(code)))
+	}
+	return strconv.Itoa(int(code))
+}
+
+// A printer prints what netlink programs see.
+type printer struct {
+	processes map[uint32]string // names of tasks by process id
+}
+
+// identity prints a process or port id: the name of the task with that id, auto for an autobind port id (negative),
+// otherwise the number.
+func (p printer) identity(id uint32) string {
+	if n, ok := p.processes[id]; ok {
+		return n
+	}
+	if int32(id) < 0 {
+		return "auto"
+	}
+	return strconv.FormatUint(uint64(id), 10)
+}
+
+func (p printer) frameHeader(h frameHeader) string {
+	return fmt.Sprintf("len=%d group=%d pid=%s uid=%d gid=%d", h.len, h.group, p.identity(h.pid), h.uid, h.gid)
+}
+
+// messages prints the messages in buf, one per line, as a socket of the given protocol understands them.
+func (p printer) messages(protocol int, buf []byte, withHex bool) []string {
+	var lines []string
+	for len(buf) > 0 {
+		if len(buf) < uapi.NLMsgHdrlen {
+			return append(lines, fmt.Sprintf("trailing %d", len(buf)))
+		}
+		h := uapi.ParseNLMsgHdr(buf)
+		if h.Len < uapi.NLMsgHdrlen || uint64(h.Len) > uint64(len(buf)) {
+			return append(lines, fmt.Sprintf("malformed len=%d left=%d", h.Len, len(buf)))
+		}
+		msg := buf[:h.Len]
+		same := 1
+		buf = afterMessage(buf, h)
+		if folds(protocol, h) {
+			for startsWithHeader(buf, h) {
+				buf = afterMessage(buf, h)
+				same++
+			}
+		}
+		lines = append(lines, p.message(protocol, h, msg[uapi.NLMsgHdrlen:], same, withHex))
+	}
+	return lines
+}
+
+// afterMessage cuts off the first message of buf with its padding, which the last one may lack.
+func afterMessage(buf []byte, h uapi.NLMsgHdr) []byte {
+	return buf[min(uapi.NLMsgAlign(int(h.Len)), len(buf)):]
+}
+
+// firstMessage cuts off what follows the first message of buf, if that is well-formed.
+func firstMessage(buf []byte) []byte {
+	if len(buf) < uapi.NLMsgHdrlen {
+		return buf
+	}
+	h := uapi.ParseNLMsgHdr(buf)
+	if h.Len < uapi.NLMsgHdrlen || uint64(h.Len) > uint64(len(buf)) {
+		return buf
+	}
+	return buf[:h.Len]
+}
+
+func startsWithHeader(buf []byte, h uapi.NLMsgHdr) bool {
+	return len(buf) >= int(h.Len) && uapi.ParseNLMsgHdr(buf) == h
+}
+
+// folds tells whether a run of messages with this header prints once.
+func folds(protocol int, h uapi.NLMsgHdr) bool {
+	return h.Type != uapi.NLMsgError && h.Type != uapi.NLMsgDone && !isSocketStatistics(protocol, h)
+}
+
+func isSocketStatistics(protocol int, h uapi.NLMsgHdr) bool {
+	return protocol == uapi.NetlinkSockDiag && h.Type == uapi.SockDiagByFamily
+}
+
+func (p printer) message(protocol int, h uapi.NLMsgHdr, payload []byte, same int, withHex bool) string {
+	var b strings.Builder
+	b.WriteString(p.messageHeader(protocol, h))
+	if same > 1 {
+		fmt.Fprintf(&b, " x%d", same)
+	}
+	switch {
+	case h.Type == uapi.NLMsgError:
+		p.errorDetails(&b, protocol, payload)
+	case h.Type == uapi.NLMsgDone && len(payload) >= 4:
+		fmt.Fprintf(&b, " error=%s", errorCode(int32(binary.LittleEndian.Uint32(payload))))
+	case protocol == uapi.NetlinkNetfilter && h.Type == uapi.NFQNLMsgPacket:
+		packetDetails(&b, payload, uapi.NFQAPacketHdr, uapi.NFQAPayload)
+	case protocol == uapi.NetlinkNetfilter && h.Type == uapi.NFULNLMsgPacket:
+		packetDetails(&b, payload, 0, uapi.NFULAPayload)
+	case isSocketStatistics(protocol, h):
+		p.statisticsDetails(&b, payload)
+	}
+	if withHex {
+		b.WriteString(" hex=" + hex.EncodeToString(payload))
+	}
+	return b.String()
+}
+
+func (p printer) messageHeader(protocol int, h uapi.NLMsgHdr) string {
+	return fmt.Sprintf("%s len=%d flags=0x%x seq=%d pid=%s",
+		messageTypeName(protocol, h.Type), h.Len, h.Flags, h.Seq, p.identity(h.Pid))
+}
+
+func messageTypeName(protocol int, typ uint16) string {
+	if protocol == uapi.NetlinkRoute {
+		return nameOf(int64(typ), messageTypes)
+	}
+	return nameOf(int64(typ), controlTypes)
+}
+
+// errorDetails prints the result in an answer and the header of the message that it answers.
+func (p printer) errorDetails(b *strings.Builder, protocol int, payload []byte) {
+	if len(payload) < 4 {
+		return
+	}
+	fmt.Fprintf(b, " error=%s", errorCode(int32(binary.LittleEndian.Uint32(payload))))
+	if request := payload[4:]; len(request) >= uapi.NLMsgHdrlen {
+		b.WriteString(" to=" + p.messageHeader(protocol, uapi.ParseNLMsgHdr(request)))
+	}
+}
+
+// packetDetails prints the attributes of a queued or logged packet. packetHdr is 0 where the packets have no number.
+func packetDetails(b *strings.Builder, payload []byte, packetHdr, packetPayload uint16) {
+	eachAttribute(payload, uapi.NFGenMsglen, func(typ uint16, data []byte) {
+		switch {
+		case packetHdr != 0 && typ == packetHdr && len(data) >= 4:
+			fmt.Fprintf(b, " packet=%d", binary.BigEndian.Uint32(data))
+		case typ == packetPayload:
+			fmt.Fprintf(b, " payload=%d", len(data))
+		default:
+			fmt.Fprintf(b, " a%d:%d", typ, len(data))
+		}
+	})
+}
+
+// Attributes and layout of socket statistics.
+const (
+	diagPortid = 4
+	diagHdrlen = 28
+	diagRxRing = 2
+	diagTxRing = 3
+)
+
+func (p printer) statisticsDetails(b *strings.Builder, payload []byte) {
+	if len(payload) < diagHdrlen {
+		return
+	}
+	fmt.Fprintf(b, " portid=%s", p.identity(binary.LittleEndian.Uint32(payload[diagPortid:])))
+	eachAttribute(payload, diagHdrlen, func(typ uint16, data []byte) {
+		if len(data) < uapi.NLMMapReqlen || typ != diagRxRing && typ != diagTxRing {
+			fmt.Fprintf(b, " a%d:%d", typ, len(data))
+			return
+		}
+		ring := "rx"
+		if typ == diagTxRing {
+			ring = "tx"
+		}
+		r := uapi.ParseNLMMapReq(data)
+		fmt.Fprintf(b, " %s_ring=%d,%d,%d,%d", ring, r.BlockSize, r.BlockNr, r.FrameSize, r.FrameNr)
+	})
+}
+
+// eachAttribute calls f for each well-formed attribute that follows hdrlen bytes of fixed header.
+func eachAttribute(payload []byte, hdrlen int, f func(typ uint16, data []byte)) {
+	const typeMask = 0x3fff // the upper bits are flags
+	attrs := payload[min(hdrlen, len(payload)):]
+	for len(attrs) >= uapi.NLAHdrlen {
+		n := int(binary.LittleEndian.Uint16(attrs))
+		if n < uapi.NLAHdrlen || n > len(attrs) {
+			return
+		}
+		f(binary.LittleEndian.Uint16(attrs[2:])&typeMask, attrs[uapi.NLAHdrlen:n])
+		attrs = attrs[min(uapi.NLMsgAlign(n), len(attrs)):]
+	}
+}
+
+// revents prints poll events by name, or 0.
+func revents(events uint32) string {
+	var names []string
+	for _, e := range pollEvents {
+		if events&uint32(e.num) != 0 {
+			names = append(names, e.text)
+			events &^= uint32(e.num)
+		}
+	}
+	if events != 0 {
+		names = append(names, fmt.Sprintf("0x%x", events))
+	}
+	if len(names) == 0 {
+		return "0"
+	}
+	return strings.Join(names, ",")
+}
+
+// words prints bytes in groups of four.
+func words(b []byte) string {
+	var groups []string
+	for len(b) > 0 {
+		n := min(4, len(b))
+		groups = append(groups, hex.EncodeToString(b[:n]))
+		b = b[n:]
+	}
+	return strings.Join(groups, " ")
+}
+
+func indent(lines []string) []string {
+	for i := range lines {
+		lines[i] = "  " + lines[i]
+	}
+	return lines
+}

@@ -1,0 +1,19 @@
+//go:build !linux || !amd64
+
+package live
+
+import (
+	"errors"
+
+	"nlmmap/scenario"
+)
+
+// New fails: the calls of this package are those of Linux on x86-64.
+func New(Config) (scenario.Target, error) {
+	return nil, errors.New("live: scenarios run on the live kernel only with Linux on x86-64")
+}
+
+// Supported reports that nothing can be recorded here.
+func Supported() (rings bool, why string) {
+	return false, "This is not Linux on x86-64, so no scenario can be run on the live kernel."
+}

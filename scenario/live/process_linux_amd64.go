@@ -1,0 +1,322 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/scenario"
+)
+
+// The instructions that tasks run, each line at its own offset from process.code. int3 hands control back.
+const (
+	lineSyscall = 0
+	lineLoad    = 4
+	lineStore   = 8
+	lineCopy    = 12
+	lineNothing = 16
+)
+
+var lines = []byte{
+	lineSyscall: 0x0f, 0x05, 0xcc, 0, // syscall; int3
+	lineLoad: 0x8b, 0x07, 0xcc, 0, // mov (%rdi),%eax; int3
+	lineStore: 0x89, 0x37, 0xcc, 0, // mov %esi,(%rdi); int3
+	lineCopy: 0xf3, 0xa4, 0xcc, 0, // rep movsb; int3
+	lineNothing: 0x90, 0xcc, 0, 0, // nop; int3
+}
+
+// Results of an interrupted system call that the kernel shows to a tracer only: it would restart the call.
+const (
+	erestartsys     = 512
+	erestartnointr  = 513
+	erestartnohand  = 514
+	erestartRestart = 516
+)
+
+// noSyscall in OrigRax tells the kernel that the task is not inside a system call, so it restarts none.
+const noSyscall = ^uint64(0)
+
+// interrupt is the signal that ends a call which waits for ever. No task ever sees it.
+const interrupt = unix.SIGUSR1
+
+// A process is an address space with its threads. Everything in this file runs on the tracer's thread.
+type process struct {
+	tgid    int
+	code    uint64 // address of lines
+	scratch uint64 // address and size of the area for arguments
+	size    uint64
+	threads map[int]*task // live ones, by thread id
+}
+
+// spawn starts a process that is stopped before its first instruction and makes it a task.
+func spawn(tr *tracer) (*task, error) {
+	const self = "/proc/self/exe"
+	// No environment, and no files: that closes the three standard descriptors too. A session of its own keeps the
+	// terminal's signals away.
+	pid, err := syscall.ForkExec(self, []string{"task"}, &syscall.ProcAttr{
+		Sys: &syscall.SysProcAttr{Ptrace: true, Setsid: true},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("live: cannot start %s as a task: %w", self, err)
+	}
+	p := &process{tgid: pid, threads: map[int]*task{}}
+	t := &task{tr: tr, p: p, tid: pid}
+	p.threads[pid] = t
+	tr.procs = append(tr.procs, p)
+	if err := t.setUp(); err != nil {
+		p.kill()
+		return nil, fmt.Errorf("live: cannot trace a task: %w", err)
+	}
+	return t, nil
+}
+
+// setUp turns the stopped program into a task.
+func (t *task) setUp() error {
+	if err := t.waitFirstStop(unix.SIGTRAP); err != nil {
+		return err
+	}
+	// A task must not outlive the tracer, whatever happens to it.
+	const options = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACECLONE
+	if err := unix.PtraceSetOptions(t.tid, options); err != nil {
+		return err
+	}
+	if err := unix.PtraceGetRegs(t.tid, &t.regs); err != nil {
+		return err
+	}
+	t.p.code = t.regs.Rip
+	if _, err := unix.PtracePokeText(t.tid, uintptr(t.p.code), lines); err != nil {
+		return err
+	}
+	return t.reserve(64 << 10)
+}
+
+// waitFirstStop waits for the stop by which a new task reports to the tracer.
+func (t *task) waitFirstStop(sig syscall.Signal) error {
+	ws, err := t.wait()
+	if err != nil {
+		return err
+	}
+	if !ws.Stopped() || ws.StopSignal() != sig {
+		return fmt.Errorf("task %d: unexpected state %#x", t.tid, uint32(ws))
+	}
+	return nil
+}
+
+// wait waits until the thread stops or ends.
+func (t *task) wait() (unix.WaitStatus, error) {
+	for {
+		var ws unix.WaitStatus
+		_, err := unix.Wait4(t.tid, &ws, unix.WALL, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		if ws.Exited() || ws.Signaled() {
+			t.dead = true
+			delete(t.p.threads, t.tid)
+		}
+		return ws, nil
+	}
+}
+
+// exec runs one of the lines with the registers that set prepares and returns those at its end. An access that faults
+// ends in scenario.ErrSIGSEGV or scenario.ErrSIGBUS. With a limit, which only a system call can have, waiting longer
+// ends in scenario.ErrBlocks.
+func (t *task) exec(line uint64, limit time.Duration, set func(*unix.PtraceRegs)) (unix.PtraceRegs, error) {
+	if err := t.prepare(line, set); err != nil || limit == 0 {
+		if err == nil {
+			_, err = t.runToEnd()
+		}
+		return t.last, err
+	}
+	sent := make(chan struct{})
+	timer := time.AfterFunc(limit, func() {
+		_ = unix.Tgkill(t.p.tgid, t.tid, interrupt)
+		close(sent)
+	})
+	taken, err := t.runToEnd()
+	regs := t.last
+	if !timer.Stop() && !taken && !t.dead {
+		// The signal came too late for this call and must not hit the next one.
+		<-sent
+		if err := t.takeInterrupt(); err != nil {
+			return regs, err
+		}
+	}
+	if err == nil && taken {
+		switch -int64(regs.Rax) {
+		case int64(unix.EINTR), erestartsys, erestartnointr, erestartnohand, erestartRestart:
+			err = scenario.ErrBlocks
+		}
+	}
+	return regs, err
+}
+
+// prepare sets the registers for a line.
+func (t *task) prepare(line uint64, set func(*unix.PtraceRegs)) error {
+	if t.dead {
+		return unix.ESRCH
+	}
+	regs := t.regs
+	if set != nil {
+		set(&regs)
+	}
+	regs.Rip = t.p.code + line
+	regs.Orig_rax = noSyscall
+	return unix.PtraceSetRegs(t.tid, &regs)
+}
+
+// runToEnd lets the task run to its breakpoint and keeps its registers in t.last. taken says that it was interrupted.
+func (t *task) runToEnd() (taken bool, err error) {
+	for {
+		if err := unix.PtraceCont(t.tid, 0); err != nil {
+			return false, err
+		}
+		ws, err := t.wait()
+		if err != nil {
+			return false, err
+		}
+		if !ws.Stopped() {
+			return false, fmt.Errorf("task %d ended by itself: state %#x", t.tid, uint32(ws))
+		}
+		switch sig := ws.StopSignal(); {
+		case sig == unix.SIGTRAP && ws.TrapCause() > 0:
+			msg, err := unix.PtraceGetEventMsg(t.tid)
+			if err != nil {
+				return false, err
+			}
+			t.born = int(msg)
+		case sig == unix.SIGTRAP, sig == interrupt:
+			return sig == interrupt, unix.PtraceGetRegs(t.tid, &t.last)
+		case sig == unix.SIGSEGV:
+			return false, scenario.ErrSIGSEGV
+		case sig == unix.SIGBUS:
+			return false, scenario.ErrSIGBUS
+		}
+		// Any other signal is not part of a scenario (SIGPIPE, SIGWINCH): it is swallowed, and the kernel
+		// restarts the call that it may have interrupted.
+	}
+}
+
+// takeInterrupt swallows an interrupt that is pending.
+func (t *task) takeInterrupt() error {
+	for {
+		if err := t.prepare(lineNothing, nil); err != nil {
+			return err
+		}
+		if taken, err := t.runToEnd(); err != nil || taken {
+			return err
+		}
+	}
+}
+
+// syscall makes the task make one system call.
+func (t *task) syscall(nr uint64, args ...uint64) (uint64, error) {
+	return t.syscallLimit(blockLimit, nr, args...)
+}
+
+func (t *task) syscallLimit(limit time.Duration, nr uint64, args ...uint64) (uint64, error) {
+	regs, err := t.exec(lineSyscall, limit, func(r *unix.PtraceRegs) {
+		r.Rax = nr
+		for i, to := range []*uint64{&r.Rdi, &r.Rsi, &r.Rdx, &r.R10, &r.R8, &r.R9} {
+			*to = 0
+			if i < len(args) {
+				*to = args[i]
+			}
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	const maxErrno = 4095
+	if ret := int64(regs.Rax); ret < 0 && ret >= -maxErrno {
+		return 0, syscall.Errno(-ret)
+	}
+	return regs.Rax, nil
+}
+
+// clone makes the task clone itself and returns the new thread, stopped.
+func (t *task) clone(flags uint64) (*task, error) {
+	t.born = 0
+	if _, err := t.syscall(unix.SYS_CLONE, flags); err != nil {
+		return nil, err
+	}
+	if t.born == 0 {
+		return nil, errors.New("live: the kernel did not report a new task")
+	}
+	c := &task{tr: t.tr, p: t.p, tid: t.born, regs: t.regs}
+	if flags&unix.CLONE_THREAD == 0 {
+		p := *t.p
+		p.tgid = c.tid
+		p.threads = map[int]*task{}
+		c.p = &p
+		t.tr.procs = append(t.tr.procs, c.p)
+	}
+	c.p.threads[c.tid] = c
+	return c, c.waitFirstStop(unix.SIGSTOP)
+}
+
+// exit makes the task leave by the given system call and waits for its end: then everything it held is released.
+func (t *task) exit(nr uint64) error {
+	if err := t.prepare(lineSyscall, func(r *unix.PtraceRegs) { r.Rax, r.Rdi = nr, 0 }); err != nil {
+		return err
+	}
+	if err := unix.PtraceCont(t.tid, 0); err != nil {
+		return err
+	}
+	if nr == unix.SYS_EXIT_GROUP {
+		return t.p.reap()
+	}
+	return t.reap()
+}
+
+// kill ends what is left of the process.
+func (p *process) kill() {
+	if len(p.threads) > 0 {
+		_ = unix.Kill(p.tgid, unix.SIGKILL)
+		_ = p.reap()
+	}
+}
+
+// reap waits for the end of all threads. The first one comes last: the kernel reports it only then.
+func (p *process) reap() error {
+	for tid, t := range p.threads {
+		if tid == p.tgid {
+			continue
+		}
+		if err := t.reap(); err != nil {
+			return err
+		}
+	}
+	if first := p.threads[p.tgid]; first != nil {
+		return first.reap()
+	}
+	return nil
+}
+
+// reap waits for the end of the thread.
+func (t *task) reap() error {
+	for !t.dead {
+		ws, err := t.wait()
+		if err == unix.ECHILD {
+			t.dead = true
+			delete(t.p.threads, t.tid)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if ws.Stopped() {
+			// A signal that arrived before the end.
+			if err := unix.PtraceCont(t.tid, 0); err != nil && err != unix.ESRCH {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/scenario"
+)
+
+// A target is the live kernel as a scenario sees it. Its unexported methods run on the tracer's thread.
+type target struct {
+	tr   *tracer
+	main *task
+	adm  admin
+}
+
+var _ scenario.Target = (*target)(nil)
+
+// New starts the main task.
+func New(cfg Config) (scenario.Target, error) {
+	tr, err := newTracer(cfg.InitNet)
+	if err != nil {
+		return nil, err
+	}
+	tg := &target{tr: tr, adm: admin{kind: "dummy"}}
+	err = tr.do(func() error {
+		tg.main, err = spawn(tr)
+		return err
+	})
+	if err != nil {
+		tr.stop()
+		return nil, err
+	}
+	return tg, nil
+}
+
+func (tg *target) Main() scenario.Task { return tg.main }
+
+func (tg *target) Sleep(ms int) error {
+	time.Sleep(time.Duration(ms) * time.Millisecond)
+	return nil
+}
+
+func (tg *target) PopulateNeigh(count int) error {
+	return tg.tr.do(func() error { return tg.adm.neighbours(count) })
+}
+
+func (tg *target) PopulateRoute(count int) error {
+	return tg.tr.do(func() error { return tg.adm.addRoutes(count) })
+}
+
+func (tg *target) NFQueueRule(num int, bypass bool) error {
+	return tg.tr.do(func() error { return tg.adm.addRule(nfqueueTarget(num, bypass)) })
+}
+
+func (tg *target) NFLogRule(group, threshold int) error {
+	return tg.tr.do(func() error { return tg.adm.addRule(nflogTarget(group, threshold)) })
+}
+
+func (tg *target) FlushRules() error {
+	return tg.tr.do(func() error { return tg.adm.flushRules() })
+}
+
+func (tg *target) Packet(count, size int) (sent, failed int, err error) {
+	err = tg.tr.do(func() error {
+		sent, failed, err = tg.adm.packet(count, size)
+		return err
+	})
+	return sent, failed, err
+}
+
+func (tg *target) Tap() (scenario.Tap, error) {
+	var t *tap
+	err := tg.tr.do(func() (err error) {
+		t, err = tg.adm.newTap(tg.tr)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Netlink reads the file of the tracer's thread, which is in the same network namespace as the main task and outlives
+// it. It takes as much as the kernel gives at a time, since some kernels list sockets again in every further read.
+func (tg *target) Netlink() (string, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/self/task/%d/net/netlink", tg.tr.tid))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var text []byte
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := f.Read(buf)
+		text = append(text, buf[:n]...)
+		if err == io.EOF {
+			return string(text), nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+// Close ends all tasks. What the administrator did goes away with the network namespace; in one that stays it is
+// undone.
+func (tg *target) Close() error {
+	err := tg.tr.do(func() error {
+		for _, p := range tg.tr.procs {
+			p.kill()
+		}
+		return tg.adm.close()
+	})
+	if errors.Is(err, errClosed) {
+		return nil
+	}
+	tg.tr.stop()
+	return err
+}
+
+// Supported tells whether this kernel has mmap'ed netlink, and in one sentence what can be recorded on it.
+func Supported() (rings bool, why string) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return false, fmt.Sprintf("This kernel has no netlink sockets (%v), so nothing can be recorded.", err)
+	}
+	defer unix.Close(fd)
+	// A request that is too short: a kernel that knows the option says so, after it has looked at the capability.
+	err = unix.SetsockoptString(fd, unix.SOL_NETLINK, unix.NETLINK_RX_RING, "ring")
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return true, "This kernel has mmap'ed netlink: all scenarios can be recorded."
+	case errors.Is(err, unix.EPERM):
+		return true, "This kernel has mmap'ed netlink, but rings need CAP_NET_ADMIN: run this as root to record scenarios."
+	}
+	return false, fmt.Sprintf("This kernel has no mmap'ed netlink (setting up a ring: %v), so only scenarios without rings"+
+		" can be recorded.", err)
+}
