@@ -75,21 +75,21 @@ func (c *CPU) chunks(kind sched.Kind, m *Memory, off, n int, write bool, step fu
 	}
 }
 
-// Barrier orders the CPU's accesses.
-func (c *CPU) Barrier(kind Barrier) {
-	if c != nil {
-		c.Thread.Point(sched.Op{Kind: sched.Barrier, Label: kind.String()})
-	}
-}
+// Barrier orders the CPU's accesses. Where they are sequentially consistent there is nothing to do.
+func (c *CPU) Barrier(Barrier) {}
 
 // Barrier names a memory barrier as the kernel does.
 type Barrier uint8
 
 // The barriers.
 const (
-	SmpMB  Barrier = iota // full: all earlier accesses before all later ones
-	SmpWMB                // earlier stores before later stores
-	SmpRMB                // earlier loads before later loads
+	SmpMB   Barrier = iota // full: all earlier accesses before all later ones
+	SmpWMB                 // earlier stores before later stores
+	SmpRMB                 // earlier loads before later loads
+	Acquire                // an earlier load before all later accesses
+	Release                // all earlier accesses before a later store
 )
 
-func (b Barrier) String() string { return [...]string{"smp_mb", "smp_wmb", "smp_rmb"}[b] }
+func (b Barrier) String() string {
+	return [...]string{"smp_mb", "smp_wmb", "smp_rmb", "load_acquire", "store_release"}[b]
+}

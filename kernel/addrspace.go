@@ -1,0 +1,452 @@
+package kernel
+
+import (
+	"slices"
+	"sync"
+
+	"nlmmap/kernel/mm"
+	"nlmmap/uapi"
+)
+
+// mmapTop is where the search for room for a mapping starts, downwards.
+const mmapTop = 0x7fff_f000_0000
+
+// An AddressSpace is the memory of a process: its mappings, in order of address. Threads share one (mm_struct).
+type AddressSpace struct {
+	k     *Kernel
+	sem   Mutex        // mmap_sem: changes of the list of mappings
+	mu    sync.RWMutex // Free mode: userspace's accesses against changes
+	vmas  []*VMA
+	users Atomic
+}
+
+func newAddressSpace(k *Kernel) *AddressSpace {
+	as := &AddressSpace{k: k}
+	as.sem.Name = "mmap_sem"
+	as.users.v.Store(1)
+	return as
+}
+
+// A VMA is one mapping: the pages [Start, End).
+//
+// A mapping that is cut in two by munmap or mprotect becomes two VMAs, and the file's owner is told of the new one
+// (Ops.Open) just as it is of a fork's copy; ring mappings are never merged again (spec 3.1).
+type VMA struct {
+	Start, End uint64
+	Pgoff      uint64 // offset in the file, in pages
+	Prot       int
+	Private    bool
+	File       *File
+	Ops        VMOps
+	pages      []pte
+	raw        *mm.Mapping // Config.Memfd: the real mapping
+}
+
+// VMOps is how the owner of a mapped file learns of the mappings of it (vm_operations_struct).
+type VMOps interface {
+	Open(cur *Task, vma *VMA)  // a copy was made: fork, split, move
+	Close(cur *Task, vma *VMA) // one was removed
+}
+
+// A pte is one page of a mapping. mem is nil when the page is not present.
+type pte struct {
+	mem *mm.Memory
+	off int
+	own bool // a private copy
+}
+
+// Size is the length of the mapping in bytes.
+func (v *VMA) Size() uint64 { return v.End - v.Start }
+
+// Segment is a part of a Memory.
+type Segment struct {
+	Mem  *mm.Memory
+	Size int
+}
+
+// InsertPages makes the mapping's pages those of the segments, one after the other: vm_insert_page for each.
+func (v *VMA) InsertPages(segs []Segment) error {
+	v.pages = make([]pte, 0, v.Size()/uapi.PageSize)
+	for _, s := range segs {
+		for off := 0; off < s.Size; off += uapi.PageSize {
+			v.pages = append(v.pages, pte{mem: s.Mem, off: off})
+		}
+	}
+	if !v.File.k.cfg.Memfd {
+		return nil
+	}
+	real := make([]mm.Segment, len(segs))
+	for i, s := range segs {
+		real[i] = mm.Segment{Mem: s.Mem, Size: s.Size}
+	}
+	raw, err := mm.Map(real, v.Prot, v.Private)
+	if err != nil {
+		return Errorf(ENOMEM, "%v", err)
+	}
+	v.raw = raw
+	for i := range v.pages {
+		v.pages[i] = pte{mem: raw.Memory(), off: i * uapi.PageSize}
+	}
+	return nil
+}
+
+// open counts a new VMA on behalf of its file.
+func (as *AddressSpace) open(cur *Task, v *VMA) {
+	v.File.get(cur)
+	as.k.Count(ResVMA, 1)
+	v.Ops.Open(cur, v)
+}
+
+// close removes a VMA: first the owner is told, then the reference to the file goes (spec 3.2).
+func (as *AddressSpace) close(cur *Task, v *VMA) {
+	v.raw.Unmap()
+	v.Ops.Close(cur, v)
+	as.k.Count(ResVMA, -1)
+	v.File.put(cur)
+}
+
+func pageAlign(n uint64) uint64 { return (n + pageMask) &^ pageMask }
+
+// find returns the mapping that contains addr, nil for none.
+func (as *AddressSpace) find(addr uint64) *VMA {
+	i, _ := slices.BinarySearchFunc(as.vmas, addr, func(v *VMA, addr uint64) int {
+		if v.End <= addr {
+			return -1
+		}
+		return 1
+	})
+	if i < len(as.vmas) && as.vmas[i].Start <= addr {
+		return as.vmas[i]
+	}
+	return nil
+}
+
+// unmappedArea returns the highest free range below mmapTop.
+func (as *AddressSpace) unmappedArea(size uint64) uint64 {
+	end := uint64(mmapTop)
+	for i := len(as.vmas) - 1; i >= 0; i-- {
+		if as.vmas[i].End+uapi.PageSize+size <= end {
+			break
+		}
+		end = as.vmas[i].Start - uapi.PageSize
+	}
+	return end - size
+}
+
+func (as *AddressSpace) insert(v *VMA) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(as.vmas, v.Start, func(o *VMA, start uint64) int {
+		if o.Start < start {
+			return -1
+		}
+		return 1
+	})
+	as.vmas = slices.Insert(as.vmas, i, v)
+}
+
+// split cuts v at addr; v keeps the lower part (split_vma).
+func (as *AddressSpace) split(cur *Task, v *VMA, addr uint64) {
+	as.mu.Lock()
+	upper := *v
+	at := (addr - v.Start) / uapi.PageSize
+	upper.Start, upper.Pgoff = addr, v.Pgoff+at
+	v.End = addr
+	upper.pages = v.pages[at:]
+	v.pages = v.pages[:at:at]
+	v.raw, upper.raw = v.raw.Split(int(at * uapi.PageSize))
+	as.mu.Unlock()
+	as.open(cur, &upper)
+	as.insert(&upper)
+}
+
+// isolate makes the bounds of [start, end) bounds of mappings and returns the mappings inside.
+func (as *AddressSpace) isolate(cur *Task, start, end uint64) []*VMA {
+	for _, addr := range [...]uint64{start, end} {
+		if v := as.find(addr); v != nil && v.Start < addr {
+			as.split(cur, v, addr)
+		}
+	}
+	var inside []*VMA
+	for _, v := range as.vmas {
+		if v.Start >= start && v.End <= end {
+			inside = append(inside, v)
+		}
+	}
+	return inside
+}
+
+// unmap removes what is mapped in [start, end).
+func (as *AddressSpace) unmap(cur *Task, start, end uint64) {
+	for _, v := range as.isolate(cur, start, end) {
+		as.mu.Lock()
+		as.vmas = slices.DeleteFunc(as.vmas, func(o *VMA) bool { return o == v })
+		as.mu.Unlock()
+		as.close(cur, v)
+	}
+}
+
+// fork copies the address space for a child.
+func (as *AddressSpace) fork(cur *Task) *AddressSpace {
+	child := newAddressSpace(as.k)
+	as.sem.Lock(cur)
+	for _, v := range as.vmas {
+		c := *v
+		c.pages = slices.Clone(v.pages)
+		c.raw = v.raw.Fork(ownPages(v))
+		c.moveRaw(v.raw)
+		for i := range c.pages {
+			if p := &c.pages[i]; p.own && (c.raw == nil || p.mem != c.raw.Memory()) {
+				// Both sides keep the bytes; neither sees later writes of the other.
+				p.mem, p.off = clonePage(cur, p.mem, p.off), 0
+			}
+		}
+		as.open(cur, &c)
+		child.insert(&c)
+	}
+	as.sem.Unlock(cur)
+	return child
+}
+
+// ownPages lists the byte offsets of v's private copies.
+func ownPages(v *VMA) []int {
+	var own []int
+	for i, p := range v.pages {
+		if p.own {
+			own = append(own, i*uapi.PageSize)
+		}
+	}
+	return own
+}
+
+func clonePage(cur *Task, mem *mm.Memory, off int) *mm.Memory {
+	buf := make([]byte, uapi.PageSize)
+	mem.Read(nil, off, buf)
+	page := mm.NewHeap(uapi.PageSize, func(what string) { cur.k.Warn(nil, "private page: %s", what) })
+	page.Write(nil, 0, buf)
+	return page
+}
+
+// put ends one task's use of the address space; with the last one all mappings go.
+func (as *AddressSpace) put(cur *Task) {
+	if as.users.Add(cur, -1) == 0 {
+		as.unmap(cur, 0, ^uint64(0)&^pageMask)
+	}
+}
+
+// VMAs returns the live mappings, in order of address, for checkers and printing.
+func (t *Task) VMAs() []*VMA { return slices.Clone(t.as.vmas) }
+
+// Mmap maps length bytes of a file and returns the address. Without MAP_FIXED addr is ignored. Length 0 or an offset
+// that is not a multiple of the page size is EINVAL; the file may refuse with errors of its own (spec 3.1).
+func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (uint64, error) {
+	call := Call{Name: "mmap", FD: fd, HasFD: true, Ints: [4]int64{int64(length), int64(prot), int64(flags), int64(offset)}, NInts: 4}
+	_, err := t.sys(call, func() (n int, err error) {
+		if offset&pageMask != 0 {
+			return 0, Errorf(EINVAL, "offset %d is not a multiple of the page size", offset)
+		}
+		f, err := t.fdget(fd)
+		if err != nil {
+			return 0, err
+		}
+		defer f.fdput(t)
+		if length == 0 {
+			return 0, Errorf(EINVAL, "length 0")
+		}
+		length = pageAlign(length)
+		if length == 0 || length > mmapTop {
+			return 0, ENOMEM
+		}
+		as := t.as
+		as.sem.Lock(t)
+		defer as.sem.Unlock(t)
+		if flags&uapi.MapFixed != 0 {
+			if addr&pageMask != 0 {
+				return 0, Errorf(EINVAL, "address %#x is not a multiple of the page size", addr)
+			}
+			as.unmap(t, addr, addr+length)
+		} else {
+			addr = as.unmappedArea(length)
+		}
+		v := &VMA{Start: addr, End: addr + length, Pgoff: offset / uapi.PageSize, Prot: prot,
+			Private: flags&uapi.MapPrivate != 0, File: f.File.get(t)}
+		if err := f.ops.Mmap(t, v); err != nil {
+			f.File.put(t)
+			return 0, err
+		}
+		t.k.Count(ResVMA, 1)
+		as.insert(v)
+		return 0, nil
+	})
+	return addr, err
+}
+
+// checkRange tests the range of munmap, mprotect and madvise.
+func checkRange(addr, length uint64) error {
+	if addr&pageMask != 0 {
+		return Errorf(EINVAL, "address %#x is not a multiple of the page size", addr)
+	}
+	if length == 0 || length > mmapTop || addr > mmapTop-length {
+		return Errorf(EINVAL, "length %d", length)
+	}
+	return nil
+}
+
+// Munmap removes the mappings, and parts of mappings, in a range. A range without mappings is fine.
+func (t *Task) Munmap(addr, length uint64) error {
+	_, err := t.sys(Call{Name: "munmap", Ints: [4]int64{int64(addr), int64(length)}, NInts: 2}, func() (int, error) {
+		if err := checkRange(addr, length); err != nil {
+			return 0, err
+		}
+		t.as.sem.Lock(t)
+		t.as.unmap(t, addr, addr+pageAlign(length))
+		t.as.sem.Unlock(t)
+		return 0, nil
+	})
+	return err
+}
+
+// Mprotect changes the protection of a range. ENOMEM when part of it is not mapped.
+func (t *Task) Mprotect(addr, length uint64, prot int) error {
+	_, err := t.sys(Call{Name: "mprotect", Ints: [4]int64{int64(addr), int64(length), int64(prot)}, NInts: 3}, func() (int, error) {
+		if err := checkRange(addr, length); err != nil {
+			return 0, err
+		}
+		t.as.sem.Lock(t)
+		defer t.as.sem.Unlock(t)
+		end := addr + pageAlign(length)
+		for addr < end {
+			v := t.as.find(addr)
+			if v == nil {
+				return 0, Errorf(ENOMEM, "nothing is mapped at %#x", addr)
+			}
+			to := min(end, v.End)
+			if v.Prot != prot {
+				for _, v := range t.as.isolate(t, addr, to) {
+					v.Prot = prot
+					v.raw.Protect(prot)
+				}
+			}
+			addr = to
+		}
+		return 0, nil
+	})
+	return err
+}
+
+// Mremap changes the size of a mapping, or moves it: to newaddr when fixed, else to a free place when move is set or
+// it cannot grow where it is. EFAULT when the old range is not inside one mapping.
+func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uint64) (uint64, error) {
+	_, err := t.sys(Call{Name: "mremap", Ints: [4]int64{int64(addr), int64(oldlen), int64(newlen)}, NInts: 3}, func() (int, error) {
+		if err := checkRange(addr, oldlen); err != nil {
+			return 0, err
+		}
+		if newlen == 0 || newlen > mmapTop || fixed && newaddr&pageMask != 0 {
+			return 0, EINVAL
+		}
+		oldlen, newlen = pageAlign(oldlen), pageAlign(newlen)
+		t.as.sem.Lock(t)
+		defer t.as.sem.Unlock(t)
+		v := t.as.find(addr)
+		if v == nil || addr+oldlen > v.End {
+			return 0, Errorf(EFAULT, "the range is not one mapping")
+		}
+		if newlen < oldlen {
+			t.as.unmap(t, addr+newlen, addr+oldlen)
+			oldlen = newlen
+		}
+		if !fixed && !move {
+			if newlen == oldlen || addr+oldlen == v.End && t.as.free(v.End, addr+newlen) {
+				t.as.grow(t, v, newlen-oldlen)
+				newaddr = addr
+				return 0, nil
+			}
+		}
+		if fixed {
+			t.as.unmap(t, newaddr, newaddr+newlen)
+		} else {
+			newaddr = t.as.unmappedArea(newlen)
+		}
+		t.as.move(t, v, addr, oldlen, newlen, newaddr)
+		return 0, nil
+	})
+	return newaddr, err
+}
+
+func (as *AddressSpace) free(start, end uint64) bool {
+	for _, v := range as.vmas {
+		if v.Start < end && start < v.End {
+			return false
+		}
+	}
+	return end <= mmapTop
+}
+
+// grow adds pages that are not present.
+func (as *AddressSpace) grow(_ *Task, v *VMA, by uint64) {
+	as.mu.Lock()
+	v.End += by
+	v.pages = append(slices.Clip(v.pages), make([]pte, by/uapi.PageSize)...)
+	old := v.raw
+	v.raw = v.raw.Grow(int(by))
+	v.moveRaw(old)
+	as.mu.Unlock()
+	if v.raw != old {
+		old.Unmap()
+	}
+}
+
+// moveRaw lets the pages that were seen through the real mapping old be seen through v's.
+func (v *VMA) moveRaw(old *mm.Mapping) {
+	if v.raw == nil || v.raw == old {
+		return
+	}
+	for i := range v.pages {
+		if p := &v.pages[i]; p.mem == old.Memory() {
+			p.mem, p.off = v.raw.Memory(), i*uapi.PageSize
+		}
+	}
+}
+
+// move makes a new mapping of the pages and removes the old one (copy_vma, do_munmap): the owner sees one opened and
+// one closed, and a cut where a part was moved.
+func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr uint64) {
+	from := (addr - v.Start) / uapi.PageSize
+	n := *v
+	n.Start, n.End, n.Pgoff = newaddr, newaddr+oldlen, v.Pgoff+from
+	n.pages = slices.Clone(v.pages[from : from+oldlen/uapi.PageSize])
+	n.raw = v.raw.Move(int(addr-v.Start), int(oldlen))
+	n.moveRaw(v.raw)
+	as.open(cur, &n)
+	as.insert(&n)
+	as.unmap(cur, addr, addr+oldlen)
+	if newlen > oldlen {
+		as.grow(cur, &n, newlen-oldlen)
+	}
+}
+
+// Madvise with MADV_DONTNEED throws the pages of a range away: the next access to one is a fault. ENOMEM when part of
+// the range is not mapped; other advice does nothing.
+func (t *Task) Madvise(addr, length uint64, advice int) error {
+	_, err := t.sys(Call{Name: "madvise", Ints: [4]int64{int64(addr), int64(length), int64(advice)}, NInts: 3}, func() (int, error) {
+		if err := checkRange(addr, length); err != nil {
+			return 0, err
+		}
+		t.as.sem.Lock(t)
+		defer t.as.sem.Unlock(t)
+		t.as.mu.Lock()
+		defer t.as.mu.Unlock()
+		end := addr + pageAlign(length)
+		for ; addr < end; addr += uapi.PageSize {
+			v := t.as.find(addr)
+			if v == nil {
+				return 0, Errorf(ENOMEM, "nothing is mapped at %#x", addr)
+			}
+			if advice == uapi.MadvDontneed {
+				v.pages[(addr-v.Start)/uapi.PageSize] = pte{}
+			}
+		}
+		return 0, nil
+	})
+	return err
+}

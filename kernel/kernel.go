@@ -1,0 +1,308 @@
+// Package kernel is the machine that the modelled kernels run on: tasks, descriptor tables and files, address spaces,
+// locks and wait queues, a clock, network namespaces, sockets as system calls see them, and nothing of netlink.
+//
+// # Three modes
+//
+// Kernel code is written once. It locks, sleeps, wakes and touches shared words through this package, and each of
+// these is a scheduling point:
+//
+//   - Inline: one goroutine drives all tasks, one system call after the other. Scheduling points cost a branch. A
+//     call that would sleep lets simulated time pass; one that would sleep for ever reports ErrBlocks.
+//   - Controlled: each task is a coroutine of a sched.Run, one runs at a time, and the run's scheduler chooses at
+//     each point. The same choices give the same run.
+//   - Free: each task is driven by a goroutine of its own, in parallel, with real locks and real time.
+//
+// # Lock order
+//
+// Outer locks first. A lock may be taken while those above it on its branch are held:
+//
+//	mmap_sem (AddressSpace)
+//	└─ pg_vec_lock (a netlink socket)
+//	   └─ rtnl, genl, nfnl, cb_mutex
+//	      ├─ queue lock (nfnetlink_queue), instance lock (nfnetlink_log)
+//	      │  └─ nl_table
+//	      └─ receive queue, write queue (a socket)
+//	         └─ wait queues
+//
+// TX-ring sends hold pg_vec_lock while they take the mutexes below it; see spec 16.1 and the defect ring-lock-order.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"nlmmap/kernel/mm"
+	"nlmmap/kernel/sched"
+	"nlmmap/uapi"
+)
+
+// Mode is how tasks interleave.
+type Mode uint8
+
+// The modes.
+const (
+	Inline Mode = iota
+	Controlled
+	Free
+)
+
+// Config describes the machine to boot. The zero value is a small inline machine with a 3.10.4 kernel and ring
+// memory on the heap.
+type Config struct {
+	Version Version
+	Mode    Mode
+	// Run is the controlled execution that tasks belong to; only for Controlled.
+	Run *sched.Run
+	// Memfd puts ring memory into memfds that are really mapped, for the kernel and again for each userspace
+	// mapping; otherwise it lives on the heap.
+	Memfd bool
+	// RAM limits ring memory, in bytes; 0 means 512 MiB.
+	RAM int64
+	// Patience is how long, in simulated time, an inline call waits for something that never comes before it is
+	// interrupted and reports ErrBlocks; 0 means 2 s.
+	Patience Time
+	// Seed is reported with warnings, so that a run can be repeated.
+	Seed uint64
+	// Trace receives everything observable; nil costs one branch for each event.
+	Trace func(Record)
+}
+
+// A Kernel is a booted machine.
+type Kernel struct {
+	cfg Config
+	// FaultAnon is the machine-level difference fault-anon; see Differences.
+	FaultAnon bool
+
+	families [64]Family // by address family
+	initNet  *Net
+	tasks    []*Task // all that have not been reaped
+	nextPid  int
+	nets     int
+	taskMu   sync.Mutex // tasks, nextPid, nets in Free mode
+
+	clock  clock
+	live   [nResources]atomic.Int64
+	pages  atomic.Int64 // bytes of ring memory
+	zero   *mm.Memory   // the page that reads of absent pages see (fault-anon)
+	seq    atomic.Uint64
+	warnMu sync.Mutex
+	warns  []Warning
+	procs  map[string]func(*Task) string
+	closed bool
+	onExit []func(*Task)
+	inodes atomic.Uint64
+	zeroMu sync.Mutex
+	lockdp lockOrder
+}
+
+// Differences is the table of machine-level differences, bound to k's fields.
+func (k *Kernel) Differences() []Difference {
+	return []Difference{
+		Switch(&k.FaultAnon, "fault-anon", "3.3", Until(Linux3_19),
+			"An access to a page of a ring mapping that is not present (after MADV_DONTNEED, or behind the ring after "+
+				"mremap grew the mapping) finds an anonymous page: a read maps the page of zeros that everybody sees, "+
+				"writable, a write a private one. Without it (fault-sigbus) the access gets SIGBUS.").
+			With("fixed by 6b7339f4c31a (4.2, CVE-2015-3288)", ""),
+	}
+}
+
+// Boot starts a machine. The error says what is wrong with the configuration.
+func Boot(cfg Config) (*Kernel, error) {
+	if cfg.Version.Release < 0 || cfg.Version.Release >= releases {
+		return nil, fmt.Errorf("kernel: no release %d", cfg.Version.Release)
+	}
+	if (cfg.Mode == Controlled) != (cfg.Run != nil) {
+		return nil, errors.New("kernel: Config.Run and Mode Controlled go together")
+	}
+	if cfg.RAM == 0 {
+		cfg.RAM = 512 << 20
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 2 * Second
+	}
+	k := &Kernel{cfg: cfg, nextPid: 40001}
+	if err := cfg.Version.Resolve(k.Differences()); err != nil {
+		return nil, err
+	}
+	k.initNet = &Net{k: k, ID: 0}
+	if cfg.Run != nil {
+		cfg.Run.Idle = k.idle
+	}
+	return k, nil
+}
+
+// Config returns the configuration the machine was booted with, defaults filled in.
+func (k *Kernel) Config() Config { return k.cfg }
+
+// InitNet is the initial network namespace.
+func (k *Kernel) InitNet() *Net { return k.initNet }
+
+// Register makes an address family known to socket(2).
+func (k *Kernel) Register(domain int, f Family) { k.families[domain] = f }
+
+// OnExit adds fn to what runs when the kernel is closed, before leaks are looked for; cur is a kernel task.
+func (k *Kernel) OnExit(fn func(cur *Task)) { k.onExit = append(k.onExit, fn) }
+
+// RegisterProc makes a file of /proc whose text read returns.
+func (k *Kernel) RegisterProc(path string, read func(cur *Task) string) {
+	if k.procs == nil {
+		k.procs = map[string]func(*Task) string{}
+	}
+	k.procs[path] = read
+}
+
+// NewInode returns a fresh inode number.
+func (k *Kernel) NewInode() uint64 { return 1000 + k.inodes.Add(1) }
+
+// KernelTask returns a task for work that no process does: softirqs, timers, the administrator's hand. It has no
+// descriptors and no memory.
+func (k *Kernel) KernelTask(name string) *Task {
+	return &Task{k: k, Name: name, cred: RootCred(), net: k.initNet}
+}
+
+// A Resource is a kind of object that must be gone when the kernel is closed.
+type Resource int
+
+// The resources that are counted.
+const (
+	ResSocket Resource = iota
+	ResSKB
+	ResFile
+	ResVMA
+	ResPages // blocks of ring memory
+	ResTimer
+	nResources
+)
+
+func (r Resource) String() string {
+	return [...]string{"sockets", "skbs", "files", "VMAs", "ring memory blocks", "timers"}[r]
+}
+
+// Count changes the number of live objects of a kind.
+func (k *Kernel) Count(r Resource, delta int64) { k.live[r].Add(delta) }
+
+// Live returns the number of live objects of a kind.
+func (k *Kernel) Live(r Resource) int64 { return k.live[r].Load() }
+
+// AllocPages returns size bytes of zeroed ring memory, or ENOMEM when the machine has no room for it.
+func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
+	if k.pages.Add(size) > k.cfg.RAM {
+		k.pages.Add(-size)
+		return nil, Errorf(ENOMEM, "%d bytes do not fit the machine's %d", size, k.cfg.RAM)
+	}
+	report := func(what string) { k.Warn(nil, "ring memory: %s", what) }
+	var m *mm.Memory
+	var err error
+	if k.cfg.Memfd {
+		m, err = mm.NewMemfd(int(size), report)
+	} else {
+		m = mm.NewHeap(int(size), report)
+	}
+	if err != nil {
+		k.pages.Add(-size)
+		return nil, Errorf(ENOMEM, "%v", err)
+	}
+	k.Count(ResPages, 1)
+	return m, nil
+}
+
+// FreePages gives memory from AllocPages back.
+func (k *Kernel) FreePages(m *mm.Memory) {
+	k.pages.Add(-int64(m.Size()))
+	k.Count(ResPages, -1)
+	m.Free()
+}
+
+// PagesInUse is the ring memory that is allocated, in bytes.
+func (k *Kernel) PagesInUse() int64 { return k.pages.Load() }
+
+// Close ends all tasks and proves that nothing leaked: no socket, skb, file, mapping, ring memory or timer is left,
+// and no warning was given. The error tells what is wrong.
+func (k *Kernel) Close() error {
+	if k.closed {
+		return nil
+	}
+	k.closed = true
+	for {
+		k.taskMu.Lock()
+		if len(k.tasks) == 0 {
+			k.taskMu.Unlock()
+			break
+		}
+		t := k.tasks[len(k.tasks)-1]
+		k.taskMu.Unlock()
+		t.doExit()
+	}
+	cur := k.KernelTask("close")
+	for _, fn := range k.onExit {
+		fn(cur)
+	}
+	var errs []error
+	for r := Resource(0); r < nResources; r++ {
+		if n := k.Live(r); n != 0 {
+			errs = append(errs, fmt.Errorf("%d %v leaked", n, r))
+		}
+	}
+	if n := k.pages.Load(); n != 0 {
+		errs = append(errs, fmt.Errorf("%d bytes of ring memory leaked", n))
+	}
+	for _, w := range k.Warnings() {
+		errs = append(errs, w)
+	}
+	return errors.Join(errs...)
+}
+
+// ReadProc returns the text of a file in /proc, or ENOENT.
+func (t *Task) ReadProc(path string) (string, error) {
+	read := t.k.procs[path]
+	if read == nil {
+		var have []string
+		for p := range t.k.procs {
+			have = append(have, p)
+		}
+		sort.Strings(have)
+		return "", Errorf(ENOENT, "no %s; there are %s", path, strings.Join(have, ", "))
+	}
+	return read(t), nil
+}
+
+// A Net is a network namespace. Packages keep their state for it under a key of their own.
+type Net struct {
+	k    *Kernel
+	ID   int
+	mu   sync.Mutex
+	vals map[any]any
+}
+
+// Value returns what make returned the first time it was asked for key in this namespace.
+func (n *Net) Value(key any, make func() any) any {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	v, ok := n.vals[key]
+	if !ok {
+		if n.vals == nil {
+			n.vals = map[any]any{}
+		}
+		v = make()
+		n.vals[key] = v
+	}
+	return v
+}
+
+// Kernel returns the machine.
+func (n *Net) Kernel() *Kernel { return n.k }
+
+// IsInit tells whether this is the initial namespace.
+func (n *Net) IsInit() bool { return n.ID == 0 }
+
+// Family makes sockets of one address family.
+type Family interface {
+	// Create checks type and protocol and returns the socket's operations; spec 15.1.
+	Create(cur *Task, typ, protocol int) (SocketOps, error)
+}
+
+const pageMask = uapi.PageSize - 1

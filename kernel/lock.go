@@ -1,0 +1,178 @@
+package kernel
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"nlmmap/kernel/sched"
+)
+
+// A Mutex is a lock that its holder may sleep with, as struct mutex. The zero value is unlocked; Name is its class.
+type Mutex struct {
+	Name  string
+	mu    sync.Mutex // Free mode
+	owner atomic.Pointer[Task]
+	obj   sched.Obj
+}
+
+// A Spinlock is a lock that is held only for a moment, as spinlock_t.
+type Spinlock struct{ Mutex }
+
+// Lock takes the lock. An inline task that would wait for it waits for ever: it is left in that state and its call
+// reports ErrBlocks.
+func (l *Mutex) Lock(cur *Task) {
+	switch {
+	case cur.k.cfg.Mode == Free:
+		l.mu.Lock()
+	case cur.th != nil:
+		cur.th.Point(sched.Op{Kind: sched.Lock, Write: true, Obj: l.id(cur), Res: l, Label: l.Name})
+	case l.owner.Load() != nil:
+		cur.hang("waits for %s, which %s holds", l.Name, l.owner.Load().Name)
+	}
+	if cur.k.cfg.Mode != Free {
+		cur.k.lockdp.acquire(cur, l)
+	}
+	l.owner.Store(cur)
+	if cur.k.Tracing() {
+		cur.k.Emit(cur, LockEvent{l.Name, true})
+	}
+}
+
+// Unlock gives the lock back.
+func (l *Mutex) Unlock(cur *Task) {
+	if cur.k.Tracing() {
+		cur.k.Emit(cur, LockEvent{l.Name, false})
+	}
+	if l.owner.Load() != cur && !cur.unwinding {
+		cur.k.Warn(cur, "unlock of %s, which the task does not hold", l.Name)
+	}
+	if cur.k.cfg.Mode != Free {
+		cur.k.lockdp.release(cur, l)
+		cur.point(sched.Unlock, l.id(cur), true, l.Name)
+	}
+	l.owner.Store(nil)
+	if cur.k.cfg.Mode == Free {
+		l.mu.Unlock()
+	}
+}
+
+// Held tells whether cur holds the lock.
+func (l *Mutex) Held(cur *Task) bool { return l.owner.Load() == cur }
+
+// Ready implements sched.Resource.
+func (l *Mutex) Ready() bool { return l.owner.Load() == nil }
+
+func (l *Mutex) id(cur *Task) sched.Obj {
+	if l.obj == 0 && cur.th != nil {
+		l.obj = cur.k.cfg.Run.NewObj()
+	}
+	return l.obj
+}
+
+// A LockEvent tells of a lock taken or given back.
+type LockEvent struct {
+	Name  string
+	Taken bool
+}
+
+func (e LockEvent) String() string {
+	if e.Taken {
+		return "lock " + e.Name
+	}
+	return "unlock " + e.Name
+}
+
+// lockOrder remembers which classes of locks were taken while which were held, and reports a cycle: lockdep.
+type lockOrder struct {
+	after map[[2]string]bool // [outer, inner]
+}
+
+func (o *lockOrder) acquire(cur *Task, l *Mutex) {
+	for _, outer := range cur.held {
+		if outer.Name == l.Name || o.after[[2]string{outer.Name, l.Name}] {
+			continue
+		}
+		if o.reaches(l.Name, outer.Name) {
+			cur.k.Emit(cur, LockOrder{outer.Name, l.Name})
+		}
+		if o.after == nil {
+			o.after = map[[2]string]bool{}
+		}
+		o.after[[2]string{outer.Name, l.Name}] = true
+	}
+	cur.held = append(cur.held, l)
+}
+
+func (o *lockOrder) reaches(from, to string) bool {
+	if from == to {
+		return true
+	}
+	for edge := range o.after {
+		if edge[0] == from && o.reaches(edge[1], to) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *lockOrder) release(cur *Task, l *Mutex) {
+	for i := len(cur.held) - 1; i >= 0; i-- {
+		if cur.held[i] == l {
+			cur.held = append(cur.held[:i], cur.held[i+1:]...)
+			return
+		}
+	}
+}
+
+// LockOrder is emitted when two classes of locks are taken in both orders.
+type LockOrder struct{ Outer, Inner string }
+
+func (e LockOrder) String() string {
+	return fmt.Sprintf("lock order: %s taken under %s, and elsewhere the other way round", e.Inner, e.Outer)
+}
+
+// An Atomic is a number that tasks share without a lock, as atomic_t, or a plain word that is read racily. The zero
+// value is 0.
+type Atomic struct {
+	v   atomic.Int64
+	obj sched.Obj
+}
+
+func (a *Atomic) point(cur *Task, kind sched.Kind, write bool) {
+	if cur.th == nil {
+		return
+	}
+	if a.obj == 0 {
+		a.obj = cur.k.cfg.Run.NewObj()
+	}
+	cur.point(kind, a.obj, write, "")
+}
+
+// Load returns the value.
+func (a *Atomic) Load(cur *Task) int64 {
+	a.point(cur, sched.Load, false)
+	return a.v.Load()
+}
+
+// Store sets the value.
+func (a *Atomic) Store(cur *Task, v int64) {
+	a.point(cur, sched.Store, true)
+	a.v.Store(v)
+}
+
+// Add changes the value and returns the new one.
+func (a *Atomic) Add(cur *Task, delta int64) int64 {
+	a.point(cur, sched.RMW, true)
+	return a.v.Add(delta)
+}
+
+// Swap sets the value and returns the old one.
+func (a *Atomic) Swap(cur *Task, v int64) int64 {
+	a.point(cur, sched.RMW, true)
+	return a.v.Swap(v)
+}
+
+// Peek returns the value without being a scheduling point: for checkers and printing, and under the lock that
+// guards all writers.
+func (a *Atomic) Peek() int64 { return a.v.Load() }

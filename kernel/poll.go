@@ -1,0 +1,370 @@
+package kernel
+
+import (
+	"slices"
+
+	"nlmmap/uapi"
+)
+
+// A PollTable collects the wait queues that one evaluation of a file's events looks at (poll_table). A nil table only
+// asks.
+type PollTable struct {
+	fn      func(cur *Task, key uint32) // nil: wake the task
+	task    *Task
+	entries []*WaitEntry
+}
+
+// Wait registers with q.
+func (pt *PollTable) Wait(q *WaitQueue) {
+	if pt == nil {
+		return
+	}
+	e := &WaitEntry{task: pt.task, Fn: pt.fn}
+	q.Add(e)
+	pt.entries = append(pt.entries, e)
+}
+
+func (pt *PollTable) free() {
+	for _, e := range pt.entries {
+		e.Remove()
+	}
+}
+
+// A PollFD is one descriptor of a poll call.
+type PollFD struct {
+	FD      int
+	Events  uint32
+	Revents uint32
+}
+
+// Poll waits until one of the descriptors has an event, at most timeout (negative: for ever; 0: not at all), and
+// returns how many have. An unknown descriptor has POLLNVAL. With a timeout each descriptor is evaluated at once, after
+// every wake-up, and when the time is over (spec 5).
+func (t *Task) Poll(fds []PollFD, timeout Time) (int, error) {
+	call := Call{Name: "poll", Ints: [4]int64{int64(timeout / Millisecond)}, NInts: 1}
+	if len(fds) > 0 {
+		call.FD, call.HasFD = fds[0].FD, true
+	}
+	return t.sys(call, func() (int, error) { return t.doPoll(fds, timeout) })
+}
+
+func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
+	var pt *PollTable
+	if timeout != 0 {
+		pt = &PollTable{task: t}
+		defer pt.free()
+	}
+	held := make([]heldFile, len(fds))
+	for i := range fds {
+		held[i], _ = t.fdget(fds[i].FD)
+	}
+	defer func() {
+		for _, h := range held {
+			if h.File != nil {
+				h.fdput(t)
+			}
+		}
+	}()
+	deadline := t.k.Deadline(timeout)
+	register := pt
+	for {
+		t.prepareToSleep()
+		n := 0
+		for i := range fds {
+			fds[i].Revents = uapi.PollNval
+			if held[i].File != nil {
+				mask := held[i].ops.Poll(t, register)
+				fds[i].Revents = mask & (fds[i].Events | uapi.PollErr | uapi.PollHup)
+			}
+			if fds[i].Revents != 0 {
+				n++
+			}
+		}
+		register = nil
+		switch {
+		case n > 0 || timeout == 0:
+			return n, nil
+		case t.signal.Load():
+			return -1, EINTR
+		case t.k.Now() >= deadline:
+			return 0, nil
+		}
+		t.schedule(deadline)
+	}
+}
+
+// Select is select(2): it returns which of the descriptors in read, write and except are ready.
+func (t *Task) Select(read, write, except []int, timeout Time) (r, w, e []int, err error) {
+	const in = uapi.PollIn | uapi.PollRdnorm | uapi.PollRdband | uapi.PollHup | uapi.PollErr
+	const out = uapi.PollOut | uapi.PollWrnorm | uapi.PollWrband | uapi.PollErr
+	var fds []PollFD
+	add := func(set []int, events uint32) {
+		for _, fd := range set {
+			if i := slices.IndexFunc(fds, func(p PollFD) bool { return p.FD == fd }); i >= 0 {
+				fds[i].Events |= events
+			} else {
+				fds = append(fds, PollFD{FD: fd, Events: events})
+			}
+		}
+	}
+	add(read, in)
+	add(write, out)
+	add(except, uapi.PollPri)
+	_, err = t.sys(Call{Name: "select"}, func() (int, error) {
+		n, err := t.doPoll(fds, timeout)
+		for _, p := range fds {
+			if p.Revents == uapi.PollNval {
+				return -1, Errorf(EBADF, "descriptor %d is not open", p.FD)
+			}
+		}
+		return n, err
+	})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, p := range fds {
+		if slices.Contains(read, p.FD) && p.Revents&in != 0 {
+			r = append(r, p.FD)
+		}
+		if slices.Contains(write, p.FD) && p.Revents&out != 0 {
+			w = append(w, p.FD)
+		}
+		if slices.Contains(except, p.FD) && p.Revents&uapi.PollPri != 0 {
+			e = append(e, p.FD)
+		}
+	}
+	return r, w, e, nil
+}
+
+// An epoll is an epoll descriptor: the files it watches and the list of those that may be ready.
+type epoll struct {
+	k     *Kernel
+	lock  Mutex // the items and the ready list
+	items []*epollItem
+	ready []*epollItem
+	wait  WaitQueue
+}
+
+type epollItem struct {
+	ep     *epoll
+	file   *File
+	fd     int
+	events uint32
+	pt     PollTable
+	queued bool // on the ready list; guarded by ep.lock
+}
+
+// An EpollEvent is what EpollWait returns of one descriptor.
+type EpollEvent struct {
+	FD     int
+	Events uint32
+}
+
+// EpollCreate makes an epoll descriptor.
+func (t *Task) EpollCreate() (int, error) {
+	return t.sys(Call{Name: "epoll_create1"}, func() (int, error) {
+		ep := &epoll{k: t.k}
+		ep.lock.Name = "epoll"
+		return t.files.install(t, t.k.newFile(t, ep))
+	})
+}
+
+// EpollCtl operations.
+const (
+	EpollAdd = 1
+	EpollDel = 2
+	EpollMod = 3
+)
+
+// EpollCtl adds, changes or removes a watched descriptor. EEXIST when it is watched already, ENOENT when it is not.
+func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
+	call := Call{Name: "epoll_ctl", FD: epfd, HasFD: true, Ints: [4]int64{int64(op), int64(fd), int64(events)}, NInts: 3}
+	_, err := t.onEpoll(call, epfd, func(ep *epoll) (int, error) {
+		f, err := t.fdget(fd)
+		if err != nil {
+			return -1, err
+		}
+		defer f.fdput(t)
+		ep.lock.Lock(t)
+		i := slices.IndexFunc(ep.items, func(it *epollItem) bool { return it.fd == fd && it.file == f.File })
+		var item *epollItem
+		if i >= 0 {
+			item = ep.items[i]
+		}
+		switch {
+		case op == EpollAdd && item != nil:
+			err = EEXIST
+		case op == EpollAdd:
+			item = &epollItem{ep: ep, file: f.File, fd: fd, events: events}
+			item.pt = PollTable{task: t, fn: item.callback}
+			ep.items = append(ep.items, item)
+			f.mu.Lock()
+			f.epolls = append(f.epolls, item)
+			f.mu.Unlock()
+		case item == nil:
+			err = ENOENT
+		case op == EpollMod:
+			item.events = events
+		case op == EpollDel:
+			ep.lock.Unlock(t)
+			ep.remove(item)
+			return 0, nil
+		default:
+			err = EINVAL
+		}
+		ep.lock.Unlock(t)
+		if err != nil {
+			return -1, err
+		}
+		// Adding and changing evaluate the file once; that may be what puts it on the ready list.
+		pt := &item.pt
+		if op == EpollMod {
+			pt = nil
+		}
+		if f.ops.Poll(t, pt)&item.mask() != 0 {
+			item.enqueue(t)
+		}
+		return 0, nil
+	})
+	return err
+}
+
+func (it *epollItem) mask() uint32 {
+	return it.events&^uapi.EpollET | uapi.PollErr | uapi.PollHup
+}
+
+// callback is what a wake-up of the file calls: ep_poll_callback.
+func (it *epollItem) callback(cur *Task, key uint32) {
+	if key == 0 || key&it.mask() != 0 {
+		it.enqueue(cur)
+	}
+}
+
+func (it *epollItem) enqueue(cur *Task) {
+	it.ep.lock.Lock(cur)
+	if !it.queued {
+		it.queued = true
+		it.ep.ready = append(it.ep.ready, it)
+	}
+	it.ep.lock.Unlock(cur)
+	it.ep.wait.Wake(cur, uapi.PollIn)
+}
+
+// remove forgets a watched file.
+func (ep *epoll) remove(item *epollItem) {
+	item.pt.free()
+	item.file.mu.Lock()
+	item.file.epolls = slices.DeleteFunc(item.file.epolls, func(o *epollItem) bool { return o == item })
+	item.file.mu.Unlock()
+	cur := ep.k.KernelTask("epoll")
+	ep.lock.Lock(cur)
+	gone := func(o *epollItem) bool { return o == item }
+	ep.items = slices.DeleteFunc(ep.items, gone)
+	ep.ready = slices.DeleteFunc(ep.ready, gone)
+	ep.lock.Unlock(cur)
+}
+
+// EpollWait returns the events of at most max watched descriptors, waiting for them at most timeout (negative: for
+// ever). It evaluates only descriptors on the ready list: those that were woken since, and level-triggered ones that
+// had events last time (spec 5).
+func (t *Task) EpollWait(epfd, max int, timeout Time) (events []EpollEvent, err error) {
+	call := Call{Name: "epoll_wait", FD: epfd, HasFD: true, Ints: [4]int64{int64(timeout / Millisecond)}, NInts: 1}
+	_, err = t.onEpoll(call, epfd, func(ep *epoll) (int, error) {
+		if max <= 0 {
+			return -1, Errorf(EINVAL, "room for %d events", max)
+		}
+		deadline := t.k.Deadline(timeout)
+		if timeout == 0 {
+			deadline = 0
+		}
+		entry := WaitEntry{task: t}
+		ep.wait.Add(&entry)
+		defer entry.Remove()
+		for {
+			t.prepareToSleep()
+			events = ep.sendEvents(t, max)
+			switch {
+			case len(events) > 0:
+				return len(events), nil
+			case t.signal.Load():
+				return -1, EINTR
+			case t.k.Now() >= deadline:
+				return 0, nil
+			}
+			t.schedule(deadline)
+		}
+	})
+	return events, err
+}
+
+// sendEvents evaluates the ready list once: ep_send_events.
+func (ep *epoll) sendEvents(cur *Task, max int) (events []EpollEvent) {
+	ep.lock.Lock(cur)
+	list := ep.ready
+	ep.ready = nil
+	for _, it := range list {
+		it.queued = false
+	}
+	ep.lock.Unlock(cur)
+	for i, it := range list {
+		if len(events) == max {
+			for _, rest := range list[i:] {
+				rest.enqueue(cur)
+			}
+			break
+		}
+		revents := it.file.ops.Poll(cur, nil) & it.mask()
+		if revents == 0 {
+			continue
+		}
+		events = append(events, EpollEvent{it.fd, revents})
+		if it.events&uapi.EpollET == 0 {
+			ep.lock.Lock(cur)
+			if !it.queued {
+				it.queued = true
+				ep.ready = append(ep.ready, it)
+			}
+			ep.lock.Unlock(cur)
+		}
+	}
+	return events
+}
+
+func (t *Task) onEpoll(call Call, fd int, fn func(*epoll) (int, error)) (int, error) {
+	return t.sys(call, func() (int, error) {
+		f, err := t.fdget(fd)
+		if err != nil {
+			return -1, err
+		}
+		defer f.fdput(t)
+		ep, ok := f.ops.(*epoll)
+		if !ok {
+			return -1, Errorf(EINVAL, "descriptor %d is no epoll descriptor", fd)
+		}
+		return fn(ep)
+	})
+}
+
+// Poll implements FileOps: an epoll descriptor is readable when its ready list is not empty.
+func (ep *epoll) Poll(cur *Task, pt *PollTable) uint32 {
+	pt.Wait(&ep.wait)
+	ep.lock.Lock(cur)
+	defer ep.lock.Unlock(cur)
+	if len(ep.ready) > 0 {
+		return uapi.PollIn | uapi.PollRdnorm
+	}
+	return 0
+}
+
+// Mmap implements FileOps.
+func (ep *epoll) Mmap(*Task, *VMA) error { return ENODEV }
+
+// Release implements FileOps.
+func (ep *epoll) Release(cur *Task) {
+	ep.lock.Lock(cur)
+	items := slices.Clone(ep.items)
+	ep.lock.Unlock(cur)
+	for _, it := range items {
+		ep.remove(it)
+	}
+}

@@ -1,0 +1,281 @@
+package kernel
+
+import (
+	"nlmmap/uapi"
+)
+
+// An Iovec is one segment of a message: Base nil is a NULL pointer, which with Len > 0 is a bad address.
+type Iovec struct {
+	Base []byte
+	Len  int
+}
+
+// Iov returns the segment that is b.
+func Iov(b []byte) Iovec { return Iovec{b, len(b)} }
+
+// A Msghdr is the argument of sendmsg and recvmsg.
+type Msghdr struct {
+	// Name is the address: the destination, nil for none, or where recvmsg puts the source.
+	Name []byte
+	Iov  []Iovec
+	// Control is what sendmsg passes along. recvmsg puts what it has to say there when WantControl is set.
+	Control     []byte
+	WantControl bool
+	// Flags is msg_flags as recvmsg returns it.
+	Flags int
+}
+
+// Len is the total length of the segments.
+func (m *Msghdr) Len() int {
+	n := 0
+	for _, v := range m.Iov {
+		n += v.Len
+	}
+	return n
+}
+
+// Gather copies all segments into one buffer: memcpy_from_msg. EFAULT at a NULL segment with a length.
+func (m *Msghdr) Gather() ([]byte, error) {
+	buf := make([]byte, 0, m.Len())
+	for _, v := range m.Iov {
+		if v.Len > 0 && v.Base == nil {
+			return nil, Errorf(EFAULT, "NULL buffer with length %d", v.Len)
+		}
+		buf = append(buf, v.Base[:v.Len]...)
+	}
+	return buf, nil
+}
+
+// Scatter copies data into the segments and returns how much fitted: copy_to_iter. EFAULT at a NULL segment.
+func (m *Msghdr) Scatter(data []byte) (int, error) {
+	n := 0
+	for _, v := range m.Iov {
+		if n == len(data) {
+			break
+		}
+		if v.Len > 0 && v.Base == nil {
+			return n, Errorf(EFAULT, "NULL buffer with length %d", v.Len)
+		}
+		n += copy(v.Base[:v.Len], data[n:])
+	}
+	return n, nil
+}
+
+// SocketOps is what an address family does for its sockets (proto_ops).
+type SocketOps interface {
+	Bind(cur *Task, addr []byte) error
+	Connect(cur *Task, addr []byte) error
+	Getname(cur *Task, peer bool) ([]byte, error)
+	Sendmsg(cur *Task, m *Msghdr, flags int) (int, error)
+	Recvmsg(cur *Task, m *Msghdr, flags int) (int, error)
+	// Setsockopt gets the optlen bytes of the option. Getsockopt gets optlen and returns what is written, at most
+	// that much.
+	Setsockopt(cur *Task, level, name int, val []byte) error
+	Getsockopt(cur *Task, level, name, optlen int) ([]byte, error)
+	FileOps
+}
+
+// Socket makes a socket and returns its descriptor. EAFNOSUPPORT for a family that nobody registered.
+func (t *Task) Socket(domain, typ, protocol int) (int, error) {
+	call := Call{Name: "socket", Ints: [4]int64{int64(domain), int64(typ), int64(protocol)}, NInts: 3}
+	return t.sys(call, func() (int, error) {
+		if domain < 0 || domain >= len(t.k.families) || t.k.families[domain] == nil {
+			return -1, Errorf(EAFNOSUPPORT, "no address family %d", domain)
+		}
+		ops, err := t.k.families[domain].Create(t, typ, protocol)
+		if err != nil {
+			return -1, err
+		}
+		return t.files.install(t, t.k.newFile(t, ops))
+	})
+}
+
+// socket runs fn on the socket behind a descriptor.
+func (t *Task) socket(call Call, fd int, fn func(SocketOps) (int, error)) (int, error) {
+	call.FD, call.HasFD = fd, true
+	return t.sys(call, func() (int, error) {
+		f, err := t.fdget(fd)
+		if err != nil {
+			return -1, err
+		}
+		defer f.fdput(t)
+		s, ok := f.ops.(SocketOps)
+		if !ok {
+			return -1, Errorf(ENOTSOCK, "descriptor %d is no socket", fd)
+		}
+		return fn(s)
+	})
+}
+
+// Bind gives a socket an address.
+func (t *Task) Bind(fd int, addr []byte) error {
+	_, err := t.socket(Call{Name: "bind", Data: addr}, fd, func(s SocketOps) (int, error) { return 0, s.Bind(t, addr) })
+	return err
+}
+
+// Connect sets the peer of a socket.
+func (t *Task) Connect(fd int, addr []byte) error {
+	_, err := t.socket(Call{Name: "connect", Data: addr}, fd, func(s SocketOps) (int, error) { return 0, s.Connect(t, addr) })
+	return err
+}
+
+// Getsockname returns a socket's own address, Getpeername its peer's.
+func (t *Task) Getsockname(fd int) (addr []byte, err error) {
+	return t.getname("getsockname", fd, false)
+}
+
+// Getpeername returns the address that the socket is connected to.
+func (t *Task) Getpeername(fd int) (addr []byte, err error) {
+	return t.getname("getpeername", fd, true)
+}
+
+func (t *Task) getname(name string, fd int, peer bool) (addr []byte, err error) {
+	_, err = t.socket(Call{Name: name}, fd, func(s SocketOps) (int, error) {
+		addr, err = s.Getname(t, peer)
+		return 0, err
+	})
+	return addr, err
+}
+
+// Sendmsg sends a message and returns the number of bytes sent.
+func (t *Task) Sendmsg(fd int, m *Msghdr, flags int) (int, error) {
+	call := Call{Name: "sendmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
+	return t.socket(call, fd, func(s SocketOps) (int, error) { return s.Sendmsg(t, m, flags) })
+}
+
+// Recvmsg receives a message and returns the number of bytes received.
+func (t *Task) Recvmsg(fd int, m *Msghdr, flags int) (int, error) {
+	call := Call{Name: "recvmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
+	return t.socket(call, fd, func(s SocketOps) (int, error) { return s.Recvmsg(t, m, flags) })
+}
+
+// Sendto sends buf; addr nil sends no address.
+func (t *Task) Sendto(fd int, buf []byte, flags int, addr []byte) (int, error) {
+	return t.Sendmsg(fd, &Msghdr{Name: addr, Iov: []Iovec{Iov(buf)}}, flags)
+}
+
+// Setsockopt sets an option. EINVAL for a negative length is left to callers that can have one.
+func (t *Task) Setsockopt(fd, level, name int, val []byte) error {
+	call := Call{Name: "setsockopt", Data: val, Ints: [4]int64{int64(level), int64(name)}, NInts: 2}
+	_, err := t.socket(call, fd, func(s SocketOps) (int, error) { return 0, s.Setsockopt(t, level, name, val) })
+	return err
+}
+
+// Getsockopt returns at most optlen bytes of an option.
+func (t *Task) Getsockopt(fd, level, name, optlen int) (val []byte, err error) {
+	call := Call{Name: "getsockopt", Ints: [4]int64{int64(level), int64(name), int64(optlen)}, NInts: 3}
+	_, err = t.socket(call, fd, func(s SocketOps) (int, error) {
+		if optlen < 0 {
+			return -1, EINVAL
+		}
+		val, err = s.Getsockopt(t, level, name, optlen)
+		return 0, err
+	})
+	return val, err
+}
+
+// unixSock is one end of a pair of UNIX datagram sockets. Only descriptors travel over it: enough to have some in
+// flight.
+type unixSock struct {
+	k     *Kernel
+	peer  *unixSock
+	lock  Spinlock
+	queue []*File
+	wait  WaitQueue
+	dead  bool
+}
+
+// Socketpair makes two connected UNIX datagram sockets, which carry descriptors.
+func (t *Task) Socketpair() (a, b int, err error) {
+	a, err = t.sys(Call{Name: "socketpair", Ints: [4]int64{uapi.AFUnix, uapi.SockDgram}, NInts: 2}, func() (int, error) {
+		ua, ub := &unixSock{k: t.k}, &unixSock{k: t.k}
+		ua.lock.Name, ub.lock.Name = "unix_sock", "unix_sock"
+		ua.peer, ub.peer = ub, ua
+		a, err := t.files.install(t, t.k.newFile(t, ua))
+		if err != nil {
+			t.k.newFile(t, ub).put(t)
+			return -1, err
+		}
+		b, err = t.files.install(t, t.k.newFile(t, ub))
+		return a, err
+	})
+	return a, b, err
+}
+
+// SendFD sends a descriptor over a UNIX socket (SCM_RIGHTS): until it is received, or the other end is closed, it is
+// in flight and counts as a reference. ECONNREFUSED when nobody can receive it.
+func (t *Task) SendFD(over, fd int) error {
+	_, err := t.onUnix("sendmsg", over, func(u *unixSock) (int, error) {
+		f, err := t.fdget(fd)
+		if err != nil {
+			return -1, err
+		}
+		defer f.fdput(t)
+		u.peer.lock.Lock(t)
+		if u.peer.dead {
+			u.peer.lock.Unlock(t)
+			return -1, ECONNREFUSED
+		}
+		u.peer.queue = append(u.peer.queue, f.File.get(t))
+		u.peer.lock.Unlock(t)
+		u.peer.wait.Wake(t, uapi.PollIn)
+		return 0, nil
+	})
+	return err
+}
+
+// RecvFD receives a descriptor. EAGAIN when none is in flight.
+func (t *Task) RecvFD(over int) (int, error) {
+	return t.onUnix("recvmsg", over, func(u *unixSock) (int, error) {
+		u.lock.Lock(t)
+		if len(u.queue) == 0 {
+			u.lock.Unlock(t)
+			return -1, EAGAIN
+		}
+		f := u.queue[0]
+		u.queue = u.queue[1:]
+		u.lock.Unlock(t)
+		return t.files.install(t, f)
+	})
+}
+
+func (t *Task) onUnix(name string, fd int, fn func(*unixSock) (int, error)) (int, error) {
+	return t.sys(Call{Name: name, FD: fd, HasFD: true}, func() (int, error) {
+		f, err := t.fdget(fd)
+		if err != nil {
+			return -1, err
+		}
+		defer f.fdput(t)
+		u, ok := f.ops.(*unixSock)
+		if !ok {
+			return -1, Errorf(EOPNOTSUPP, "descriptor %d is no UNIX socket", fd)
+		}
+		return fn(u)
+	})
+}
+
+// Poll implements FileOps.
+func (u *unixSock) Poll(cur *Task, pt *PollTable) uint32 {
+	pt.Wait(&u.wait)
+	u.lock.Lock(cur)
+	defer u.lock.Unlock(cur)
+	if len(u.queue) > 0 {
+		return uapi.PollIn | uapi.PollRdnorm | uapi.PollOut
+	}
+	return uapi.PollOut
+}
+
+// Mmap implements FileOps.
+func (u *unixSock) Mmap(*Task, *VMA) error { return ENODEV }
+
+// Release implements FileOps: descriptors in flight to this end are dropped.
+func (u *unixSock) Release(cur *Task) {
+	u.lock.Lock(cur)
+	u.dead = true
+	queue := u.queue
+	u.queue = nil
+	u.lock.Unlock(cur)
+	for _, f := range queue {
+		f.put(cur)
+	}
+}

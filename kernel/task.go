@@ -1,0 +1,261 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"nlmmap/kernel/mm"
+	"nlmmap/kernel/sched"
+)
+
+// A Task is a process or a thread: what system calls are made on, and current to kernel code. One goroutine drives it
+// at a time.
+type Task struct {
+	Name string
+
+	k     *Kernel
+	pid   int
+	tgid  int
+	cred  *Cred
+	files *FdTable
+	as    *AddressSpace
+	net   *Net
+
+	th  *sched.Thread // Controlled: the coroutine; nil otherwise, and while an exploration is being set up
+	cpu *mm.CPU
+
+	sleep     sleep
+	signal    atomic.Bool
+	blocked   bool // the present call would wait for ever
+	dead      bool
+	hung      bool
+	unwinding bool
+	call      *Call
+	held      []*Mutex
+}
+
+// NewProcess makes a first process, as init would: root, no descriptors, an empty address space, in namespace net.
+func (k *Kernel) NewProcess(name string, net *Net) *Task {
+	t := &Task{Name: name, k: k, cred: RootCred(), net: net}
+	t.files = newFdTable()
+	t.as = newAddressSpace(k)
+	k.adopt(t, 0)
+	return t
+}
+
+// adopt gives t its numbers. tgid 0 makes it the leader of a new thread group.
+func (k *Kernel) adopt(t *Task, tgid int) {
+	if k.cfg.Mode == Free {
+		t.sleep.ch = make(chan struct{}, 1)
+	}
+	k.taskMu.Lock()
+	defer k.taskMu.Unlock()
+	t.pid = k.nextPid
+	k.nextPid++
+	t.tgid = tgid
+	if tgid == 0 {
+		t.tgid = t.pid
+	}
+	k.tasks = append(k.tasks, t)
+}
+
+// NewNet makes an empty network namespace.
+func (k *Kernel) NewNet() *Net {
+	k.taskMu.Lock()
+	defer k.taskMu.Unlock()
+	k.nets++
+	return &Net{k: k, ID: k.nets}
+}
+
+// Kernel returns the machine the task runs on.
+func (t *Task) Kernel() *Kernel { return t.k }
+
+// Pid is the task's own id, Tgid that of its thread group: what getpid returns.
+func (t *Task) Pid() int  { return t.pid }
+func (t *Task) Tgid() int { return t.tgid }
+
+// Net is the task's network namespace.
+func (t *Task) Net() *Net { return t.net }
+
+// CPU is how the task sees shared memory.
+func (t *Task) CPU() *mm.CPU { return t.cpu }
+
+// Dead tells whether the task has exited or was killed; Hung whether it waits for ever inside a system call.
+func (t *Task) Dead() bool { return t.dead }
+func (t *Task) Hung() bool { return t.hung }
+
+// Attach lets a controlled thread drive the task; nil detaches it.
+func (t *Task) Attach(th *sched.Thread) {
+	t.th, t.cpu = th, nil
+	if th != nil {
+		t.cpu = &mm.CPU{Thread: th, Run: t.k.cfg.Run}
+	}
+}
+
+// Go starts a coroutine of the kernel's run in which fn drives the task.
+func (t *Task) Go(fn func(*Task)) *sched.Thread {
+	return t.k.cfg.Run.Go(t.Name, func(th *sched.Thread) {
+		t.Attach(th)
+		fn(t)
+	})
+}
+
+func (t *Task) point(kind sched.Kind, obj sched.Obj, write bool, label string) {
+	if t.th != nil {
+		t.th.Point(sched.Op{Kind: kind, Obj: obj, Write: write, Label: label})
+	}
+}
+
+// Fork makes a child process with copies of the descriptors and mappings; it runs when somebody drives it.
+func (t *Task) Fork(name string) (*Task, error) {
+	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
+	_, err := t.sys(Call{Name: "fork"}, func() (int, error) {
+		child.files = t.files.copy(t)
+		child.as = t.as.fork(t)
+		t.k.adopt(child, 0)
+		return child.pid, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}
+
+// Thread makes a second thread: it shares descriptors and memory.
+func (t *Task) Thread(name string) (*Task, error) {
+	th := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
+	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
+		th.files, th.as = t.files, t.as
+		t.files.users.Add(t, 1)
+		t.as.users.Add(t, 1)
+		t.k.adopt(th, t.tgid)
+		return th.pid, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return th, nil
+}
+
+// ExitGroup ends the process: all threads of it.
+func (t *Task) ExitGroup() {
+	if t.dead {
+		return
+	}
+	t.k.taskMu.Lock()
+	var group []*Task
+	for _, o := range t.k.tasks {
+		if o.tgid == t.tgid {
+			group = append(group, o)
+		}
+	}
+	t.k.taskMu.Unlock()
+	t.point(sched.Enter, 0, false, "exit_group")
+	for _, o := range group {
+		o.doExit()
+	}
+}
+
+// doExit gives the task's memory and then its descriptors back: do_exit.
+func (t *Task) doExit() {
+	if t.dead {
+		return
+	}
+	t.dead = true
+	t.k.taskMu.Lock()
+	t.k.tasks = slices.DeleteFunc(t.k.tasks, func(o *Task) bool { return o == t })
+	t.k.taskMu.Unlock()
+	t.as.put(t)
+	t.files.put(t)
+}
+
+// A Call is a system call as it is traced.
+type Call struct {
+	Name  string
+	FD    int
+	HasFD bool
+	Ints  [4]int64
+	NInts int
+	Data  []byte // option value, address or message
+	Msg   *Msghdr
+}
+
+// SyscallEvent tells of a system call that begins (Done false) or has ended.
+type SyscallEvent struct {
+	Call Call
+	Done bool
+	N    int
+	Err  error
+}
+
+func (e SyscallEvent) String() string {
+	s := e.Call.Name + "("
+	sep := ""
+	if e.Call.HasFD {
+		s += fmt.Sprint(e.Call.FD)
+		sep = ", "
+	}
+	for _, i := range e.Call.Ints[:e.Call.NInts] {
+		s += sep + fmt.Sprint(i)
+		sep = ", "
+	}
+	s += ")"
+	if e.Done {
+		s += fmt.Sprintf(" = %d", e.N)
+		if e.Err != nil {
+			s += " " + e.Err.Error()
+		}
+	}
+	return s
+}
+
+// hung is how a task leaves a call in which it would wait for a lock for ever.
+type hung struct{ why string }
+
+func (t *Task) hang(format string, args ...any) {
+	panic(hung{fmt.Sprintf(format, args...)})
+}
+
+// sys runs a system call: entry and exit are scheduling points and traced, an oops kills the process, and a wait
+// without end is reported.
+func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
+	switch {
+	case t.dead:
+		return 0, Errorf(ESRCH, "task %s has exited", t.Name)
+	case t.hung:
+		return 0, fmt.Errorf("%w: task %s is stuck in the kernel", ErrBlocks, t.Name)
+	}
+	t.point(sched.Enter, 0, false, call.Name)
+	if t.k.Tracing() {
+		t.k.Emit(t, SyscallEvent{Call: call})
+	}
+	t.blocked = false
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case Oops:
+			n, err = 0, fmt.Errorf("%w: %v", ErrKilled, p)
+			t.unwinding = true
+			t.ExitGroup()
+		case hung:
+			t.hung = true
+			n, err = 0, fmt.Errorf("%w: %s", ErrBlocks, p.why)
+		default:
+			panic(p)
+		}
+		if err != nil && t.blocked {
+			err = fmt.Errorf("%w (interrupted after %v: %w)", ErrBlocks, t.k.cfg.Patience, err)
+		}
+		t.signal.Store(false)
+		if t.k.Tracing() {
+			t.k.Emit(t, SyscallEvent{Call: call, Done: true, N: n, Err: err})
+		}
+	}()
+	n, err = fn()
+	if len(t.held) > 0 && t.k.cfg.Mode != Free {
+		t.k.Warn(t, "%s returns with %s held", call.Name, t.held[0].Name)
+	}
+	t.point(sched.Exit, 0, false, call.Name)
+	return n, err
+}

@@ -1,0 +1,357 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nlmmap/kernel/sched"
+)
+
+// Time is a point in, or a length of, the machine's time, in nanoseconds. It starts at 0 with the boot; in Free mode
+// it is real.
+type Time int64
+
+// Lengths of time. Forever is later than everything.
+const (
+	Millisecond Time = 1e6
+	Second      Time = 1e9
+	Forever     Time = math.MaxInt64
+)
+
+func (t Time) String() string { return fmt.Sprintf("%d.%06ds", t/Second, t%Second/1000) }
+
+type clock struct {
+	mu     sync.Mutex
+	time   Time
+	start  time.Time
+	timers []*Timer // in order of when, then of their making
+}
+
+func (c *clock) now(k *Kernel) Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k.cfg.Mode == Free {
+		if c.start.IsZero() {
+			c.start = time.Now()
+		}
+		return Time(time.Since(c.start))
+	}
+	return c.time
+}
+
+// Now returns the machine's time.
+func (k *Kernel) Now() Time { return k.clock.now(k) }
+
+// A Timer calls a function in softirq context when its time has come. The zero value is idle.
+type Timer struct {
+	Fn      func(cur *Task)
+	when    Time
+	pending bool
+	real    *time.Timer
+}
+
+// Pending tells whether the timer is going to fire.
+func (k *Kernel) TimerPending(t *Timer) bool {
+	k.clock.mu.Lock()
+	defer k.clock.mu.Unlock()
+	return t.pending
+}
+
+// ModTimer lets t fire d from now.
+func (k *Kernel) ModTimer(t *Timer, d Time) {
+	k.DelTimer(t)
+	now := k.Now()
+	c := &k.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.when, t.pending = now+d, true
+	k.Count(ResTimer, 1)
+	if k.cfg.Mode == Free {
+		t.real = time.AfterFunc(time.Duration(d), func() { k.fire(t) })
+		return
+	}
+	i := len(c.timers)
+	for i > 0 && c.timers[i-1].when > t.when {
+		i--
+	}
+	c.timers = slices.Insert(c.timers, i, t)
+}
+
+// DelTimer stops t and tells whether it was pending.
+func (k *Kernel) DelTimer(t *Timer) bool {
+	c := &k.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !t.pending {
+		return false
+	}
+	t.pending = false
+	k.Count(ResTimer, -1)
+	if t.real != nil {
+		t.real.Stop()
+	}
+	c.timers = slices.DeleteFunc(c.timers, func(o *Timer) bool { return o == t })
+	return true
+}
+
+func (k *Kernel) fire(t *Timer) {
+	if k.DelTimer(t) {
+		t.Fn(k.KernelTask("timer"))
+	}
+}
+
+// nextTimer returns the first pending timer that fires at or before limit.
+func (k *Kernel) nextTimer(limit Time) *Timer {
+	k.clock.mu.Lock()
+	defer k.clock.mu.Unlock()
+	if len(k.clock.timers) == 0 || k.clock.timers[0].when > limit {
+		return nil
+	}
+	return k.clock.timers[0]
+}
+
+// Advance lets time pass: timers fire in order. In Free mode it sleeps.
+func (k *Kernel) Advance(d Time) {
+	if k.cfg.Mode == Free {
+		time.Sleep(time.Duration(d))
+		return
+	}
+	end := k.Now() + d
+	for t := k.nextTimer(end); t != nil; t = k.nextTimer(end) {
+		k.setTime(t.when)
+		k.fire(t)
+	}
+	k.setTime(end)
+}
+
+// FireTimer lets time pass until the first timer and fires it on the calling task; false if there is none. A task of
+// an exploration calls it to be the timer interrupt.
+func (k *Kernel) FireTimer(cur *Task) bool {
+	t := k.nextTimer(Forever)
+	if t == nil || !k.DelTimer(t) {
+		return false
+	}
+	k.setTime(max(t.when, k.Now()))
+	t.Fn(cur)
+	return true
+}
+
+func (k *Kernel) setTime(t Time) {
+	k.clock.mu.Lock()
+	k.clock.time = t
+	k.clock.mu.Unlock()
+}
+
+// A WaitQueue is where tasks sleep, and where poll and epoll leave word of whom to tell. The zero value is ready.
+type WaitQueue struct {
+	mu      sync.Mutex
+	entries []*WaitEntry
+	obj     sched.Obj
+}
+
+// A WaitEntry is one sleeper of a WaitQueue. With Fn it is told instead of woken; key says what happened, as poll
+// events, 0 for anything.
+type WaitEntry struct {
+	task *Task
+	Fn   func(cur *Task, key uint32)
+	q    *WaitQueue
+}
+
+// Add puts an entry on the queue.
+func (q *WaitQueue) Add(e *WaitEntry) {
+	q.mu.Lock()
+	e.q = q
+	q.entries = append(q.entries, e)
+	q.mu.Unlock()
+}
+
+// Remove takes an entry off its queue.
+func (e *WaitEntry) Remove() {
+	if e.q == nil {
+		return
+	}
+	e.q.mu.Lock()
+	e.q.entries = slices.DeleteFunc(e.q.entries, func(o *WaitEntry) bool { return o == e })
+	e.q.mu.Unlock()
+	e.q = nil
+}
+
+// Wake wakes all sleepers. key says what happened.
+func (q *WaitQueue) Wake(cur *Task, key uint32) {
+	if cur.th != nil {
+		if q.obj == 0 {
+			q.obj = cur.k.cfg.Run.NewObj()
+		}
+		cur.point(sched.Wake, q.obj, true, "")
+	}
+	q.mu.Lock()
+	entries := append([]*WaitEntry(nil), q.entries...)
+	q.mu.Unlock()
+	if cur.k.Tracing() {
+		cur.k.Emit(cur, WakeEvent{len(entries), key})
+	}
+	for _, e := range entries {
+		if e.Fn != nil {
+			e.Fn(cur, key)
+		} else {
+			e.task.wake()
+		}
+	}
+}
+
+// A WakeEvent tells of a wake-up.
+type WakeEvent struct {
+	Sleepers int
+	Key      uint32
+}
+
+func (e WakeEvent) String() string {
+	return fmt.Sprintf("wake %d sleepers, key %#x", e.Sleepers, e.Key)
+}
+
+// sleep is a task's sleeping state.
+type sleep struct {
+	woken    atomic.Bool
+	ch       chan struct{} // Free mode
+	deadline Time
+	obj      sched.Obj
+}
+
+func (t *Task) wake() {
+	t.sleep.woken.Store(true)
+	if t.sleep.ch != nil {
+		select {
+		case t.sleep.ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Ready implements sched.Resource: the sleep is over.
+func (t *Task) Ready() bool {
+	return t.sleep.woken.Load() || t.signal.Load() || t.k.clock.time >= t.sleep.deadline
+}
+
+// prepareToSleep must come before the condition is tested that the task is going to wait for: a wake-up after it is
+// not lost.
+func (t *Task) prepareToSleep() { t.sleep.woken.Store(false) }
+
+// schedule sleeps until somebody wakes the task, deadline has come or a signal is pending.
+func (t *Task) schedule(deadline Time) {
+	switch {
+	case t.k.cfg.Mode == Free:
+		t.scheduleFree(deadline)
+	case t.th != nil:
+		t.sleep.deadline = deadline
+		if t.sleep.obj == 0 {
+			t.sleep.obj = t.k.cfg.Run.NewObj()
+		}
+		t.th.Point(sched.Op{Kind: sched.Wait, Obj: t.sleep.obj, Res: t})
+	default:
+		t.scheduleInline(deadline)
+	}
+}
+
+func (t *Task) scheduleFree(deadline Time) {
+	var timeout <-chan time.Time
+	if deadline != Forever {
+		timer := time.NewTimer(time.Duration(deadline - t.k.Now()))
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	for !t.sleep.woken.Load() && !t.signal.Load() {
+		select {
+		case <-t.sleep.ch:
+		case <-timeout:
+			return
+		}
+	}
+}
+
+// scheduleInline lets time pass, as nobody else can run. A wait without end is interrupted when patience is over.
+func (t *Task) scheduleInline(deadline Time) {
+	k := t.k
+	limit, patience := deadline, deadline == Forever
+	if patience {
+		limit = k.Now() + k.cfg.Patience
+	}
+	for !t.sleep.woken.Load() && !t.signal.Load() {
+		timer := k.nextTimer(limit)
+		if timer == nil {
+			k.setTime(max(limit, k.Now()))
+			if patience {
+				t.blocked = true
+				t.signal.Store(true)
+			}
+			return
+		}
+		k.setTime(max(timer.when, k.Now()))
+		k.fire(timer)
+	}
+}
+
+// Deadline returns when a timeout that starts now is over; negative is never.
+func (k *Kernel) Deadline(timeout Time) Time {
+	if timeout < 0 || timeout == Forever {
+		return Forever
+	}
+	return k.Now() + timeout
+}
+
+// WaitEvent sleeps on q until done returns true. It returns EINTR when a signal came and EAGAIN when deadline has
+// passed: wait_event_interruptible_timeout.
+func (t *Task) WaitEvent(q *WaitQueue, deadline Time, done func() bool) error {
+	e := WaitEntry{task: t}
+	q.Add(&e)
+	defer e.Remove()
+	for {
+		t.prepareToSleep()
+		if done() {
+			return nil
+		}
+		if t.signal.Load() {
+			return EINTR
+		}
+		if t.k.Now() >= deadline {
+			return EAGAIN
+		}
+		t.schedule(deadline)
+	}
+}
+
+// Interrupt sends the task a signal: a sleeping call ends with EINTR. It may be called from any goroutine.
+func (t *Task) Interrupt() {
+	t.signal.Store(true)
+	t.wake()
+}
+
+// SignalPending tells whether a signal waits for the task.
+func (t *Task) SignalPending() bool { return t.signal.Load() }
+
+// Yield lets others run: yield() and cond_resched().
+func (t *Task) Yield() { t.point(sched.Yield, 0, false, "") }
+
+// idle lets time pass to the next timer or deadline of a sleeper, for a run in which no thread can go on. It returns
+// false when there is neither.
+func (k *Kernel) idle() bool {
+	next := Forever
+	for _, t := range k.tasks {
+		if t.th != nil && t.th.Op.Kind == sched.Wait {
+			next = min(next, t.sleep.deadline)
+		}
+	}
+	if timer := k.nextTimer(next); timer != nil {
+		k.setTime(max(timer.when, k.Now()))
+		k.fire(timer)
+		return true
+	}
+	if next == Forever {
+		return false
+	}
+	k.setTime(max(next, k.Now()))
+	return true
+}
