@@ -176,3 +176,6 @@ func (a *Atomic) Swap(cur *Task, v int64) int64 {
 // Peek returns the value without being a scheduling point: for checkers and printing, and under the lock that
 // guards all writers.
 func (a *Atomic) Peek() int64 { return a.v.Load() }
+
+// Init sets the value of an object that nobody else can see yet.
+func (a *Atomic) Init(v int64) { a.v.Store(v) }

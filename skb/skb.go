@@ -1,0 +1,434 @@
+// Package skb has socket buffers: one message inside the kernel.
+//
+// A buffer has a head, and in it the data:
+//
+//	head          data               tail                 end
+//	 │  headroom   │  the message      │  tailroom           │
+//	 ├─────────────┼───────────────────┼─────────────────────┤
+//	 Reserve moves data and tail; Put moves tail; Trim moves it back
+//
+// The head of an ordinary buffer is private memory of the size that the kernel's allocator gives (New). The head of a
+// ring buffer is pointed into a frame, right behind the frame header (AllocHead, SetRing):
+//
+//	frame                                                     next frame
+//	 │ nl_mmap_hdr │ data             tail              end    │
+//	 ├─────────────┼──────────────────┼───────────────────┼────┤
+//	   24 bytes      frame_size - 24 bytes
+//
+// so what is put there is seen by userspace at once, and what is read from there userspace may have changed.
+package skb
+
+import (
+	"encoding/binary"
+
+	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
+)
+
+// Sizes of the modelled build (spec 14): cache lines, the shared-info area at the end of a head, and the buffer's own
+// head rounded up to cache lines.
+const (
+	cacheLine  = 64
+	sharedInfo = 320
+	overhead   = 256
+	maxBlock   = 4 << 20
+)
+
+// Creds is the identity of a message's sender: process id and the kernel's user and group id.
+type Creds struct {
+	Pid      int
+	UID, GID uint32
+}
+
+// Flags of a message in netlink's control block.
+const (
+	Mmaped    = 1 << iota // the head is in a ring frame
+	TX                    // of a TX ring
+	Delivered             // the frame was handed to userspace
+	Dst                   // sent with an explicit address
+)
+
+// CB is netlink's use of the control block (struct netlink_skb_parms).
+type CB struct {
+	Creds    Creds
+	Portid   uint32
+	DstGroup uint32
+	Flags    uint8
+	// Sk is the owner of the frame, and once the message is delivered to a kernel socket its sender.
+	Sk any
+	// NSID is the id of the sender's network namespace in the receiver's, if HasNSID.
+	NSID    int32
+	HasNSID bool
+}
+
+// An SKB is a socket buffer.
+type SKB struct {
+	// Truesize is what the buffer adds to a socket's rmem.
+	Truesize int
+	CB       CB
+	// Destructor is called before the buffer's head goes; it takes back what the owner was charged.
+	Destructor func(cur *kernel.Task, s *SKB)
+	// Sk is the socket that is charged.
+	Sk any
+	// Protocol is the netlink protocol, for taps. Peeked marks a message that MSG_PEEK has seen.
+	Protocol int
+	Peeked   bool
+
+	k        *kernel.Kernel
+	users    kernel.Atomic
+	head     []byte     // ordinary buffer
+	mem      *mm.Memory // ring buffer: head is mem[base:base+end]
+	base     int
+	data     int
+	tail     int
+	end      int
+	vmalloc  bool
+	frags    [][]byte // page fragments behind the linear part
+	fragSize int
+}
+
+// Block returns the size of the memory block that a request for size bytes gets: need <= 8192 the smallest cache that
+// holds it, else a power of two of pages (spec 14.1). 0 means that it is too large.
+func Block(size int) int {
+	need := align(size) + sharedInfo
+	block := 512
+	for block < need {
+		block *= 2
+	}
+	if block > maxBlock {
+		return 0
+	}
+	return block
+}
+
+func align(n int) int { return (n + cacheLine - 1) &^ (cacheLine - 1) }
+
+// New allocates a buffer with room for at least size bytes: alloc_skb. It returns nil when there is no memory: a
+// block cannot be larger than 4 MiB.
+func New(k *kernel.Kernel, size int) *SKB {
+	block := Block(size)
+	if size < 0 || block == 0 {
+		return nil
+	}
+	return newHead(k, block-sharedInfo, block+overhead)
+}
+
+// NewVmalloc allocates a buffer of virtually contiguous memory for exactly size bytes, rounded up to cache lines
+// (netlink_alloc_large_skb).
+func NewVmalloc(k *kernel.Kernel, size int) *SKB {
+	s := newHead(k, align(size), align(size)+sharedInfo+overhead)
+	s.vmalloc = true
+	return s
+}
+
+func newHead(k *kernel.Kernel, capacity, truesize int) *SKB {
+	s := &SKB{k: k, Truesize: truesize, head: make([]byte, 0, min(capacity, 512)), end: capacity}
+	s.start()
+	return s
+}
+
+func (s *SKB) start() {
+	// The count starts before anybody can see the buffer.
+	s.users.Init(1)
+	s.k.Count(kernel.ResSKB, 1)
+}
+
+// AllocHead allocates a buffer without a data area: alloc_skb_head. size is what its own head weighs; see
+// Differences.
+func AllocHead(k *kernel.Kernel, size int) *SKB {
+	s := &SKB{k: k, Truesize: size}
+	s.start()
+	return s
+}
+
+// SetRing points the head at size bytes at off of ring memory, empty.
+func (s *SKB) SetRing(mem *mm.Memory, off, size int) {
+	s.mem, s.base, s.data, s.tail, s.end = mem, off, 0, 0, size
+}
+
+// Ring tells whether the head lies in ring memory.
+func (s *SKB) Ring() bool { return s.mem != nil }
+
+// RingData returns where in ring memory the message starts.
+func (s *SKB) RingData() (*mm.Memory, int) { return s.mem, s.base + s.data }
+
+// Vmalloc tells whether the head is virtually contiguous memory.
+func (s *SKB) Vmalloc() bool { return s.vmalloc }
+
+// Len is the length of the message. Linear is the part of it that is not in page fragments.
+func (s *SKB) Len() int    { return s.tail - s.data + s.fragSize }
+func (s *SKB) Linear() int { return s.tail - s.data }
+
+// Tailroom is the room behind the message: 0 once it has page fragments.
+func (s *SKB) Tailroom() int {
+	if s.fragSize > 0 {
+		return 0
+	}
+	return s.end - s.tail
+}
+
+// Capacity is the room between the start of the message and the end of the head.
+func (s *SKB) Capacity() int { return s.end - s.data }
+
+// Headroom is the room before the message.
+func (s *SKB) Headroom() int { return s.data }
+
+// Reserve makes headroom in an empty buffer: skb_reserve.
+func (s *SKB) Reserve(n int) { s.data += n; s.tail += n }
+
+// grow makes the private head hold n bytes.
+func (s *SKB) grow(n int) {
+	if n <= len(s.head) {
+		return
+	}
+	for cap(s.head) < n {
+		s.head = append(s.head[:cap(s.head)], 0)
+	}
+	s.head = s.head[:n]
+}
+
+// Put appends b to the message: skb_put and a copy. It returns false, and does nothing, when there is no room.
+func (s *SKB) Put(cur *kernel.Task, b []byte) bool {
+	if len(b) > s.Tailroom() {
+		return false
+	}
+	at := s.tail
+	s.tail += len(b)
+	if s.mem != nil {
+		s.mem.Write(cur.CPU(), s.base+at, b)
+		return true
+	}
+	s.grow(s.tail)
+	copy(s.head[at:], b)
+	return true
+}
+
+// Extend appends n bytes without writing them: they keep what the memory held, zeros in a fresh private head.
+func (s *SKB) Extend(n int) bool {
+	if n > s.Tailroom() {
+		return false
+	}
+	s.tail += n
+	if s.mem == nil {
+		s.grow(s.tail)
+	}
+	return true
+}
+
+// SetLen sets the length without looking at the room: what a kernel does that trusts a length it has not checked.
+// It returns how many bytes then lie behind the head.
+func (s *SKB) SetLen(n int) (beyond int) {
+	s.tail = s.data + n
+	if s.tail > s.end {
+		beyond = s.tail - s.end
+		s.tail = s.end
+	}
+	if s.mem == nil {
+		s.grow(s.tail)
+	}
+	return beyond
+}
+
+// Trim cuts the message to n bytes if it is longer: skb_trim.
+func (s *SKB) Trim(n int) {
+	if n >= s.Len() {
+		return
+	}
+	for len(s.frags) > 0 && n < s.Len() {
+		last := len(s.frags) - 1
+		cut := min(len(s.frags[last]), s.Len()-n)
+		s.frags[last] = s.frags[last][:len(s.frags[last])-cut]
+		s.fragSize -= cut
+		if len(s.frags[last]) == 0 {
+			s.frags = s.frags[:last]
+		}
+	}
+	if n < s.Linear() {
+		s.tail = s.data + n
+	}
+}
+
+// AddFrag appends a page fragment.
+func (s *SKB) AddFrag(b []byte) {
+	s.frags = append(s.frags, b)
+	s.fragSize += len(b)
+}
+
+// Frags is the number of page fragments.
+func (s *SKB) Frags() int { return len(s.frags) }
+
+// Write overwrites bytes of the message's linear part at off.
+func (s *SKB) Write(cur *kernel.Task, off int, b []byte) {
+	if s.mem != nil {
+		s.mem.Write(cur.CPU(), s.base+s.data+off, b)
+		return
+	}
+	copy(s.head[s.data+off:s.tail], b)
+}
+
+// Write32 overwrites one word of the message.
+func (s *SKB) Write32(cur *kernel.Task, off int, v uint32) {
+	var b [4]byte
+	binary.LittleEndian.PutUint32(b[:], v)
+	s.Write(cur, off, b[:])
+}
+
+// Read copies bytes of the linear part at off into b. In a ring buffer they are what userspace has made of them.
+func (s *SKB) Read(cur *kernel.Task, off int, b []byte) {
+	if s.mem != nil {
+		s.mem.Read(cur.CPU(), s.base+s.data+off, b)
+		return
+	}
+	clear(b[copy(b, s.head[min(s.data+off, s.tail):s.tail]):])
+}
+
+// Bytes returns n bytes of the linear part at off: of a private head the bytes themselves, of a ring buffer a copy.
+func (s *SKB) Bytes(cur *kernel.Task, off, n int) []byte {
+	if s.mem == nil {
+		return s.head[s.data+off : s.data+off+n : s.data+off+n]
+	}
+	b := make([]byte, n)
+	s.Read(cur, off, b)
+	return b
+}
+
+// Message returns the whole message, page fragments included.
+func (s *SKB) Message(cur *kernel.Task) []byte {
+	b := s.Bytes(cur, 0, s.Linear())
+	for _, f := range s.frags {
+		b = append(b[:len(b):len(b)], f...)
+	}
+	return b
+}
+
+// DataToEnd returns n bytes from the start of the message on, past its length: what a copy of the whole buffer gets.
+func (s *SKB) DataToEnd(cur *kernel.Task, n int) []byte {
+	b := make([]byte, n)
+	if s.mem != nil {
+		// Bytes behind the ring's memory are not ours to show.
+		s.mem.Read(cur.CPU(), s.base+s.data, b[:max(0, min(n, s.mem.Size()-s.base-s.data))])
+		return b
+	}
+	s.grow(s.tail)
+	copy(b, s.head[s.data:])
+	return b
+}
+
+// Get takes a reference: skb_get.
+func (s *SKB) Get(cur *kernel.Task) *SKB {
+	s.users.Add(cur, 1)
+	return s
+}
+
+// Shared tells whether somebody else has a reference: skb_shared.
+func (s *SKB) Shared(cur *kernel.Task) bool { return s.users.Load(cur) > 1 }
+
+// Free drops a reference; with the last one the destructor runs: kfree_skb and consume_skb.
+func (s *SKB) Free(cur *kernel.Task) {
+	n := s.users.Add(cur, -1)
+	if n > 0 {
+		return
+	}
+	if n < 0 {
+		s.k.Warn(cur, "skb freed twice")
+		return
+	}
+	s.Orphan(cur)
+	s.k.Count(kernel.ResSKB, -1)
+}
+
+// Orphan ends the charge to the owner: skb_orphan.
+func (s *SKB) Orphan(cur *kernel.Task) {
+	if d := s.Destructor; d != nil {
+		s.Destructor = nil
+		d(cur, s)
+	}
+	s.Sk = nil
+}
+
+// Clone makes a buffer that shares the data: skb_clone. The clone has no owner.
+func (s *SKB) Clone(*kernel.Task) *SKB {
+	c := &SKB{k: s.k, Truesize: s.Truesize, CB: s.CB, Protocol: s.Protocol, head: s.head, mem: s.mem, base: s.base,
+		data: s.data, tail: s.tail, end: s.end, vmalloc: s.vmalloc, frags: s.frags, fragSize: s.fragSize}
+	c.start()
+	return c
+}
+
+// Copy makes a private copy of message and room: skb_copy. The copy has no owner.
+func (s *SKB) Copy(cur *kernel.Task) *SKB {
+	c := New(s.k, s.end)
+	if c == nil {
+		return nil
+	}
+	c.CB, c.Protocol = s.CB, s.Protocol
+	c.Reserve(s.data)
+	c.Put(cur, s.Message(cur))
+	return c
+}
+
+// Shrink moves the message of an ordinary buffer to a block that fits it when at least half of the buffer's truesize
+// is room behind it: netlink_trim (spec 14.3).
+func (s *SKB) Shrink() {
+	delta := s.end - s.tail
+	if s.mem != nil || s.vmalloc || 2*delta < s.Truesize {
+		return
+	}
+	s.end -= delta
+	s.Truesize -= delta
+}
+
+// Differences are the named differences of socket buffers.
+type Differences struct {
+	HeadSize int // skb-head-size
+}
+
+// Table lists the differences, bound to d's fields.
+func (d *Differences) Table() []kernel.Difference {
+	u := kernel.Number(&d.HeadSize, "skb-head-size", "6.2", [...]int{232, 224, 224, 224, 224},
+		"Bytes that a ring message adds to its receiver's rmem between its charge and its publication: the size of a "+
+			"socket buffer without data.")
+	return []kernel.Difference{u.With("", "concurrency")}
+}
+
+// A Queue is a list of buffers with its lock (sk_buff_head). The methods do not lock.
+type Queue struct {
+	Lock kernel.Spinlock
+	list []*SKB
+}
+
+// Len is the number of buffers.
+func (q *Queue) Len() int { return len(q.list) }
+
+// First returns the oldest buffer, nil for none. All returns them, oldest first.
+func (q *Queue) First() *SKB {
+	if len(q.list) == 0 {
+		return nil
+	}
+	return q.list[0]
+}
+
+// All returns the buffers, oldest first.
+func (q *Queue) All() []*SKB { return q.list }
+
+// Append puts a buffer at the end.
+func (q *Queue) Append(s *SKB) { q.list = append(q.list, s) }
+
+// Remove takes a buffer off the list and tells whether it was there.
+func (q *Queue) Remove(s *SKB) bool {
+	for i, o := range q.list {
+		if o == s {
+			copy(q.list[i:], q.list[i+1:])
+			q.list[len(q.list)-1] = nil
+			q.list = q.list[:len(q.list)-1]
+			return true
+		}
+	}
+	return false
+}
+
+// Splice takes all buffers off the list.
+func (q *Queue) Splice() []*SKB {
+	l := q.list
+	q.list = nil
+	return l
+}

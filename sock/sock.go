@@ -1,0 +1,377 @@
+// Package sock has what sockets of all families share (struct sock): the receive queue and its limits, the pending
+// error, waiting, socket filters, and the options of level SOL_SOCKET.
+package sock
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"golang.org/x/net/bpf"
+
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// Defaults and bounds of the buffer limits, in bytes (spec 14.4).
+const (
+	DefaultBuf = 212992
+	maxBuf     = 212992
+)
+
+// Limits are the lower bounds of the buffer limits.
+type Limits struct{ MinRcvbuf, MinSndbuf int }
+
+// Differences are the named differences of sockets of all families.
+type Differences struct {
+	MinBufs int // min-bufs: 0 is old, 1 is new
+}
+
+// Table lists the differences, bound to d's fields.
+func (d *Differences) Table() []kernel.Difference {
+	return []kernel.Difference{
+		kernel.Choice(&d.MinBufs, "min-bufs", "14.4", []string{"2280/2048", "2304/4608"}, [...]int{0, 1, 1, 1, 1},
+			"The smallest SO_RCVBUF and SO_SNDBUF. The value decides how many messages fit a minimal receive buffer: one "+
+				"of 2304 bytes or two."),
+	}
+}
+
+// Limits returns the limits that go with the difference min-bufs.
+func (d *Differences) Limits() Limits {
+	if d.MinBufs == 0 {
+		return Limits{2280, 2048}
+	}
+	return Limits{2304, 4608}
+}
+
+// A Sock is the part of a socket that does not depend on its family.
+type Sock struct {
+	K        *kernel.Kernel
+	Net      *kernel.Net
+	Family   int
+	Type     int
+	Protocol int
+	Inode    uint64
+	// Opener is who made the socket.
+	Opener *kernel.Cred
+
+	ReceiveQueue skb.Queue
+	WriteQueue   skb.Queue
+	Rmem         kernel.Atomic // bytes charged for received messages
+	Rcvbuf       kernel.Atomic
+	Sndbuf       kernel.Atomic
+	// Err is sk_err: the error that the next call reports, normally a positive errno.
+	Err      kernel.Atomic
+	Drops    kernel.Atomic
+	Passcred kernel.Atomic
+	Dead     kernel.Atomic
+	// Wait is where readers and pollers sleep.
+	Wait kernel.WaitQueue
+
+	refs     kernel.Atomic
+	destruct func(cur *kernel.Task)
+	filter   atomic.Pointer[Filter]
+	rcvtimeo atomic.Int64
+	sndtimeo atomic.Int64
+	limits   Limits
+}
+
+// Init prepares a socket of cur with one reference. destruct runs when the last one is gone.
+func (s *Sock) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, destruct func(cur *kernel.Task)) {
+	s.K, s.Net, s.Family, s.Type, s.Protocol = cur.Kernel(), cur.Net(), family, typ, protocol
+	s.Opener, s.limits, s.destruct = cur.Cred(), limits, destruct
+	s.Inode = s.K.NewInode()
+	s.ReceiveQueue.Lock.Name, s.WriteQueue.Lock.Name = "receive queue", "write queue"
+	s.Rcvbuf.Init(DefaultBuf)
+	s.Sndbuf.Init(DefaultBuf)
+	s.rcvtimeo.Store(int64(kernel.Forever))
+	s.sndtimeo.Store(int64(kernel.Forever))
+	s.refs.Init(1)
+	s.K.Count(kernel.ResSocket, 1)
+}
+
+// Hold takes a reference: sock_hold.
+func (s *Sock) Hold(cur *kernel.Task) { s.refs.Add(cur, 1) }
+
+// HoldNotZero takes a reference unless the last one is gone already; for lookups without a lock.
+func (s *Sock) HoldNotZero(cur *kernel.Task) bool {
+	if s.refs.Peek() == 0 {
+		return false
+	}
+	s.refs.Add(cur, 1)
+	return true
+}
+
+// Put drops a reference: sock_put.
+func (s *Sock) Put(cur *kernel.Task) {
+	switch n := s.refs.Add(cur, -1); {
+	case n == 0:
+		s.destruct(cur)
+		if n := s.Rmem.Peek(); n != 0 {
+			s.K.Warn(cur, "socket destroyed with rmem %d", n)
+		}
+		s.K.Count(kernel.ResSocket, -1)
+	case n < 0:
+		s.K.Warn(cur, "socket reference dropped %d times too often", -n)
+	}
+}
+
+// Refs is the number of references, for printing.
+func (s *Sock) Refs() int { return int(s.refs.Peek()) }
+
+// SetOwnerR charges a received message to the socket: skb_set_owner_r. The charge ends with the message's destructor,
+// which calls the one the message has already.
+func (s *Sock) SetOwnerR(cur *kernel.Task, m *skb.SKB) {
+	before := m.Destructor
+	m.Sk = s
+	m.Destructor = func(cur *kernel.Task, m *skb.SKB) {
+		if before != nil {
+			before(cur, m)
+		}
+		s.Rmem.Add(cur, -int64(m.Truesize))
+	}
+	s.Rmem.Add(cur, int64(m.Truesize))
+}
+
+// DataReady tells readers and pollers that a message came: sk_data_ready.
+func (s *Sock) DataReady(cur *kernel.Task) {
+	s.Wait.Wake(cur, uapi.PollIn|uapi.PollRdnorm|uapi.PollRdband)
+}
+
+// ErrorReport tells them that Err was set: sk_error_report.
+func (s *Sock) ErrorReport(cur *kernel.Task) { s.Wait.Wake(cur, uapi.PollErr) }
+
+// TakeError returns Err and clears it: sock_error. ok is false when there was none.
+func (s *Sock) TakeError(cur *kernel.Task) (err int64, ok bool) {
+	if s.Err.Load(cur) == 0 {
+		return 0, false
+	}
+	err = s.Err.Swap(cur, 0)
+	return err, err != 0
+}
+
+// RecvTimeout and SendTimeout are how long a blocking call waits: 0 with MSG_DONTWAIT.
+func (s *Sock) RecvTimeout(flags int) kernel.Time { return timeout(&s.rcvtimeo, flags) }
+
+// SendTimeout is how long a blocking send waits: 0 with MSG_DONTWAIT.
+func (s *Sock) SendTimeout(flags int) kernel.Time { return timeout(&s.sndtimeo, flags) }
+
+func timeout(t *atomic.Int64, flags int) kernel.Time {
+	if flags&uapi.MsgDontwait != 0 {
+		return 0
+	}
+	return kernel.Time(t.Load())
+}
+
+// SkError is a pending error that a call returned. Its value is what was stored in Err: a negative one, which 3.10
+// can store, makes the call return a positive number instead of failing (sk-err-negative).
+type SkError int64
+
+func (e SkError) Error() string { return "pending socket error" }
+
+// RecvDatagram waits for the oldest message and takes it, or with MSG_PEEK takes a reference: skb_recv_datagram (spec
+// 9, steps 2 to 4). Errors: a SkError, EAGAIN when there is none in time, EINTR.
+func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
+	deadline := s.K.Deadline(s.RecvTimeout(flags))
+	if flags&uapi.MsgDontwait != 0 {
+		deadline = 0
+	}
+	for {
+		if err, ok := s.TakeError(cur); ok {
+			return nil, SkError(err)
+		}
+		if m := s.dequeue(cur, flags); m != nil {
+			return m, nil
+		}
+		if deadline == 0 {
+			return nil, kernel.EAGAIN
+		}
+		err := cur.WaitEvent(&s.Wait, deadline, func() bool {
+			return s.Err.Load(cur) != 0 || s.QueueLen(cur) > 0
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// QueueLen is the number of queued messages, at this moment.
+func (s *Sock) QueueLen(cur *kernel.Task) int {
+	s.ReceiveQueue.Lock.Lock(cur)
+	defer s.ReceiveQueue.Lock.Unlock(cur)
+	return s.ReceiveQueue.Len()
+}
+
+func (s *Sock) dequeue(cur *kernel.Task, flags int) *skb.SKB {
+	q := &s.ReceiveQueue
+	q.Lock.Lock(cur)
+	defer q.Lock.Unlock(cur)
+	if flags&uapi.MsgPeek == 0 {
+		m := q.First()
+		if m != nil {
+			q.Remove(m)
+		}
+		return m
+	}
+	for _, m := range q.All() {
+		// An empty message that was peeked already would hide all others from peeking.
+		if m.Peeked && m.Len() == 0 {
+			continue
+		}
+		m.Peeked = true
+		return m.Get(cur)
+	}
+	return nil
+}
+
+// PurgeReceiveQueue frees all queued messages.
+func (s *Sock) PurgeReceiveQueue(cur *kernel.Task) {
+	s.ReceiveQueue.Lock.Lock(cur)
+	list := s.ReceiveQueue.Splice()
+	s.ReceiveQueue.Lock.Unlock(cur)
+	for _, m := range list {
+		m.Free(cur)
+	}
+}
+
+// A Filter is a classic BPF program that judges messages before they are delivered.
+type Filter struct{ vm *bpf.VM }
+
+// NewFilter checks a program. EINVAL when it is not valid.
+func NewFilter(prog []bpf.RawInstruction) (*Filter, error) {
+	insns, ok := bpf.Disassemble(prog)
+	if !ok {
+		return nil, kernel.Errorf(kernel.EINVAL, "the filter has instructions that classic BPF does not have")
+	}
+	vm, err := bpf.NewVM(insns)
+	if err != nil {
+		return nil, kernel.Errorf(kernel.EINVAL, "%v", err)
+	}
+	return &Filter{vm}, nil
+}
+
+// Accept runs the socket's filter on a message: false means that it is rejected, else it has been cut to the length
+// that the filter returned (sk_filter).
+func (s *Sock) Accept(cur *kernel.Task, m *skb.SKB) bool {
+	f := s.filter.Load()
+	if f == nil {
+		return true
+	}
+	n, err := f.vm.Run(m.Message(cur))
+	if err != nil || n <= 0 {
+		return false
+	}
+	m.Trim(n)
+	return true
+}
+
+// Setsockopt handles level SOL_SOCKET. ENOPROTOOPT for options that are not modelled.
+//
+// The value of SO_ATTACH_FILTER is the program itself, 8 bytes for each struct sock_filter, and not a pointer to it.
+func (s *Sock) Setsockopt(cur *kernel.Task, name int, val []byte) error {
+	switch name {
+	case uapi.SoAttachFilter:
+		return s.attach(val)
+	case uapi.SoDetachFilter:
+		if s.filter.Swap(nil) == nil {
+			return kernel.ENOENT
+		}
+		return nil
+	case uapi.SoRcvtimeo, uapi.SoSndtimeo:
+		return s.setTimeout(name, val)
+	}
+	if len(val) < 4 {
+		return kernel.Errorf(kernel.EINVAL, "the option takes 4 bytes, got %d", len(val))
+	}
+	v := binary.LittleEndian.Uint32(val)
+	switch name {
+	case uapi.SoRcvbufforce, uapi.SoSndbufforce:
+		if !cur.Capable(uapi.CapNetAdmin) {
+			return kernel.EPERM
+		}
+	case uapi.SoRcvbuf, uapi.SoSndbuf:
+		v = min(v, maxBuf)
+	}
+	double := int64(int32(v * 2))
+	switch name {
+	case uapi.SoRcvbuf, uapi.SoRcvbufforce:
+		s.Rcvbuf.Store(cur, max(double, int64(s.limits.MinRcvbuf)))
+	case uapi.SoSndbuf, uapi.SoSndbufforce:
+		s.Sndbuf.Store(cur, max(double, int64(s.limits.MinSndbuf)))
+	case uapi.SoPasscred:
+		s.Passcred.Store(cur, boolean(v != 0))
+	default:
+		return kernel.Errorf(kernel.ENOPROTOOPT, "SOL_SOCKET option %d is not modelled", name)
+	}
+	return nil
+}
+
+func boolean(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (s *Sock) attach(val []byte) error {
+	if len(val) == 0 || len(val)%8 != 0 {
+		return kernel.Errorf(kernel.EINVAL, "a filter is a number of 8-byte instructions, not %d bytes", len(val))
+	}
+	var prog []bpf.RawInstruction
+	for ; len(val) > 0; val = val[8:] {
+		prog = append(prog, bpf.RawInstruction{Op: binary.LittleEndian.Uint16(val), Jt: val[2], Jf: val[3],
+			K: binary.LittleEndian.Uint32(val[4:])})
+	}
+	f, err := NewFilter(prog)
+	if err == nil {
+		s.filter.Store(f)
+	}
+	return err
+}
+
+// setTimeout takes a struct timeval: 0 means for ever.
+func (s *Sock) setTimeout(name int, val []byte) error {
+	if len(val) < 16 {
+		return kernel.EINVAL
+	}
+	sec := int64(binary.LittleEndian.Uint64(val))
+	usec := int64(binary.LittleEndian.Uint64(val[8:]))
+	if usec < 0 || usec >= 1e6 || sec < 0 || sec > 1<<32 {
+		return kernel.Errorf(kernel.EINVAL, "%d s and %d us are no timeout", sec, usec)
+	}
+	t := sec*int64(kernel.Second) + usec*1000
+	if t == 0 {
+		t = int64(kernel.Forever)
+	}
+	if name == uapi.SoRcvtimeo {
+		s.rcvtimeo.Store(t)
+	} else {
+		s.sndtimeo.Store(t)
+	}
+	return nil
+}
+
+// Getsockopt handles level SOL_SOCKET. SO_ERROR takes the pending error.
+func (s *Sock) Getsockopt(cur *kernel.Task, name, optlen int) ([]byte, error) {
+	var v int64
+	switch name {
+	case uapi.SoError:
+		v, _ = s.TakeError(cur)
+	case uapi.SoRcvbuf:
+		v = s.Rcvbuf.Load(cur)
+	case uapi.SoSndbuf:
+		v = s.Sndbuf.Load(cur)
+	case uapi.SoPasscred:
+		v = s.Passcred.Load(cur)
+	case uapi.SoType:
+		v = int64(s.Type)
+	case uapi.SoProtocol:
+		v = int64(s.Protocol)
+	case uapi.SoDomain:
+		v = int64(s.Family)
+	default:
+		return nil, kernel.Errorf(kernel.ENOPROTOOPT, "SOL_SOCKET option %d is not modelled", name)
+	}
+	b := binary.LittleEndian.AppendUint32(nil, uint32(v))
+	return b[:min(optlen, 4)], nil
+}
