@@ -119,8 +119,8 @@ func blank(line string) bool { return strings.TrimSpace(line) == "" }
 func (s *Step) bind() error {
 	words := strings.Fields(s.Directive)
 	name := words[0]
-	var best error
-	bestMatched := -1
+	var best error // of the form that fits best
+	bestMatched, usages := -1, ""
 	for i := range directives {
 		d := &directives[i]
 		if d.name() != name {
@@ -131,12 +131,13 @@ func (s *Step) bind() error {
 			s.form, s.args = d, a
 			return nil
 		}
+		usages += "\n\tusage: " + d.syntax.usage
 		if matched > bestMatched {
-			best, bestMatched = fmt.Errorf("%w\n\tusage: %s", err, d.syntax.usage), matched
+			best, bestMatched = err, matched
 		}
 	}
 	if best != nil {
-		return best
+		return fmt.Errorf("%w%s", best, usages)
 	}
 	if name == "msg" || name == "raw" {
 		return fmt.Errorf("%s line without a directive: expected send, fill or edit on a line before it", name)

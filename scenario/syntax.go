@@ -167,7 +167,7 @@ func (s syntax) names() []string {
 
 // Limits keep a mistyped number from taking the memory or the time of the machine that runs the scenario.
 const (
-	maxBuffer = 1 << 26
+	maxBuffer = 1 << 24
 	maxCount  = 1 << 24
 	maxSize   = 1 << 40
 	maxMillis = 600_000
@@ -312,6 +312,7 @@ var protocolNames = []name{
 	{"iscsi", uapi.NetlinkISCSI},
 	{"xfrm", uapi.NetlinkXFRM},
 	{"connector", uapi.NetlinkConnector},
+	{"fib_lookup", uapi.NetlinkFIBLookup},
 }
 
 var statusNames = []name{

@@ -3,6 +3,8 @@ package live
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -90,7 +92,28 @@ func (t *task) setUp() error {
 	if _, err := unix.PtracePokeText(t.tid, uintptr(t.p.code), lines); err != nil {
 		return err
 	}
+	if err := t.closeInherited(); err != nil {
+		return err
+	}
 	return t.reserve(64 << 10)
+}
+
+// closeInherited closes the descriptors that the program itself was started with and never looked at.
+func (t *task) closeInherited() error {
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.tid))
+	if err != nil {
+		return err
+	}
+	for _, fd := range fds {
+		n, err := strconv.ParseUint(fd.Name(), 10, 31)
+		if err != nil {
+			return err
+		}
+		if _, err := t.syscall(unix.SYS_CLOSE, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // waitFirstStop waits for the stop by which a new task reports to the tracer.

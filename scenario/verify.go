@@ -1,0 +1,165 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// hangLimit is how long one step may take. The longest that a scenario asks for is far below.
+const hangLimit = 30 * time.Second
+
+// A Result is what comparing a file with a machine gave.
+type Result struct {
+	Name   string        `json:"file"`
+	Steps  int           `json:"steps"`
+	Agreed int           `json:"agreed"`          // steps whose output is as recorded
+	First  *Disagreement `json:"first,omitempty"` // the first step that is not
+	// Failure tells of what is no step's output: the machine could not be made, panicked, hung or leaked.
+	Failure string `json:"failure,omitempty"`
+}
+
+// OK tells whether everything agreed.
+func (r Result) OK() bool { return r.Agreed == r.Steps && r.Failure == "" }
+
+// A Disagreement is a step whose output differs from the recorded one.
+type Disagreement struct {
+	Line      int    `json:"line"`
+	Directive string `json:"directive"`
+	Expected  string `json:"expected"`
+	Got       string `json:"got"`
+}
+
+// String shows the directive and both outputs as one: "-" marks expected lines that are missing, "+" lines that are
+// there instead.
+func (d *Disagreement) String() string {
+	return d.Directive + "\n" + diff(d.Expected, d.Got)
+}
+
+// Verify runs a file on a fresh machine and compares every output with the recorded one. It goes on after a
+// disagreement. A panic or a hang ends the scenario and counts the remaining steps as disagreeing; a step that hangs
+// keeps its goroutine.
+func Verify(ctx context.Context, boot func() (Target, error), f *File) Result {
+	return verify(ctx, boot, f, hangLimit)
+}
+
+func verify(ctx context.Context, boot func() (Target, error), f *File, limit time.Duration) Result {
+	r := Result{Name: f.Name, Steps: len(f.Steps)}
+	progress := make(chan outcome, len(f.Steps)+1) // room for all, so that an abandoned run can end
+	go runSteps(ctx, boot, f, progress)
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for i := 0; ; {
+		timer.Reset(limit)
+		select {
+		case o := <-progress:
+			if o.end {
+				r.Failure = o.text
+				return r
+			}
+			r.compare(&f.Steps[i], o.text)
+			i++
+		case <-ctx.Done():
+			r.Failure = "interrupted"
+			return r
+		case <-timer.C:
+			r.Failure = hung(f, i, limit)
+			return r
+		}
+	}
+}
+
+// An outcome is a step's output or, at the end, what failed.
+type outcome struct {
+	text string
+	end  bool
+}
+
+func runSteps(ctx context.Context, boot func() (Target, error), f *File, progress chan<- outcome) {
+	step := 0
+	defer func() {
+		if p := recover(); p != nil {
+			progress <- outcome{fmt.Sprintf("panic%s: %v\n%s", during(f, step), p, debug.Stack()), true}
+		}
+	}()
+	target, err := boot()
+	if err != nil {
+		progress <- outcome{"cannot make the machine: " + err.Error(), true}
+		return
+	}
+	runner := NewRunner(target)
+	for ; step < len(f.Steps) && ctx.Err() == nil; step++ {
+		progress <- outcome{runner.Step(&f.Steps[step]), false}
+	}
+	if err := target.Close(); err != nil {
+		progress <- outcome{err.Error(), true}
+		return
+	}
+	progress <- outcome{"", true}
+}
+
+func (r *Result) compare(s *Step, got string) {
+	if got == s.Output {
+		r.Agreed++
+		return
+	}
+	if r.First == nil {
+		r.First = &Disagreement{s.Line, s.Directive, s.Output, got}
+	}
+}
+
+func hung(f *File, step int, limit time.Duration) string {
+	return fmt.Sprintf("hangs%s: no result within %v", during(f, step), limit)
+}
+
+// during tells at which step something happened, if it was at one.
+func during(f *File, step int) string {
+	if step >= len(f.Steps) {
+		return " at the end"
+	}
+	s := &f.Steps[step]
+	return fmt.Sprintf(" at %s:%d: %s", f.Name, s.Line, s.Directive)
+}
+
+// diff shows two texts as one, with the lines that only one of them has marked.
+func diff(expected, got string) string {
+	a, b := splitLines(expected), splitLines(got)
+	var out strings.Builder
+	mark := func(sign, line string) { out.WriteString(sign + line + "\n") }
+	common := commonLines(a, b)
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			mark("  ", a[i])
+			i, j = i+1, j+1
+		case i < len(a) && (j == len(b) || common[i+1][j] >= common[i][j+1]):
+			mark("- ", a[i])
+			i++
+		default:
+			mark("+ ", b[j])
+			j++
+		}
+	}
+	return out.String()
+}
+
+// commonLines returns, for each pair of positions, the length of the longest common subsequence of what follows.
+func commonLines(a, b []string) [][]int {
+	n := make([][]int, len(a)+1)
+	for i := range n {
+		n[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				n[i][j] = n[i+1][j+1] + 1
+			} else {
+				n[i][j] = max(n[i+1][j], n[i][j+1])
+			}
+		}
+	}
+	return n
+}
