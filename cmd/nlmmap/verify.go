@@ -1,0 +1,390 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nlmmap/scenario"
+)
+
+// defaultTree is where verify looks for recordings if it is not told.
+const defaultTree = "testdata/kernels"
+
+func verifyCommand() command {
+	return command{
+		name:    "verify",
+		summary: "compare the model with recordings of real kernels",
+		help: `Usage: nlmmap verify [-v] [-json] [--kernel V] [DIR|FILE ...]
+
+Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
+version and contains *.txt; a FILE is a recording of the version that its directory is named after, or of the one
+that --kernel gives. Without arguments the recordings are those in ` + defaultTree + `.
+Prints one line per version: scenarios and steps that agree, of how many.
+
+Examples:
+  nlmmap verify
+  nlmmap verify -v --kernel 4.4.1
+  nlmmap verify -v testdata/kernels/3.10.4/tx_basic.txt
+  nlmmap verify -json my-recordings >result.json
+`,
+		run: verify,
+	}
+}
+
+func verify(ctx context.Context, e env, c command, args []string) int {
+	flags := c.flags()
+	verbose := flags.Bool("v", false, "show the first step that disagrees in each scenario")
+	asJSON := flags.Bool("json", false, "print the result as JSON")
+	version := flags.String("kernel", "", "only this version; for files, their version: "+list(e.machines.versions()))
+	paths, code, ok := c.parse(e, flags, args)
+	if !ok {
+		return code
+	}
+	if *version != "" {
+		if err := e.knownVersion(*version); err != nil {
+			return e.bad("%v", err)
+		}
+	}
+	if len(paths) == 0 {
+		paths = []string{defaultTree}
+	}
+	jobs, err := e.plan(paths, *version)
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	r := e.verifyAll(ctx, jobs)
+	if *asJSON {
+		err = r.writeJSON(e.stdout)
+	} else {
+		err = r.write(e.stdout, *verbose)
+	}
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	return r.exitCode()
+}
+
+// A job is one recording to verify.
+type job struct {
+	version string
+	built   bool // the model has that version
+	path    string
+	file    *scenario.File // only if it is built
+}
+
+// plan finds and parses all recordings, so that nothing runs when one of them is malformed.
+func (e env) plan(paths []string, version string) ([]job, error) {
+	var jobs []job
+	for _, path := range paths {
+		found, err := find(path, version)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, found...)
+	}
+	slices.SortFunc(jobs, func(a, b job) int {
+		if c := compareVersions(a.version, b.version); c != 0 {
+			return c
+		}
+		return strings.Compare(a.path, b.path)
+	})
+	jobs = slices.CompactFunc(jobs, func(a, b job) bool { return a.version == b.version && a.path == b.path })
+	return jobs, e.parseAll(jobs)
+}
+
+func (e env) parseAll(jobs []job) error {
+	var errs []error
+	for i := range jobs {
+		j := &jobs[i]
+		j.built = e.knownVersion(j.version) == nil
+		f, err := e.open(j.path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, s := range f.Steps {
+			if !s.Recorded {
+				errs = append(errs, &scenario.Error{File: f.Name, Line: s.Line, Msg: "no recorded output: expected ---- after the directive"})
+				break
+			}
+		}
+		if j.built {
+			j.file = f
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// find lists the recordings that a path names.
+func find(path, version string) ([]job, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such file or directory", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		v, err := versionOf(filepath.Dir(path), version)
+		return []job{{version: v, path: path}}, err
+	}
+	files, err := filepath.Glob(filepath.Join(globQuote(path), "*.txt"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) > 0 {
+		v, err := versionOf(path, version)
+		return jobsFor(v, files), err
+	}
+	return findInTree(path, version)
+}
+
+func findInTree(root, version string) ([]job, error) {
+	files, err := filepath.Glob(filepath.Join(globQuote(root), "*", "*.txt"))
+	if err != nil {
+		return nil, err
+	}
+	var jobs []job
+	for _, path := range files {
+		v := filepath.Base(filepath.Dir(path))
+		if !versionPattern.MatchString(v) {
+			return nil, fmt.Errorf("%s: the directory %q is not named like a kernel version", path, v)
+		}
+		if version == "" || v == version {
+			jobs = append(jobs, job{version: v, path: path})
+		}
+	}
+	if len(jobs) == 0 && version != "" {
+		return nil, fmt.Errorf("%s: no recordings of %s: expected %s/*.txt in it", root, version, version)
+	}
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("%s: no recordings: expected VERSION/*.txt or, in a directory named like a version, *.txt", root)
+	}
+	return jobs, nil
+}
+
+func jobsFor(version string, paths []string) []job {
+	var jobs []job
+	for _, p := range paths {
+		jobs = append(jobs, job{version: version, path: p})
+	}
+	return jobs
+}
+
+var versionPattern = regexp.MustCompile(`^\d+\.\d+(\.\d+)*$`)
+
+// versionOf is the version that the files in a directory are recordings of: the one given, or else the name.
+func versionOf(dir, given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if v := filepath.Base(abs); versionPattern.MatchString(v) {
+		return v, nil
+	}
+	return "", fmt.Errorf("%s: cannot tell the kernel version from the directory's name: give --kernel", dir)
+}
+
+// globQuote makes a path mean itself in a pattern.
+func globQuote(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// compareVersions orders 3.10 after 3.9.
+func compareVersions(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(x, y string) int {
+		if len(x) != len(y) {
+			return len(x) - len(y)
+		}
+		return strings.Compare(x, y)
+	})
+}
+
+// verifyAll runs the jobs on all processors. The report does not depend on the order in which they end.
+func (e env) verifyAll(ctx context.Context, jobs []job) report {
+	results := make([]*scenario.Result, len(jobs))
+	next, done := new(atomic.Int64), new(atomic.Int64)
+	stopProgress := e.showProgress(done, len(jobs))
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(jobs) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				results[i] = e.verifyOne(ctx, jobs[i])
+				done.Add(1)
+			}
+		})
+	}
+	workers.Wait()
+	stopProgress()
+	return newReport(jobs, results, ctx.Err() != nil)
+}
+
+// verifyOne returns nothing for a scenario that could not run, or that was interrupted.
+func (e env) verifyOne(ctx context.Context, j job) *scenario.Result {
+	if !j.built {
+		return nil
+	}
+	boot := func() (scenario.Target, error) {
+		return e.machines.boot(config{version: j.version, initNet: inInitNet(j.path)})
+	}
+	r := scenario.Verify(ctx, boot, j.file)
+	if ctx.Err() != nil && !r.OK() {
+		return nil
+	}
+	return &r
+}
+
+// showProgress counts on the terminal, from the third second on, until the function it returns is called.
+func (e env) showProgress(done *atomic.Int64, total int) (stop func()) {
+	if !e.terminal {
+		return func() {}
+	}
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		wait := 2 * time.Second
+		for shown := false; ; shown = true {
+			select {
+			case <-quit:
+				if shown {
+					fmt.Fprint(e.stderr, "\r\033[K")
+				}
+				return
+			case <-time.After(wait):
+				fmt.Fprintf(e.stderr, "\r%d/%d scenarios", done.Load(), total)
+				wait = 200 * time.Millisecond
+			}
+		}
+	}()
+	return func() { close(quit); <-ended }
+}
+
+// A report is the result of verify.
+type report struct {
+	Versions    []versionReport `json:"versions"`
+	Interrupted bool            `json:"interrupted"`
+}
+
+type versionReport struct {
+	Version   string            `json:"version"`
+	Built     bool              `json:"built"` // the model has this version
+	Scenarios tally             `json:"scenarios"`
+	Steps     tally             `json:"steps"`
+	NotRun    int               `json:"not_run"` // scenarios without a result
+	Failures  []scenario.Result `json:"failures"`
+}
+
+type tally struct {
+	Agreed int `json:"agreed"`
+	Total  int `json:"total"`
+}
+
+func newReport(jobs []job, results []*scenario.Result, interrupted bool) report {
+	r := report{Interrupted: interrupted}
+	for i, j := range jobs {
+		if n := len(r.Versions); n == 0 || r.Versions[n-1].Version != j.version {
+			r.Versions = append(r.Versions, versionReport{Version: j.version, Built: j.built, Failures: []scenario.Result{}})
+		}
+		r.Versions[len(r.Versions)-1].add(results[i])
+	}
+	return r
+}
+
+func (v *versionReport) add(r *scenario.Result) {
+	if r == nil {
+		v.NotRun++
+		return
+	}
+	v.Scenarios.Total++
+	v.Steps.Total += r.Steps
+	v.Steps.Agreed += r.Agreed
+	if r.OK() {
+		v.Scenarios.Agreed++
+	} else {
+		v.Failures = append(v.Failures, *r)
+	}
+}
+
+func (r report) exitCode() int {
+	code := exitOK
+	for _, v := range r.Versions {
+		if !v.Built {
+			return exitBadInput
+		}
+		if len(v.Failures) > 0 {
+			code = exitDisagree
+		}
+	}
+	if r.Interrupted {
+		return exitDisagree
+	}
+	return code
+}
+
+func (r report) writeJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+func (r report) write(w io.Writer, verbose bool) error {
+	var b strings.Builder
+	for _, v := range r.Versions {
+		if verbose {
+			for i := range v.Failures {
+				writeFailure(&b, &v.Failures[i])
+			}
+		}
+	}
+	for _, v := range r.Versions {
+		writeVersion(&b, v)
+	}
+	if r.Interrupted {
+		b.WriteString("interrupted\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeVersion(b *strings.Builder, v versionReport) {
+	if !v.Built {
+		fmt.Fprintf(b, "%-7s the model has no such version: %d scenarios not run\n", v.Version, v.NotRun)
+		return
+	}
+	fmt.Fprintf(b, "%-7s %d/%d scenarios  %d/%d steps", v.Version,
+		v.Scenarios.Agreed, v.Scenarios.Total, v.Steps.Agreed, v.Steps.Total)
+	if v.NotRun > 0 {
+		fmt.Fprintf(b, "  (%d scenarios not run)", v.NotRun)
+	}
+	b.WriteByte('\n')
+}
+
+func writeFailure(b *strings.Builder, r *scenario.Result) {
+	if d := r.First; d != nil {
+		fmt.Fprintf(b, "%s:%d: (%d of %d steps agree; - expected, + got)\n", r.Name, d.Line, r.Agreed, r.Steps)
+		for line := range strings.Lines(d.String()) {
+			b.WriteString("    " + line)
+		}
+	}
+	if r.Failure != "" {
+		fmt.Fprintf(b, "%s: %s\n", r.Name, strings.TrimSuffix(r.Failure, "\n"))
+	}
+	b.WriteByte('\n')
+}
