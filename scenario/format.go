@@ -16,8 +16,11 @@ import (
 
 // ErrnoName returns the name of an error number, or the number where it has no name.
 func ErrnoName(errno unix.Errno) string {
-	if errno == uapi.ENOTSUPP {
+	switch errno {
+	case uapi.ENOTSUPP:
 		return "ENOTSUPP"
+	case unix.EOPNOTSUPP: // has a second name
+		return "EOPNOTSUPP"
 	}
 	if n := unix.ErrnoName(errno); n != "" {
 		return n

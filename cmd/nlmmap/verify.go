@@ -365,10 +365,10 @@ func (r report) write(w io.Writer, verbose bool) error {
 
 func writeVersion(b *strings.Builder, v versionReport) {
 	if !v.Built {
-		fmt.Fprintf(b, "%-7s the model has no such version: %d scenarios not run\n", v.Version, v.NotRun)
+		fmt.Fprintf(b, "%s  the model has no such version: %d scenarios not run\n", v.Version, v.NotRun)
 		return
 	}
-	fmt.Fprintf(b, "%-7s %d/%d scenarios  %d/%d steps", v.Version,
+	fmt.Fprintf(b, "%s  %d/%d scenarios  %d/%d steps", v.Version,
 		v.Scenarios.Agreed, v.Scenarios.Total, v.Steps.Agreed, v.Steps.Total)
 	if v.NotRun > 0 {
 		fmt.Fprintf(b, "  (%d scenarios not run)", v.NotRun)
