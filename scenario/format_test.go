@@ -60,7 +60,7 @@ func TestMessages(t *testing.T) {
 		{"answer with an internal number", uapi.NetlinkRoute, "msg type=error hex=f4fdffff",
 			"error len=20 flags=0x0 seq=0 pid=0 error=ENOTSUPP"},
 		{"queued packet", uapi.NetlinkNetfilter, "msg type=768 hex=02000000" + "0b000100" + "0000000a080003" + "00" + "08000d0000000102" + "06000a00aabb0000",
-			"768 len=44 flags=0x0 seq=0 pid=0 packet=10 a13:4 payload=2"},
+			"768 len=48 flags=0x0 seq=0 pid=0 packet=10 a13:4 payload=2"},
 		{"logged packet", uapi.NetlinkNetfilter, "msg type=1024 hex=02000000" + "0800010008000300" + "06000900aabb0000",
 			"1024 len=36 flags=0x0 seq=0 pid=0 a1:4 payload=2"},
 		{"no packet elsewhere", uapi.NetlinkUsersock, "msg type=768 payload=12", "768 len=28 flags=0x0 seq=0 pid=0"},
