@@ -45,6 +45,10 @@ func (w Warning) Error() string {
 
 // Warn reports a violated invariant. The machine goes on.
 func (k *Kernel) Warn(cur *Task, format string, args ...any) {
+	if k.Tainted() {
+		k.Emit(cur, Corruption{"tainted", fmt.Sprintf(format, args...)})
+		return
+	}
 	w := Warning{What: fmt.Sprintf(format, args...), Time: k.clock.now(k), Seed: k.cfg.Seed, Stack: backtrace(3)}
 	if cur != nil {
 		w.Task = cur.Name
@@ -73,12 +77,17 @@ type Corruption struct {
 
 func (c Corruption) String() string { return "CORRUPTION " + c.Defect + ": " + c.What }
 
-// Corrupt reports a Corruption.
+// Corrupt reports a Corruption. From then on the machine is tainted: what breaks later is its consequence, and
+// Close proves nothing any more.
 func (k *Kernel) Corrupt(cur *Task, defect, format string, args ...any) {
+	k.taint.Store(true)
 	if k.Tracing() {
 		k.Emit(cur, Corruption{defect, fmt.Sprintf(format, args...)})
 	}
 }
+
+// Tainted tells whether a modelled defect has corrupted the machine.
+func (k *Kernel) Tainted() bool { return k.taint.Load() }
 
 // An Oops ends the system call and kills the process that made it, as a fault in kernel mode does.
 type Oops struct {
@@ -91,6 +100,7 @@ func (o Oops) String() string { return "OOPS " + o.Defect + ": " + o.What }
 // Oops kills the current process: it does not return.
 func (k *Kernel) Oops(cur *Task, defect, format string, args ...any) {
 	o := Oops{defect, fmt.Sprintf(format, args...)}
+	k.taint.Store(true)
 	k.Emit(cur, o)
 	panic(o)
 }

@@ -23,6 +23,8 @@ type Msghdr struct {
 	WantControl bool
 	// Flags is msg_flags as recvmsg returns it.
 	Flags int
+	// File is the open file that the call is made on; the call fills it in.
+	File *File
 }
 
 // Len is the total length of the segments.
@@ -102,6 +104,9 @@ func (t *Task) socket(call Call, fd int, fn func(SocketOps) (int, error)) (int, 
 		s, ok := f.ops.(SocketOps)
 		if !ok {
 			return -1, Errorf(ENOTSOCK, "descriptor %d is no socket", fd)
+		}
+		if call.Msg != nil {
+			call.Msg.File = f.File
 		}
 		return fn(s)
 	})

@@ -259,3 +259,10 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 	t.point(sched.Exit, 0, false, call.Name)
 	return n, err
 }
+
+// HasProcess tells whether a process exists.
+func (k *Kernel) HasProcess(tgid int) bool {
+	k.taskMu.Lock()
+	defer k.taskMu.Unlock()
+	return slices.ContainsFunc(k.tasks, func(t *Task) bool { return t.tgid == tgid })
+}

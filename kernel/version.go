@@ -78,6 +78,7 @@ func (v Version) String() string {
 // bound to the fields that its code asks.
 type Difference struct {
 	Name    string // as in the spec: "poll-scans-ring"
+	Also    string // what its absence, or its other value, is called
 	Section string // of the spec
 	Text    string // what it changes, for people
 	History string // introducing and fixing commits, where known
@@ -134,6 +135,12 @@ func Number[T ~int](field *T, name, section string, in [releases]T, text string)
 // With returns the difference with its history, and what one needs to see it, filled in.
 func (d Difference) With(history, visible string) Difference {
 	d.History, d.Visible = history, visible
+	return d
+}
+
+// Aka returns the difference with the name that its absence, or its other value, has.
+func (d Difference) Aka(name string) Difference {
+	d.Also = name
 	return d
 }
 

@@ -332,6 +332,15 @@ func (t *Task) Interrupt() {
 // SignalPending tells whether a signal waits for the task.
 func (t *Task) SignalPending() bool { return t.signal.Load() }
 
+// Spin is one turn of a loop that waits for others without sleeping and without looking at signals. An inline task
+// that spins does so for ever: its call reports ErrBlocks and never returns.
+func (t *Task) Spin(why string) {
+	if t.k.cfg.Mode == Inline {
+		t.hang("spins in %s", why)
+	}
+	t.Yield()
+}
+
 // Yield lets others run: yield() and cond_resched().
 func (t *Task) Yield() { t.point(sched.Yield, 0, false, "") }
 

@@ -34,7 +34,7 @@ func (d *Differences) Table() []kernel.Difference {
 		kernel.Switch(&d.SkipForward, "skip-forward", "4.1", kernel.Since(kernel.Linux4_4),
 			"A message built in a frame passes over SKIP frames at head. Without it (skip-forward-broken) every turn of "+
 				"the search looks at the frame where it began, so that head does not move and a SKIP frame at head blocks "+
-				"the ring.").With("broken since 3.10, fixed by 7084a315 (4.3)", ""),
+				"the ring.").With("broken since 3.10, fixed by 7084a315 (4.3)", "").Aka("skip-forward-broken"),
 		kernel.Switch(&d.SetStatusBarrier, "set-status-barrier", "4", kernel.Since(kernel.Linux3_19),
 			"A full memory barrier stands before the store of a frame's status, so that everything written to the frame "+
 				"is visible first. Without it the status is stored first and a write barrier follows.").
@@ -294,6 +294,16 @@ type Frame struct {
 // A Header is the words of a frame header but the status.
 type Header struct {
 	Len, Group, Pid, UID, GID uint32
+}
+
+// FrameOf returns the frame whose message memory starts at off of mem.
+func (r *Ring) FrameOf(mem *mm.Memory, off int) Frame {
+	f := Frame{ring: r, mem: mem, off: off - uapi.NLMMapHdrlen}
+	if v := r.pgVec.Load(); v != nil && v.mem == mem {
+		size := int(uint32(r.frameSize.Peek()))
+		f.Pos = uint32(f.off/v.blockSize)*uint32(r.framesPerBlock.Peek()) + uint32(f.off%v.blockSize/size)
+	}
+	return f
 }
 
 // Data returns where the frame's message lies.

@@ -20,6 +20,7 @@ package skb
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
@@ -149,8 +150,8 @@ func (s *SKB) SetRing(mem *mm.Memory, off, size int) {
 // Ring tells whether the head lies in ring memory.
 func (s *SKB) Ring() bool { return s.mem != nil }
 
-// RingData returns where in ring memory the message starts.
-func (s *SKB) RingData() (*mm.Memory, int) { return s.mem, s.base + s.data }
+// RingHead returns where in ring memory the head starts: right behind the frame header.
+func (s *SKB) RingHead() (*mm.Memory, int) { return s.mem, s.base }
 
 // Vmalloc tells whether the head is virtually contiguous memory.
 func (s *SKB) Vmalloc() bool { return s.vmalloc }
@@ -394,12 +395,13 @@ func (d *Differences) Table() []kernel.Difference {
 type Queue struct {
 	Lock kernel.Spinlock
 	list []*SKB
+	n    kernel.Atomic
 }
 
-// Len is the number of buffers.
-func (q *Queue) Len() int { return len(q.list) }
+// Len is the number of buffers as seen without the lock.
+func (q *Queue) Len(cur *kernel.Task) int { return int(q.n.Load(cur)) }
 
-// First returns the oldest buffer, nil for none. All returns them, oldest first.
+// First returns the oldest buffer, nil for none.
 func (q *Queue) First() *SKB {
 	if len(q.list) == 0 {
 		return nil
@@ -411,24 +413,23 @@ func (q *Queue) First() *SKB {
 func (q *Queue) All() []*SKB { return q.list }
 
 // Append puts a buffer at the end.
-func (q *Queue) Append(s *SKB) { q.list = append(q.list, s) }
+func (q *Queue) Append(s *SKB) {
+	q.list = append(q.list, s)
+	q.n.Bump(1)
+}
 
-// Remove takes a buffer off the list and tells whether it was there.
-func (q *Queue) Remove(s *SKB) bool {
-	for i, o := range q.list {
-		if o == s {
-			copy(q.list[i:], q.list[i+1:])
-			q.list[len(q.list)-1] = nil
-			q.list = q.list[:len(q.list)-1]
-			return true
-		}
+// Remove takes a buffer off the list.
+func (q *Queue) Remove(s *SKB) {
+	if i := slices.Index(q.list, s); i >= 0 {
+		q.list = slices.Delete(q.list, i, i+1)
+		q.n.Bump(-1)
 	}
-	return false
 }
 
 // Splice takes all buffers off the list.
 func (q *Queue) Splice() []*SKB {
 	l := q.list
 	q.list = nil
+	q.n.Bump(-int64(len(l)))
 	return l
 }

@@ -93,23 +93,14 @@ func (s *Sock) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, 
 // Hold takes a reference: sock_hold.
 func (s *Sock) Hold(cur *kernel.Task) { s.refs.Add(cur, 1) }
 
-// HoldNotZero takes a reference unless the last one is gone already; for lookups without a lock.
-func (s *Sock) HoldNotZero(cur *kernel.Task) bool {
-	if s.refs.Peek() == 0 {
-		return false
-	}
-	s.refs.Add(cur, 1)
-	return true
-}
+// HoldFound takes a reference for a lookup that found the socket; the lookup itself is the scheduling point.
+func (s *Sock) HoldFound() { s.refs.Bump(1) }
 
 // Put drops a reference: sock_put.
 func (s *Sock) Put(cur *kernel.Task) {
 	switch n := s.refs.Add(cur, -1); {
 	case n == 0:
 		s.destruct(cur)
-		if n := s.Rmem.Peek(); n != 0 {
-			s.K.Warn(cur, "socket destroyed with rmem %d", n)
-		}
 		s.K.Count(kernel.ResSocket, -1)
 	case n < 0:
 		s.K.Warn(cur, "socket reference dropped %d times too often", -n)
@@ -119,18 +110,16 @@ func (s *Sock) Put(cur *kernel.Task) {
 // Refs is the number of references, for printing.
 func (s *Sock) Refs() int { return int(s.refs.Peek()) }
 
-// SetOwnerR charges a received message to the socket: skb_set_owner_r. The charge ends with the message's destructor,
-// which calls the one the message has already.
-func (s *Sock) SetOwnerR(cur *kernel.Task, m *skb.SKB) {
-	before := m.Destructor
-	m.Sk = s
-	m.Destructor = func(cur *kernel.Task, m *skb.SKB) {
-		if before != nil {
-			before(cur, m)
-		}
-		s.Rmem.Add(cur, -int64(m.Truesize))
-	}
-	s.Rmem.Add(cur, int64(m.Truesize))
+// Charge adds n bytes to rmem, Uncharge takes them back.
+func (s *Sock) Charge(cur *kernel.Task, n int) {
+	s.K.Count(kernel.ResRmem, int64(n))
+	s.Rmem.Add(cur, int64(n))
+}
+
+// Uncharge takes n bytes off rmem.
+func (s *Sock) Uncharge(cur *kernel.Task, n int) {
+	s.K.Count(kernel.ResRmem, -int64(n))
+	s.Rmem.Add(cur, -int64(n))
 }
 
 // DataReady tells readers and pollers that a message came: sk_data_ready.
@@ -187,19 +176,12 @@ func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
 			return nil, kernel.EAGAIN
 		}
 		err := cur.WaitEvent(&s.Wait, deadline, func() bool {
-			return s.Err.Load(cur) != 0 || s.QueueLen(cur) > 0
+			return s.Err.Load(cur) != 0 || s.ReceiveQueue.Len(cur) > 0
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-}
-
-// QueueLen is the number of queued messages, at this moment.
-func (s *Sock) QueueLen(cur *kernel.Task) int {
-	s.ReceiveQueue.Lock.Lock(cur)
-	defer s.ReceiveQueue.Lock.Unlock(cur)
-	return s.ReceiveQueue.Len()
 }
 
 func (s *Sock) dequeue(cur *kernel.Task, flags int) *skb.SKB {

@@ -1,0 +1,217 @@
+package afnetlink
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// DumpControl says how a dump is made (struct netlink_dump_control).
+type DumpControl struct {
+	// Dump appends messages to s and returns a positive number while there are more to come, 0 at the end, or a
+	// negative errno.
+	Dump func(cur *kernel.Task, s *skb.SKB, cb *Callback) int
+	// Done is told when the dump ends, however it does.
+	Done func(cur *kernel.Task, cb *Callback)
+	// MinDumpAlloc is the least size that a message is allocated with, if it is above 3776.
+	MinDumpAlloc int
+}
+
+// A Callback is a running dump (struct netlink_callback). Seq and flags of its messages come from Nlh, which the dump
+// reads each time.
+type Callback struct {
+	DumpControl
+	// SKB is the request, Nlh the message in it; where dump-nlh-in-frame the message can still be changed by
+	// userspace.
+	SKB *skb.SKB
+	Nlh Msg
+	// Portid is the requester's.
+	Portid uint32
+	Net    *kernel.Net
+	// Args is the callback's memory from message to message, State more of it.
+	Args  [6]int64
+	State any
+	// Seq and PrevSeq are the callback's consistency counter: a change marks DONE with DUMP_INTR.
+	Seq, PrevSeq uint32
+}
+
+// dumpState is the dump of a socket, guarded by its cb_mutex; running may be read without.
+type dumpState struct {
+	running kernel.Atomic
+	cb      *Callback
+}
+
+// drop ends a dump without telling anybody.
+func (d *dumpState) drop(cur *kernel.Task) {
+	if d.running.Peek() == 0 {
+		return
+	}
+	if d.cb.Done != nil {
+		d.cb.Done(cur, d.cb)
+	}
+	d.cb.SKB.Free(cur)
+	d.running.Store(cur, 0)
+	d.cb = nil
+}
+
+// DumpStart starts a dump and produces its first message: __netlink_dump_start (spec 10.1). It returns EINTR when the
+// dump has started, which means that there is no acknowledgement.
+//
+// Errors: ECONNREFUSED when the requester is gone, EBUSY while another dump of the socket runs, and those of the first
+// message; the dump then stays (dump-start-full-ring).
+func (nl *Netlink) DumpStart(cur *kernel.Task, m *Message, msg Msg, control DumpControl) error {
+	request := m.SKB
+	if request.CB.Flags&skb.Mmaped != 0 {
+		// The copy keeps the marks of a ring message but owns no frame.
+		request = m.SKB.Copy(cur)
+		if request == nil {
+			return kernel.ENOBUFS
+		}
+		request.CB.Flags &^= skb.Mmaped | skb.TX
+		if !nl.D.DumpNlhInFrame {
+			msg.SKB = request
+		}
+	} else {
+		request.Get(cur)
+	}
+	sk := nl.lookup(cur, m.Kernel.Net, m.Kernel.Protocol, request.CB.Portid)
+	if sk == nil {
+		request.Free(cur)
+		return kernel.ECONNREFUSED
+	}
+	sk.cbMutex.Lock(cur)
+	if sk.cb.running.Load(cur) != 0 {
+		sk.cbMutex.Unlock(cur)
+		request.Free(cur)
+		sk.Put(cur)
+		return kernel.Errorf(kernel.EBUSY, "a dump is running on portid %d", sk.Portid())
+	}
+	sk.cb.cb = &Callback{DumpControl: control, SKB: request, Nlh: msg, Portid: request.CB.Portid, Net: sk.Net}
+	sk.cb.running.Store(cur, 1)
+	sk.cbMutex.Unlock(cur)
+	err := sk.dump(cur)
+	sk.Put(cur)
+	if err != nil {
+		return err
+	}
+	return kernel.EINTR
+}
+
+// dump produces one message of the running dump: netlink_dump (spec 10.2).
+//
+// Errors: EINVAL when no dump runs; ENOBUFS when the receive buffer of a socket without ring is full, when there is no
+// free frame, or when DONE does not fit.
+func (sk *Sock) dump(cur *kernel.Task) error {
+	sk.cbMutex.Lock(cur)
+	cb := sk.cb.cb
+	if sk.cb.running.Load(cur) == 0 {
+		sk.cbMutex.Unlock(cur)
+		return kernel.Errorf(kernel.EINVAL, "no dump is running")
+	}
+	if !sk.rxRing.IsSet(cur) && sk.Rmem.Load(cur) >= sk.Rcvbuf.Load(cur) {
+		sk.cbMutex.Unlock(cur)
+		return kernel.Errorf(kernel.ENOBUFS, "the receive buffer is full")
+	}
+	s := sk.dumpAlloc(cur, cb)
+	if s == nil {
+		sk.cbMutex.Unlock(cur)
+		return kernel.Errorf(kernel.ENOBUFS, "no free frame for the next message of the dump")
+	}
+	setOwnerR(cur, s, sk)
+	n := cb.Dump(cur, s, cb)
+	if n > 0 {
+		sk.cbMutex.Unlock(cur)
+		sk.dumpDeliver(cur, s)
+		return nil
+	}
+	if !sk.putDone(cur, s, cb, n) {
+		sk.cbMutex.Unlock(cur)
+		s.Free(cur)
+		return kernel.Errorf(kernel.ENOBUFS, "NLMSG_DONE does not fit")
+	}
+	sk.dumpDeliver(cur, s)
+	if cb.Done != nil {
+		cb.Done(cur, cb)
+	}
+	sk.cb.running.Store(cur, 0)
+	sk.cb.cb = nil
+	sk.cbMutex.Unlock(cur)
+	cb.SKB.Free(cur)
+	return nil
+}
+
+// dumpAlloc allocates the next message of a dump, with its data where the kernel puts it (spec 10.2 steps 3 and 4,
+// 10.3). The sender is the socket itself: one that is connected elsewhere gets ordinary messages
+// (dump-copy-when-connected).
+func (sk *Sock) dumpAlloc(cur *kernel.Task, cb *Callback) *skb.SKB {
+	nl := sk.nl
+	least := max(cb.MinDumpAlloc, uapi.NLMsgGoodsize)
+	size, byRecvlen := least, false
+	var s *skb.SKB
+	if recvlen := int(sk.maxRecvmsgLen.Load()); nl.D.DumpRecvlen && recvlen > least {
+		size = recvlen
+		s = nl.AllocSKB(cur, sk, size, 0, sk.Portid())
+		byRecvlen = s != nil
+	}
+	if s == nil {
+		size = least
+		s = nl.AllocSKB(cur, sk, size, 0, sk.Portid())
+	}
+	if s == nil {
+		return nil
+	}
+	var reserve bool
+	switch nl.D.DumpReserveInFrame {
+	case ReserveRecvlen:
+		reserve = byRecvlen
+	case ReserveAlways:
+		reserve = true
+	case ReserveNoRxRing:
+		reserve = !sk.rxRing.IsSet(cur)
+	}
+	if reserve {
+		s.Reserve(s.Tailroom() - size)
+	}
+	if nl.k.Tracing() {
+		nl.k.Emit(cur, DumpEvent{sk.Portid(), size, s.Ring(), s.Headroom()})
+	}
+	return s
+}
+
+// A DumpEvent tells of a dump message that was allocated.
+type DumpEvent struct {
+	Portid  uint32
+	Size    int // asked for
+	InFrame bool
+	Shift   int // of the data, by dump-reserve-in-frame
+}
+
+func (e DumpEvent) String() string {
+	return fmt.Sprintf("dump for portid %d: %d bytes, in a frame %t, shifted %d", e.Portid, e.Size, e.InFrame, e.Shift)
+}
+
+// putDone appends NLMSG_DONE with the callback's result.
+func (sk *Sock) putDone(cur *kernel.Task, s *skb.SKB, cb *Callback, result int) bool {
+	flags := uint16(uapi.NLMFMulti)
+	if cb.PrevSeq != 0 && cb.Seq != cb.PrevSeq {
+		flags |= uapi.NLMFDumpIntr
+	}
+	nlh, ok := PutMsg(cur, s, uapi.NLMsgHdr{Type: uapi.NLMsgDone, Flags: flags, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}, 4)
+	if !ok {
+		return false
+	}
+	nlh.Put(cur, s, binary.LittleEndian.AppendUint32(nil, uint32(int32(result))))
+	nlh.End(cur, s)
+	return true
+}
+
+func (sk *Sock) dumpDeliver(cur *kernel.Task, s *skb.SKB) {
+	if sk.Accept(cur, s) {
+		sk.sendSKB(cur, s)
+	} else {
+		s.Free(cur)
+	}
+}

@@ -1,0 +1,222 @@
+package afnetlink
+
+import (
+	"encoding/binary"
+
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// A Message is what a user sent to the kernel: one buffer, with one or several messages in it.
+type Message struct {
+	SKB     *skb.SKB
+	From    *Sock // the sender's socket
+	Kernel  *Sock // the kernel's socket that got it
+	Netlink *Netlink
+}
+
+// Net is the network namespace it was sent in.
+func (m *Message) Net() *kernel.Net { return m.Kernel.Net }
+
+// Capable tells whether a message may do what needs a capability in the initial user namespace: netlink_capable. From
+// cap-opener on the socket's opener must have it too, unless the message was sent with an explicit address.
+func (m *Message) Capable(cur *kernel.Task, cap int) bool {
+	if !cur.Capable(cap) {
+		return false
+	}
+	if !m.Netlink.D.CapOpener || m.SKB.CB.Flags&skb.Dst != 0 {
+		return true
+	}
+	return m.From.Opener.Capable(cap)
+}
+
+// Msg is one message in a buffer. Its header and payload are read from the buffer each time: in a frame that is
+// processed in place userspace may change them between two reads.
+type Msg struct {
+	SKB *skb.SKB
+	Off int
+}
+
+func (m Msg) word(cur *kernel.Task, off int) uint32 {
+	var b [4]byte
+	m.SKB.Read(cur, m.Off+off, b[:])
+	return binary.LittleEndian.Uint32(b[:])
+}
+
+// Len is nlmsg_len, and so on.
+func (m Msg) Len(cur *kernel.Task) uint32 { return m.word(cur, 0) }
+
+// Type is nlmsg_type.
+func (m Msg) Type(cur *kernel.Task) uint16 { return uint16(m.word(cur, 4)) }
+
+// Flags is nlmsg_flags.
+func (m Msg) Flags(cur *kernel.Task) uint16 { return uint16(m.word(cur, 4) >> 16) }
+
+// Seq is nlmsg_seq.
+func (m Msg) Seq(cur *kernel.Task) uint32 { return m.word(cur, 8) }
+
+// Header reads the whole header.
+func (m Msg) Header(cur *kernel.Task) uapi.NLMsgHdr {
+	var b [uapi.NLMsgHdrlen]byte
+	m.SKB.Read(cur, m.Off, b[:])
+	return uapi.ParseNLMsgHdr(b[:])
+}
+
+// Payload reads what follows the header, at most as much as the buffer has.
+func (m Msg) Payload(cur *kernel.Task) []byte {
+	n := min(int(m.Len(cur)), m.SKB.Linear()-m.Off) - uapi.NLMsgHdrlen
+	if n <= 0 {
+		return nil
+	}
+	return m.SKB.Bytes(cur, m.Off+uapi.NLMsgHdrlen, n)
+}
+
+// AckError is a value for the error field of an acknowledgement that is no negative errno.
+type AckError int32
+
+func (e AckError) Error() string { return "acknowledged with a value of its own" }
+
+// RcvSKB goes through the messages of a buffer and lets handle process the requests: netlink_rcv_skb (spec 11.1).
+// handle returns EINTR for a dump that has started. A message with the ACK flag, or whose handling failed, is
+// acknowledged.
+func RcvSKB(cur *kernel.Task, m *Message, handle func(cur *kernel.Task, m *Message, msg Msg, h uapi.NLMsgHdr) error) {
+	for p := 0; m.SKB.Linear()-p >= uapi.NLMsgHdrlen; {
+		msg := Msg{m.SKB, p}
+		left := m.SKB.Linear() - p
+		n := msg.Len(cur)
+		if n < uapi.NLMsgHdrlen || int64(n) > int64(left) {
+			return
+		}
+		h := msg.Header(cur)
+		var err error
+		if h.Flags&uapi.NLMFRequest != 0 && h.Type >= uapi.NLMsgMinType {
+			err = handle(cur, m, msg, h)
+		}
+		if err != kernel.EINTR && (h.Flags&uapi.NLMFAck != 0 || err != nil) {
+			m.Netlink.Ack(cur, m, msg, err)
+		}
+		p += min(uapi.NLMsgAlign(int(n)), left)
+	}
+}
+
+// Ack answers a message: netlink_ack (spec 11.2). An acknowledgement for which there is no frame is lost, and the
+// requester's pending error is ENOBUFS whatever its options say (ack-lost-full-ring).
+func (nl *Netlink) Ack(cur *kernel.Task, m *Message, msg Msg, err error) {
+	portid := m.SKB.CB.Portid
+	payload := uapi.NLMsgErrlen
+	quoted := 0 // bytes behind the quoted header
+	if err != nil && !m.From.has(flagCapAck) {
+		quoted = int(msg.Len(cur)) - uapi.NLMsgHdrlen
+	}
+	s := nl.AllocSKB(cur, m.Kernel, uapi.NLMsgTotalSize(payload+quoted), 0, portid)
+	if s == nil {
+		if sk := nl.lookup(cur, m.Kernel.Net, m.Kernel.Protocol, portid); sk != nil {
+			sk.Err.Store(cur, int64(kernel.ENOBUFS))
+			sk.ErrorReport(cur)
+			sk.Put(cur)
+		}
+		return
+	}
+	answer, ok := PutMsg(cur, s, uapi.NLMsgHdr{Type: uapi.NLMsgError, Seq: msg.Seq(cur), Pid: portid}, payload+quoted)
+	if !ok {
+		nl.k.Warn(cur, "an acknowledgement does not fit what was allocated for it")
+		s.Free(cur)
+		return
+	}
+	code := -int32(kernel.ErrnoOf(err))
+	if value, ok := err.(AckError); ok {
+		code = int32(value)
+	}
+	answer.Put(cur, s, binary.LittleEndian.AppendUint32(nil, uint32(code)))
+	n := uapi.NLMsgHdrlen + quoted
+	if quoted > 0 {
+		// The length is read once more: in a frame it may have grown since the answer was sized.
+		if again := int(msg.Len(cur)); again > n {
+			nl.k.Corrupt(cur, "tx-in-place", "the length was read again: an answer is written %d bytes beyond its buffer", again-n)
+		} else {
+			n = max(again, uapi.NLMsgHdrlen)
+		}
+	}
+	quote := make([]byte, n)
+	msg.SKB.Read(cur, msg.Off, quote)
+	answer.Put(cur, s, quote)
+	answer.Pad(cur, s)
+	_, _ = nl.Unicast(cur, m.Kernel, s, portid, 0)
+}
+
+// A Builder is a message that is being appended to a buffer. Its length is that of PutMsg until End.
+type Builder struct {
+	Off  int // of the message in the buffer
+	want int // where the payload that PutMsg was asked for ends
+}
+
+// PutMsg appends a header for a message with room for payload bytes, whose length it fills in: nlmsg_put. ok is false
+// when the aligned message does not fit.
+func PutMsg(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, payload int) (Builder, bool) {
+	if s.Tailroom() < uapi.NLMsgTotalSize(payload) {
+		return Builder{}, false
+	}
+	b := Builder{Off: s.Len()}
+	b.want = b.Off + uapi.NLMsgHdrlen + payload
+	h.Len = uint32(uapi.NLMsgHdrlen + payload)
+	var buf [uapi.NLMsgHdrlen]byte
+	h.Put(buf[:])
+	s.Put(cur, buf[:])
+	return b, true
+}
+
+// Put appends payload.
+func (b Builder) Put(cur *kernel.Task, s *skb.SKB, data []byte) bool { return s.Put(cur, data) }
+
+// Pad appends zeros up to the next multiple of 4.
+func (b Builder) Pad(cur *kernel.Task, s *skb.SKB) {
+	var zeros [4]byte
+	s.Put(cur, zeros[:uapi.NLMsgAlign(s.Len())-s.Len()])
+}
+
+// Attr appends an attribute, padded: nla_put. It returns false, and appends nothing, when it does not fit.
+func (b Builder) Attr(cur *kernel.Task, s *skb.SKB, typ uint16, data []byte) bool {
+	if s.Tailroom() < uapi.NLATotalSize(len(data)) {
+		return false
+	}
+	buf := make([]byte, uapi.NLATotalSize(len(data)))
+	binary.LittleEndian.PutUint16(buf, uint16(uapi.NLAHdrlen+len(data)))
+	binary.LittleEndian.PutUint16(buf[2:], typ)
+	copy(buf[uapi.NLAHdrlen:], data)
+	return s.Put(cur, buf)
+}
+
+// Attr32 appends an attribute with one word.
+func (b Builder) Attr32(cur *kernel.Task, s *skb.SKB, typ uint16, v uint32) bool {
+	return b.Attr(cur, s, typ, binary.LittleEndian.AppendUint32(nil, v))
+}
+
+// Nest begins an attribute that has attributes; EndNest ends it.
+func (b Builder) Nest(cur *kernel.Task, s *skb.SKB, typ uint16) (start int, ok bool) {
+	start = s.Len()
+	return start, b.Attr(cur, s, typ, nil)
+}
+
+// EndNest fills in the length of a nest.
+func (b Builder) EndNest(cur *kernel.Task, s *skb.SKB, start int) {
+	s.Write(cur, start, binary.LittleEndian.AppendUint16(nil, uint16(s.Len()-start)))
+}
+
+// End fills in the message's length: nlmsg_end.
+func (b Builder) End(cur *kernel.Task, s *skb.SKB) { s.Write32(cur, b.Off, uint32(s.Len()-b.Off)) }
+
+// Cancel removes the message again: nlmsg_cancel. The bytes stay in the memory behind.
+func (b Builder) Cancel(s *skb.SKB) { s.Trim(b.Off) }
+
+// ParseAttrs calls fn for each attribute of a payload from off on. It stops at the first that does not fit.
+func ParseAttrs(payload []byte, off int, fn func(typ uint16, data []byte)) {
+	for off = uapi.NLMsgAlign(off); off+uapi.NLAHdrlen <= len(payload); {
+		n := int(binary.LittleEndian.Uint16(payload[off:]))
+		if n < uapi.NLAHdrlen || off+n > len(payload) {
+			return
+		}
+		fn(binary.LittleEndian.Uint16(payload[off+2:])&0x3fff, payload[off+uapi.NLAHdrlen:off+n])
+		off += uapi.NLMsgAlign(n)
+	}
+}

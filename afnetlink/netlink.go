@@ -1,0 +1,129 @@
+// Package afnetlink is the protocol family AF_NETLINK: sockets and their names, messages between them and the kernel,
+// dumps, acknowledgements, and the two rings of memory-mapped netlink.
+//
+// The paths to read first, top to bottom:
+//
+//	an answer built in a frame   AllocSKB → Unicast → sendSKB → queueMmapedSKB
+//	an answer beside the ring    AllocSKB → Unicast → attachSKB → sendSKB → ringSetCopied
+//	a dump                       DumpStart → dump → (Poll or recvmsg) → dump ...
+//	sending through the TX ring  Sendmsg → mmapSendmsg → Unicast
+//
+// Functions are named after the kernel functions they model. What differs between kernels is a field of Differences.
+package afnetlink
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"nlmmap/kernel"
+	"nlmmap/ringmm"
+	"nlmmap/skb"
+	"nlmmap/sock"
+	"nlmmap/uapi"
+)
+
+// Netlink is the address family on one machine.
+type Netlink struct {
+	D Differences
+
+	k        *kernel.Kernel
+	ringDiff ringmm.Differences
+	skbDiff  skb.Differences
+	sockDiff sock.Differences
+	table    table
+	tapMu    sync.RWMutex
+	taps     []*Tap
+	release  []func(cur *kernel.Task, r Release)
+}
+
+// Register brings the family up on a machine.
+func Register(k *kernel.Kernel) (*Netlink, error) {
+	nl := &Netlink{k: k}
+	nl.table.lock.Name = "nl_table"
+	nl.table.rover = roverStart
+	nl.table.rng = rand.New(rand.NewPCG(k.Config().Seed, 0x6e6c))
+	for _, table := range nl.Tables() {
+		if err := k.Config().Version.Resolve(table); err != nil {
+			return nil, err
+		}
+	}
+	k.Register(uapi.AFNetlink, nl)
+	k.RegisterProc("/proc/net/netlink", nl.proc)
+	k.OnExit(nl.exit)
+	return nl, nil
+}
+
+// Tables returns the tables of named differences of the family and of what it is made of.
+func (nl *Netlink) Tables() [][]kernel.Difference {
+	return [][]kernel.Difference{nl.D.Table(), nl.ringDiff.Table(), nl.skbDiff.Table(), nl.sockDiff.Table()}
+}
+
+// Kernel returns the machine.
+func (nl *Netlink) Kernel() *kernel.Kernel { return nl.k }
+
+// SockLimits returns the buffer limits of the modelled kernel, for sockets of other families.
+func (nl *Netlink) SockLimits() sock.Limits { return nl.sockDiff.Limits() }
+
+// exit drops the kernel's sockets.
+func (nl *Netlink) exit(cur *kernel.Task) {
+	for i := range nl.table.proto {
+		p := &nl.table.proto[i]
+		var nets []*kernel.Net
+		for net := range p.kernel {
+			nets = append(nets, net)
+		}
+		slices.SortFunc(nets, func(a, b *kernel.Net) int { return a.ID - b.ID })
+		for _, net := range nets {
+			p.kernel[net].Put(cur)
+		}
+		p.kernel = nil
+	}
+}
+
+// A Release tells of a closed socket (NETLINK_URELEASE).
+type Release struct {
+	Net      *kernel.Net
+	Protocol int
+	Portid   uint32
+}
+
+// OnRelease adds fn to what is told of closed sockets.
+func (nl *Netlink) OnRelease(fn func(cur *kernel.Task, r Release)) {
+	nl.release = append(nl.release, fn)
+}
+
+// proc is the text of /proc/net/netlink (spec 13.5).
+func (nl *Netlink) proc(cur *kernel.Task) string {
+	text := "sk               Eth Pid        Groups   Rmem     Wmem     Dump     Locks    Drops    Inode\n"
+	for proto := range nl.table.proto {
+		for _, sk := range nl.Bound(cur.Net(), proto, true) {
+			row := sk.procRow()
+			text += row
+			if nl.D.ProcRowsRepeat && !sk.kernel {
+				text += row
+			}
+		}
+	}
+	return text
+}
+
+func (sk *Sock) procRow() string {
+	var group uint32
+	if g := sk.Groups(); len(g) > 0 {
+		group = g[0]
+	}
+	dump := "0"
+	running := sk.cb.running.Peek() != 0
+	switch {
+	case sk.nl.D.ProcDumpPointer && running:
+		dump = fmt.Sprintf("%x", 0xffff880000000000+sk.Inode*0x400)
+	case sk.nl.D.ProcDumpPointer:
+		dump = "(null)"
+	case running:
+		dump = "1"
+	}
+	return fmt.Sprintf("%016x %-3d %-10d %08x %-8d %-8d %-8s %-8d %-8d %-8d\n", 0xffff880010000000+sk.Inode*0x800,
+		sk.Protocol, sk.portid.Load(), group, sk.Rmem.Peek(), 0, dump, sk.Refs(), sk.Drops.Peek(), sk.Inode)
+}

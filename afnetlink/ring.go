@@ -1,0 +1,130 @@
+package afnetlink
+
+import (
+	"nlmmap/kernel"
+	"nlmmap/ringmm"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// setRing sets or clears a ring: netlink_set_ring (spec 2.2).
+//
+// Errors: EBUSY while either ring is mapped, or frames of this one are reserved; those of ringmm.Ring.Prepare.
+// Success empties the queue that goes with the ring.
+func (sk *Sock) setRing(cur *kernel.Task, req uapi.NLMMapReq, tx bool) error {
+	ring, queue := &sk.rxRing, &sk.ReceiveQueue
+	if tx {
+		ring, queue = &sk.txRing, &sk.WriteQueue
+	}
+	if n := sk.mapped.Load(cur); n != 0 {
+		return kernel.Errorf(kernel.EBUSY, "%d mappings of the socket are alive", n)
+	}
+	if n := ring.Pending.Load(cur); n != 0 {
+		return kernel.Errorf(kernel.EBUSY, "the kernel holds %d frames of the %s ring", n, ring.Name())
+	}
+	blocks, err := ring.Prepare(cur, req)
+	if err != nil {
+		return err
+	}
+	sk.pgVecLock.Lock(cur)
+	if n := sk.mapped.Load(cur); n != 0 {
+		sk.pgVecLock.Unlock(cur)
+		ring.Free(blocks)
+		return kernel.Errorf(kernel.EBUSY, "%d mappings of the socket are alive", n)
+	}
+	queue.Lock.Lock(cur)
+	old := ring.Swap(cur, blocks)
+	purged := queue.Splice()
+	queue.Lock.Unlock(cur)
+	sk.pgVecLock.Unlock(cur)
+	for _, m := range purged {
+		m.Free(cur)
+	}
+	ring.Free(old)
+	return nil
+}
+
+// Mmap implements kernel.FileOps: netlink_mmap (spec 3.1). EINVAL unless the offset is 0 and the length is that of
+// the rings that are set. RX blocks come first.
+func (sk *Sock) Mmap(cur *kernel.Task, vma *kernel.VMA) error {
+	if vma.Pgoff != 0 {
+		return kernel.Errorf(kernel.EINVAL, "page offset %d: rings are mapped from the start", vma.Pgoff)
+	}
+	sk.pgVecLock.Lock(cur)
+	defer sk.pgVecLock.Unlock(cur)
+	expected := sk.rxRing.MapSize() + sk.txRing.MapSize()
+	if expected == 0 {
+		return kernel.Errorf(kernel.EINVAL, "no ring is set")
+	}
+	if vma.Size() != expected {
+		return kernel.Errorf(kernel.EINVAL, "the rings have %d bytes and not %d", expected, vma.Size())
+	}
+	if err := vma.InsertPages(append(sk.rxRing.Segments(), sk.txRing.Segments()...)); err != nil {
+		return err
+	}
+	sk.mapped.Add(cur, 1)
+	vma.Ops = vmOps{sk}
+	return nil
+}
+
+// vmOps counts the mappings: netlink_mmap_ops.
+type vmOps struct{ sk *Sock }
+
+// Open implements kernel.VMOps: netlink_mm_open.
+func (o vmOps) Open(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Add(cur, 1) }
+
+// Close implements kernel.VMOps: netlink_mm_close.
+func (o vmOps) Close(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Add(cur, -1) }
+
+// ringSetupSKB points a buffer into a frame: netlink_ring_setup_skb. The buffer takes over a reference to sk.
+func ringSetupSKB(m *skb.SKB, sk *Sock, ring *ringmm.Ring, f ringmm.Frame) {
+	mem, off := f.Data()
+	m.SetRing(mem, off, int(ring.Maxlen()))
+	m.CB.Flags |= skb.Mmaped
+	m.CB.Sk = sk
+	m.Destructor = skbDestructor
+}
+
+// setOwnerR charges a message to its receiver: netlink_skb_set_owner_r.
+func setOwnerR(cur *kernel.Task, m *skb.SKB, sk *Sock) {
+	m.Sk = sk
+	m.Destructor = skbDestructor
+	sk.Charge(cur, m.Truesize)
+}
+
+// skbDestructor gives a frame back and ends the charge: netlink_skb_destructor (spec 7.5).
+//
+// A frame of the RX ring that was not delivered comes back VALID with length 0, since only userspace may release it.
+// The reference to the frame's owner goes before the charge ends (defect destructor-put-before-rfree).
+func skbDestructor(cur *kernel.Task, m *skb.SKB) {
+	if m.CB.Flags&skb.Mmaped != 0 {
+		sk := m.CB.Sk.(*Sock)
+		ring := &sk.rxRing
+		f := frameOf(m)
+		if m.CB.Flags&skb.TX != 0 {
+			ring = &sk.txRing
+			f.SetStatus(cur, uapi.NLMMapStatusUnused)
+		} else if m.CB.Flags&skb.Delivered == 0 {
+			f.SetLen(cur, 0)
+			f.SetStatus(cur, uapi.NLMMapStatusValid)
+		}
+		if ring.Pending.Add(cur, -1) < 0 {
+			sk.K.Corrupt(cur, "tx-fib-lookup-resend", "the %s ring's count of reserved frames falls below zero", ring.Name())
+		}
+		sk.Put(cur)
+	}
+	if owner, ok := m.Sk.(*Sock); ok {
+		owner.Uncharge(cur, m.Truesize)
+	}
+}
+
+// frameOf is the frame that a ring message lies in: the header right before the start of its head.
+func frameOf(m *skb.SKB) ringmm.Frame {
+	sk := m.CB.Sk.(*Sock)
+	ring := &sk.rxRing
+	if m.CB.Flags&skb.TX != 0 {
+		ring = &sk.txRing
+	}
+	mem, off := m.RingHead()
+	return ring.FrameOf(mem, off)
+}

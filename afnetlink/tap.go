@@ -1,0 +1,102 @@
+package afnetlink
+
+import (
+	"slices"
+
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// A Tap sees messages on their way (struct netlink_tap).
+type Tap struct {
+	// Deliver gets a buffer of its own, which it must free.
+	Deliver func(cur *kernel.Task, s *skb.SKB)
+}
+
+// AddTap adds a tap: netlink_add_tap. EOPNOTSUPP where the kernel has none.
+func (nl *Netlink) AddTap(t *Tap) error {
+	if nl.D.TapCopy == TapNone {
+		return kernel.Errorf(kernel.EOPNOTSUPP, "this kernel has no netlink taps")
+	}
+	nl.tapMu.Lock()
+	defer nl.tapMu.Unlock()
+	nl.taps = append(nl.taps, t)
+	return nil
+}
+
+// RemoveTap removes a tap.
+func (nl *Netlink) RemoveTap(t *Tap) {
+	nl.tapMu.Lock()
+	defer nl.tapMu.Unlock()
+	nl.taps = slices.DeleteFunc(nl.taps, func(o *Tap) bool { return o == t })
+}
+
+// tapped tells whether taps see a protocol: netlink_filter_tap.
+func tapped(proto int) bool {
+	switch proto {
+	case uapi.NetlinkRoute, uapi.NetlinkUsersock, uapi.NetlinkSockDiag, uapi.NetlinkNFLog, uapi.NetlinkXFRM,
+		uapi.NetlinkFIBLookup, uapi.NetlinkNetfilter, uapi.NetlinkGeneric:
+		return true
+	}
+	return false
+}
+
+// deliverTap shows a message to the taps: netlink_deliver_tap (spec 13.6).
+func (nl *Netlink) deliverTap(cur *kernel.Task, m *skb.SKB, proto int) {
+	nl.tapMu.RLock()
+	taps := nl.taps
+	nl.tapMu.RUnlock()
+	if len(taps) == 0 || !tapped(proto) {
+		return
+	}
+	for _, t := range taps {
+		c := nl.tapSKB(cur, m)
+		if c == nil {
+			continue
+		}
+		c.Protocol = proto
+		t.Deliver(cur, c)
+	}
+}
+
+// tapSKB makes what a tap gets of a message: a clone where the data is ordinary memory.
+func (nl *Netlink) tapSKB(cur *kernel.Task, m *skb.SKB) *skb.SKB {
+	if !m.Ring() && !m.Vmalloc() {
+		return m.Clone(cur)
+	}
+	if nl.D.TapCopy == TapClone {
+		nl.tapClone(cur, m)
+		c := skb.New(nl.k, m.Len())
+		if c != nil {
+			c.Put(cur, m.Message(cur))
+		}
+		return c
+	}
+	// The whole room is copied from the start of the data on, not the message (tap-copy-whole).
+	n := m.Capacity() + m.Headroom()
+	c := skb.New(nl.k, n)
+	if c == nil {
+		return nil
+	}
+	if beyond := m.Headroom(); m.Ring() && beyond > 0 {
+		nl.k.Corrupt(cur, "tap-copy-whole", "a tap is shown %d bytes behind the frame", beyond)
+	}
+	c.Put(cur, m.DataToEnd(cur, n))
+	return c
+}
+
+// tapClone is what cloning a ring message or virtually contiguous memory does (tap-copy-clone): the clone's
+// bookkeeping is kept in the next frame, and when the last clone goes and the word there becomes 0 the kernel frees
+// memory that it did not allocate.
+func (nl *Netlink) tapClone(cur *kernel.Task, m *skb.SKB) {
+	if m.Vmalloc() {
+		nl.k.Oops(cur, "tap-copy-clone", "virtually contiguous memory of a tapped message is freed as heap memory")
+	}
+	if _, ok := nl.addSharedInfoRef(cur, m, 1); !ok {
+		return
+	}
+	if count, _ := nl.addSharedInfoRef(cur, m, ^uint32(0)); count == 0 {
+		nl.k.Oops(cur, "tap-copy-clone", "a ring page is freed as heap memory when the tap's clone goes")
+	}
+}

@@ -1,0 +1,52 @@
+package afnetlink
+
+import (
+	"nlmmap/kernel"
+	"nlmmap/ringmm"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// txInPlace makes a message whose data is the frame: only where tx-in-place. The length is read from the frame again
+// after it was checked (tx-len-reread).
+func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame) *skb.SKB {
+	s := skb.AllocHead(sk.K, sk.nl.skbDiff.HeadSize)
+	sk.Hold(cur)
+	ringSetupSKB(s, sk, &sk.txRing, f)
+	s.CB.Flags |= skb.TX
+	if beyond := s.SetLen(int(f.Len(cur))); beyond > 0 {
+		sk.K.Corrupt(cur, "tx-in-place", "the length was read again: the message extends %d bytes beyond frame %d", beyond, f.Pos)
+	}
+	f.SetStatus(cur, uapi.NLMMapStatusReserved)
+	sk.txRing.Pending.Add(cur, 1)
+	return s
+}
+
+// txCopy makes a private copy of the n bytes in a frame and releases the frame. It returns nil without memory; the
+// frame then stays.
+func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *skb.SKB {
+	size, copied := n, n
+	if sk.nl.D.TxLenReread {
+		size = f.Len(cur)
+	}
+	s := skb.New(sk.K, int(min(size, 1<<30)))
+	if s == nil {
+		return nil
+	}
+	if sk.nl.D.TxLenReread {
+		s.SetLen(int(f.Len(cur)))
+		copied = f.Len(cur)
+	} else {
+		s.SetLen(int(n))
+	}
+	mem, off := f.Data()
+	data := make([]byte, min(copied, sk.txRing.Maxlen()))
+	mem.Read(cur.CPU(), off, data)
+	if int(copied) > s.Len() {
+		sk.K.Corrupt(cur, "tx-len-reread", "the length was read again: %d bytes are written behind the message's buffer", int(copied)-s.Len())
+		data = data[:min(len(data), s.Len())]
+	}
+	s.Write(cur, 0, data)
+	f.SetStatus(cur, uapi.NLMMapStatusUnused)
+	return s
+}
