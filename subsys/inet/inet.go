@@ -1,0 +1,469 @@
+// Package inet is the small IPv4 network stack that the netlink subsystems talk about: devices, addresses,
+// neighbours, routes with their lookup, and the output path of locally generated UDP packets with a list of rules on
+// it.
+//
+// There is one Stack for each network namespace; it begins with lo, which is down. What changes is told to notifiers:
+// rtnetlink and uevents announce it. Nothing here speaks netlink.
+//
+//	AddDummy, SetUp ──► Link       AddNeigh ──► Neigh       AddRoute ──► Route       (Notifier)
+//	SendUDP ──► Output ──► rule, rule, ... ──► delivered, dropped, or queued until Reinject
+package inet
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/kernel"
+)
+
+// maxNeighs is how many neighbours there can be in all namespaces together (gc_thresh3, spec 11.4).
+const maxNeighs = 1024
+
+// ENETUNREACH is the errno of a destination without route.
+const (
+	ENETUNREACH = unix.ENETUNREACH
+)
+
+// Tables of routes.
+const (
+	TableMain  = 254
+	TableLocal = 255
+)
+
+// Types and scopes of routes, who made them, and states of neighbours: numbers of the user API.
+const (
+	RTNUnicast   = 1
+	RTNLocal     = 2
+	RTNBroadcast = 3
+
+	ScopeUniverse = 0
+	ScopeLink     = 253
+	ScopeHost     = 254
+
+	ProtoKernel = 2
+	ProtoBoot   = 3
+
+	NUDPermanent = 0x80
+)
+
+// LoIndex is the interface index of lo in every namespace.
+const LoIndex = 1
+
+// Inet is the network stack of a machine.
+type Inet struct {
+	k         *kernel.Kernel
+	neighs    atomic.Int64
+	notifiers []Notifier
+}
+
+// A Notifier is told of changes; each function may be nil.
+type Notifier struct {
+	Link  func(cur *kernel.Task, s *Stack, d Device, what LinkChange)
+	Neigh func(cur *kernel.Task, s *Stack, n Neigh, gone bool)
+	Addr  func(cur *kernel.Task, s *Stack, a Addr)
+	Route func(cur *kernel.Task, s *Stack, r Route, gone bool)
+}
+
+// LinkChange is what happened to a device.
+type LinkChange int
+
+// The changes of a device.
+const (
+	LinkAdded LinkChange = iota
+	LinkUp
+	LinkDown
+)
+
+// Register brings the stack up on a machine. Namespaces get theirs when it is first asked for.
+func Register(k *kernel.Kernel) *Inet { return &Inet{k: k} }
+
+// Notify adds a notifier.
+func (in *Inet) Notify(n Notifier) { in.notifiers = append(in.notifiers, n) }
+
+// Stack returns the stack of a namespace.
+func (in *Inet) Stack(net *kernel.Net) *Stack {
+	return net.Value(in, func() any {
+		return &Stack{in: in, net: net, devices: []Device{{Index: LoIndex, Name: "lo", Loopback: true}}}
+	}).(*Stack)
+}
+
+// A Device is a network device.
+type Device struct {
+	Index    int
+	Name     string
+	MAC      [6]byte // zero for lo
+	Loopback bool
+	Up       bool
+}
+
+// An Addr is an IPv4 address of a device.
+type Addr struct {
+	Prefix netip.Prefix // the address with the length of its network
+	Dev    int
+	Scope  uint8
+}
+
+// A Neigh is an IPv4 neighbour.
+type Neigh struct {
+	Dst   netip.Addr
+	Dev   int
+	MAC   [6]byte
+	State uint16
+	Flags uint8
+}
+
+// Valid tells whether the link-layer address means something (NUD_VALID).
+func (n Neigh) Valid() bool { return n.State&0xde != 0 }
+
+// A Route is an IPv4 route.
+type Route struct {
+	Dst              netip.Prefix
+	Table            uint8
+	Type             uint8
+	Scope            uint8
+	Protocol         uint8
+	TOS              uint8
+	Priority         uint32
+	PrefSrc, Gateway netip.Addr // the zero value for none
+	Dev              int
+}
+
+// order is that of a dump (spec 11.5): main before local, ascending destination, longer prefix first.
+func (r Route) order(o Route) int {
+	return cmp.Or(cmp.Compare(r.Table, o.Table), r.Dst.Addr().Compare(o.Dst.Addr()), cmp.Compare(o.Dst.Bits(), r.Dst.Bits()),
+		cmp.Compare(r.TOS, o.TOS), cmp.Compare(r.Priority, o.Priority))
+}
+
+// A Stack is the network stack of one namespace. mu keeps its lists whole in Free mode and is never held at a
+// scheduling point; what must not interleave is under the rtnl mutex of the caller.
+type Stack struct {
+	in  *Inet
+	net *kernel.Net
+
+	mu      sync.RWMutex
+	devices []Device
+	addrs   []Addr
+	neighs  []Neigh
+	known   map[neighKey]int // index into neighs
+	routes  []Route
+	output  output
+}
+
+type neighKey struct {
+	dst netip.Addr
+	dev int
+}
+
+// Net is the namespace.
+func (s *Stack) Net() *kernel.Net { return s.net }
+
+// Device returns the device with an index.
+func (s *Stack) Device(index int) (Device, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if index < 1 || index > len(s.devices) {
+		return Device{}, false
+	}
+	return s.devices[index-1], true
+}
+
+// Devices returns all devices, by index.
+func (s *Stack) Devices() []Device {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.devices)
+}
+
+// AddDummy makes a dummy device, which is down. An empty name stands for the first free one of d0, d1, ...
+func (s *Stack) AddDummy(cur *kernel.Task, name string) Device {
+	s.mu.Lock()
+	index := len(s.devices) + 1
+	d := Device{Index: index, Name: name, MAC: [6]byte{2, 0, 0, 0, 0, byte(index)}}
+	if name == "" {
+		d.Name = fmt.Sprintf("d%d", index-2)
+	}
+	s.devices = append(s.devices, d)
+	s.mu.Unlock()
+	s.tellLink(cur, d, LinkAdded)
+	return d
+}
+
+// SetUp brings a device up or down. lo gets 127.0.0.1/8 with its routes when it comes up first. ENODEV when there is
+// no such device.
+func (s *Stack) SetUp(cur *kernel.Task, index int, up bool) error {
+	s.mu.Lock()
+	if index < 1 || index > len(s.devices) {
+		s.mu.Unlock()
+		return kernel.Errorf(kernel.ENODEV, "no device %d", index)
+	}
+	d := &s.devices[index-1]
+	if d.Up == up {
+		s.mu.Unlock()
+		return nil
+	}
+	d.Up = up
+	now := *d
+	configure := up && d.Loopback && !slices.ContainsFunc(s.addrs, func(a Addr) bool { return a.Dev == LoIndex })
+	s.mu.Unlock()
+	if up {
+		s.tellLink(cur, now, LinkUp)
+	} else {
+		s.tellLink(cur, now, LinkDown)
+	}
+	if configure {
+		s.AddAddr(cur, Addr{netip.MustParsePrefix("127.0.0.1/8"), LoIndex, ScopeHost})
+	}
+	return nil
+}
+
+// LoUp brings lo up if it is not.
+func (s *Stack) LoUp(cur *kernel.Task) { _ = s.SetUp(cur, LoIndex, true) }
+
+func (s *Stack) tellLink(cur *kernel.Task, d Device, what LinkChange) {
+	for _, n := range s.in.notifiers {
+		if n.Link != nil {
+			n.Link(cur, s, d, what)
+		}
+	}
+}
+
+// Addrs returns all addresses, oldest first.
+func (s *Stack) Addrs() []Addr {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.addrs)
+}
+
+// AddAddr gives a device an address, with the routes that come with it: the address itself and the broadcast
+// addresses of its network in the local table, and the network, which is in the local table for lo and in the main
+// table for others.
+func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
+	s.mu.Lock()
+	s.addrs = append(s.addrs, a)
+	s.mu.Unlock()
+	for _, n := range s.in.notifiers {
+		if n.Addr != nil {
+			n.Addr(cur, s, a)
+		}
+	}
+	ip, network := a.Prefix.Addr(), a.Prefix.Masked()
+	first := network.Addr()
+	low := first.As4()
+	bits := binary.BigEndian.Uint32(low[:]) | uint32(uint64(1)<<(32-a.Prefix.Bits())-1)
+	last := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, bits)))
+
+	one := func(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, 32) }
+	route := Route{Table: TableLocal, Protocol: ProtoKernel, PrefSrc: ip, Dev: a.Dev}
+	add := func(dst netip.Prefix, table, typ, scope uint8) {
+		r := route
+		r.Dst, r.Table, r.Type, r.Scope = dst, table, typ, scope
+		_ = s.AddRoute(cur, r)
+	}
+	add(one(ip), TableLocal, RTNLocal, ScopeHost)
+	if network.Bits() == 32 {
+		return
+	}
+	if a.Dev == LoIndex {
+		add(network, TableLocal, RTNLocal, ScopeHost)
+	} else {
+		add(network, TableMain, RTNUnicast, ScopeLink)
+	}
+	if network.Bits() < 31 {
+		add(one(first), TableLocal, RTNBroadcast, ScopeLink)
+		add(one(last), TableLocal, RTNBroadcast, ScopeLink)
+	}
+}
+
+// AddNeigh makes or changes a neighbour (neigh_add). ENODEV when there is no such device, ENOBUFS when the table,
+// which all namespaces share, is full.
+func (s *Stack) AddNeigh(cur *kernel.Task, n Neigh) error {
+	if _, ok := s.Device(n.Dev); !ok {
+		return kernel.Errorf(kernel.ENODEV, "no device %d", n.Dev)
+	}
+	key := neighKey{n.Dst, n.Dev}
+	s.mu.Lock()
+	if i, ok := s.known[key]; ok {
+		s.neighs[i] = n
+	} else {
+		if s.in.neighs.Add(1) > maxNeighs {
+			s.in.neighs.Add(-1)
+			s.mu.Unlock()
+			return kernel.Errorf(kernel.ENOBUFS, "there are %d neighbours", maxNeighs)
+		}
+		if s.known == nil {
+			s.known = map[neighKey]int{}
+		}
+		s.known[key] = len(s.neighs)
+		s.neighs = append(s.neighs, n)
+	}
+	s.mu.Unlock()
+	s.tellNeigh(cur, n, false)
+	return nil
+}
+
+// DelNeigh removes a neighbour (neigh_delete). ENOENT when there is none.
+func (s *Stack) DelNeigh(cur *kernel.Task, dev int, dst netip.Addr) error {
+	key := neighKey{dst, dev}
+	s.mu.Lock()
+	i, ok := s.known[key]
+	if !ok {
+		s.mu.Unlock()
+		return kernel.Errorf(kernel.ENOENT, "no neighbour %v on device %d", dst, dev)
+	}
+	n := s.neighs[i]
+	s.neighs = slices.Delete(s.neighs, i, i+1)
+	delete(s.known, key)
+	for j := i; j < len(s.neighs); j++ {
+		s.known[neighKey{s.neighs[j].Dst, s.neighs[j].Dev}] = j
+	}
+	s.in.neighs.Add(-1)
+	s.mu.Unlock()
+	s.tellNeigh(cur, n, true)
+	return nil
+}
+
+func (s *Stack) tellNeigh(cur *kernel.Task, n Neigh, gone bool) {
+	for _, o := range s.in.notifiers {
+		if o.Neigh != nil {
+			o.Neigh(cur, s, n, gone)
+		}
+	}
+}
+
+// FindNeigh returns a neighbour.
+func (s *Stack) FindNeigh(dev int, dst netip.Addr) (Neigh, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i, ok := s.known[neighKey{dst, dev}]
+	if !ok {
+		return Neigh{}, false
+	}
+	return s.neighs[i], true
+}
+
+// NeighAt returns the neighbour with a position in the order of a dump, which is that of their making. The order of a
+// kernel is that of a hash table and cannot be foretold.
+func (s *Stack) NeighAt(i int) (Neigh, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if i < 0 || i >= len(s.neighs) {
+		return Neigh{}, false
+	}
+	return s.neighs[i], true
+}
+
+// AddRoute adds a route. EEXIST when there is one with the same table, destination, TOS and priority; ENODEV when
+// there is no such device.
+func (s *Stack) AddRoute(cur *kernel.Task, r Route) error {
+	if _, ok := s.Device(r.Dev); !ok {
+		return kernel.Errorf(kernel.ENODEV, "no device %d", r.Dev)
+	}
+	r.Dst = r.Dst.Masked()
+	s.mu.Lock()
+	i, found := slices.BinarySearchFunc(s.routes, r, Route.order)
+	if found {
+		s.mu.Unlock()
+		return kernel.Errorf(kernel.EEXIST, "there is a route to %v", r.Dst)
+	}
+	s.routes = slices.Insert(s.routes, i, r)
+	s.mu.Unlock()
+	s.tellRoute(cur, r, false)
+	return nil
+}
+
+// DelRoute removes a route. ESRCH when there is none.
+func (s *Stack) DelRoute(cur *kernel.Task, r Route) error {
+	r.Dst = r.Dst.Masked()
+	s.mu.Lock()
+	i, found := slices.BinarySearchFunc(s.routes, r, Route.order)
+	if !found {
+		s.mu.Unlock()
+		return kernel.Errorf(kernel.ESRCH, "no route to %v", r.Dst)
+	}
+	r = s.routes[i]
+	s.routes = slices.Delete(s.routes, i, i+1)
+	s.mu.Unlock()
+	s.tellRoute(cur, r, true)
+	return nil
+}
+
+func (s *Stack) tellRoute(cur *kernel.Task, r Route, gone bool) {
+	for _, n := range s.in.notifiers {
+		if n.Route != nil {
+			n.Route(cur, s, r, gone)
+		}
+	}
+}
+
+// RouteAt returns the route with a position in the order of a dump (spec 11.5).
+func (s *Stack) RouteAt(i int) (Route, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if i < 0 || i >= len(s.routes) {
+		return Route{}, false
+	}
+	return s.routes[i], true
+}
+
+// Lookup finds the route to a destination, in the local table before the main one, or only in the given table if that
+// is not 0: the longest prefix wins. ENETUNREACH when there is none.
+func (s *Stack) Lookup(dst netip.Addr, table uint8) (Route, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, t := range [...]uint8{TableLocal, TableMain} {
+		if table != 0 && table != t {
+			continue
+		}
+		var best Route
+		found := false
+		for _, r := range s.routes {
+			if r.Table == t && r.Dst.Contains(dst) && (!found || r.Dst.Bits() > best.Dst.Bits()) {
+				best, found = r, true
+			}
+		}
+		if found {
+			return best, nil
+		}
+	}
+	return Route{}, kernel.Errorf(ENETUNREACH, "no route to %v", dst)
+}
+
+// PopulateNeigh is what an administrator does for an experiment: a dummy device, brought up, and count permanent
+// neighbours 10.0.0.1, ... with link-layer addresses on it.
+func (s *Stack) PopulateNeigh(cur *kernel.Task, count int) error {
+	d := s.AddDummy(cur, "")
+	if err := s.SetUp(cur, d.Index, true); err != nil {
+		return err
+	}
+	for i := 1; i <= count; i++ {
+		n := Neigh{Dst: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Dev: d.Index,
+			MAC: [6]byte{2, 0, 0, 1, byte(i >> 8), byte(i)}, State: NUDPermanent}
+		if err := s.AddNeigh(cur, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PopulateRoute is another: count routes of link scope, 10.0.0.0/24, 10.0.1.0/24, ..., on a dummy device.
+func (s *Stack) PopulateRoute(cur *kernel.Task, count int) error {
+	d := s.AddDummy(cur, "")
+	if err := s.SetUp(cur, d.Index, true); err != nil {
+		return err
+	}
+	for i := range count {
+		r := Route{Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24), Table: TableMain,
+			Type: RTNUnicast, Scope: ScopeLink, Protocol: ProtoBoot, Dev: d.Index}
+		if err := s.AddRoute(cur, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
