@@ -1,0 +1,99 @@
+// Package nlmon has monitoring devices: netlink messages appear on them as packets, and a packet socket reads these
+// (spec 13.6). Where the kernel has no taps (tap-copy) there are no such devices.
+//
+// A device and its packet socket are one thing here. What it shows of a message that is built in a ring frame is
+// decided in afnetlink: see the difference tap-copy.
+package nlmon
+
+import (
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/skb"
+)
+
+// PacketOutgoing is the type of all packets (PACKET_OUTGOING): the device transmits what it is shown. ARPHRDNetlink is
+// its link type.
+const (
+	PacketOutgoing = 4
+	ARPHRDNetlink  = 824
+)
+
+// maxPackets bounds what a device keeps for its reader. A kernel has a limit in bytes, SO_RCVBUF of the packet socket,
+// which is not modelled.
+const maxPackets = 1 << 16
+
+// A Packet is one message, or one buffer of several.
+type Packet struct {
+	Type     int // PacketOutgoing
+	Protocol int // the netlink protocol
+	Data     []byte
+}
+
+// Len is the full length of the packet.
+func (p Packet) Len() int { return len(p.Data) }
+
+// A Device is an nlmon device that is up, with a packet socket on it.
+type Device struct {
+	nl    *afnetlink.Netlink
+	net   *kernel.Net
+	tap   afnetlink.Tap
+	lock  kernel.Spinlock
+	queue []Packet
+	lost  int
+}
+
+// New makes a device in a namespace and brings it up: nlmon_open. It sees the messages of all namespaces. EOPNOTSUPP
+// where the kernel has no taps.
+func New(_ *kernel.Task, nl *afnetlink.Netlink, net *kernel.Net) (*Device, error) {
+	d := &Device{nl: nl, net: net}
+	d.lock.Name = "packet queue"
+	d.tap.Deliver = d.xmit
+	if err := nl.AddTap(&d.tap); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Net is the namespace that the device is in.
+func (d *Device) Net() *kernel.Net { return d.net }
+
+// xmit queues a packet for the reader: nlmon_xmit. The buffer is given back at once, so that nothing that taps keep
+// outlives its socket.
+func (d *Device) xmit(cur *kernel.Task, s *skb.SKB) {
+	p := Packet{Type: PacketOutgoing, Protocol: s.Protocol, Data: append([]byte(nil), s.Message(cur)...)}
+	s.Free(cur)
+	d.lock.Lock(cur)
+	defer d.lock.Unlock(cur)
+	if len(d.queue) == maxPackets {
+		d.lost++
+		return
+	}
+	d.queue = append(d.queue, p)
+}
+
+// Read returns the next packet; ok is false when there is none.
+func (d *Device) Read(cur *kernel.Task) (p Packet, ok bool) {
+	d.lock.Lock(cur)
+	defer d.lock.Unlock(cur)
+	if len(d.queue) == 0 {
+		return Packet{}, false
+	}
+	p = d.queue[0]
+	d.queue = d.queue[1:]
+	return p, true
+}
+
+// Lost is the number of packets for which there was no room.
+func (d *Device) Lost(cur *kernel.Task) int {
+	d.lock.Lock(cur)
+	defer d.lock.Unlock(cur)
+	return d.lost
+}
+
+// Close removes the device with what nobody has read: nlmon_close.
+func (d *Device) Close(cur *kernel.Task) {
+	d.nl.RemoveTap(&d.tap)
+	d.lock.Lock(cur)
+	defer d.lock.Unlock(cur)
+	d.queue = nil
+}
