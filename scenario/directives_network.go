@@ -31,8 +31,9 @@ var networkDirectives = []form{
 		run:     flushRules,
 	},
 	{
-		syntax:  compile("packet count=COUNT size=BYTES"),
-		help:    "UDP datagrams of that payload size from 127.0.0.1:4000 to 127.0.0.1:9; prints sent= failed=",
+		syntax: compile("packet count=COUNT size=BYTES [linear=BYTES]"),
+		help: "UDP datagrams of that payload size from 127.0.0.1:4000 to 127.0.0.1:9; prints sent= failed=. With linear= " +
+			"only so many bytes of a packet, headers included, are in one piece and the rest in page fragments (simulator only)",
 		example: "packet count=2 size=100",
 		run:     packet,
 	},
@@ -69,7 +70,7 @@ func nflogRule(c *call) (string, error) {
 func flushRules(c *call) (string, error) { return ok(c.target.FlushRules()) }
 
 func packet(c *call) (string, error) {
-	sent, failed, err := c.target.Packet(int(c.args.get("count", 0)), int(c.args.get("size", 0)))
+	sent, failed, err := c.target.Packet(int(c.args.get("count", 0)), int(c.args.get("size", 0)), int(c.args.get("linear", WholePacket)))
 	if err != nil {
 		return "", err
 	}

@@ -17,7 +17,9 @@ type Target interface {
 	NFLogRule(group, threshold int) error
 	FlushRules() error
 	// Packet sends count UDP datagrams with size bytes of payload from 127.0.0.1:4000 to 127.0.0.1:9.
-	Packet(count, size int) (sent, failed int, err error)
+	// With linear other than WholePacket only that many bytes of each packet, headers included, lie in one piece and
+	// the rest in page fragments.
+	Packet(count, size, linear int) (sent, failed int, err error)
 	// Tap makes an nlmon device with a packet socket on it.
 	Tap() (Tap, error)
 	// Netlink returns the text of /proc/net/netlink as the main task reads it.
@@ -25,6 +27,9 @@ type Target interface {
 	// Close ends all tasks. On the simulator its error tells what leaked.
 	Close() error
 }
+
+// WholePacket is for Target.Packet: the packets are in one piece.
+const WholePacket = -1
 
 // A Tap is a packet socket on an nlmon device.
 type Tap interface {

@@ -66,7 +66,13 @@ func (tg *target) FlushRules() error {
 	return tg.tr.do(func() error { return tg.adm.flushRules() })
 }
 
-func (tg *target) Packet(count, size int) (sent, failed int, err error) {
+// errFragments is for what only a driver or TCP can make.
+var errFragments = errors.New("packets with page fragments (linear=) exist on the simulator only")
+
+func (tg *target) Packet(count, size, linear int) (sent, failed int, err error) {
+	if linear != scenario.WholePacket {
+		return 0, 0, errFragments
+	}
 	err = tg.tr.do(func() error {
 		sent, failed, err = tg.adm.packet(count, size)
 		return err
