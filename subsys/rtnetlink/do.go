@@ -1,0 +1,235 @@
+package rtnetlink
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
+	"nlmmap/uapi"
+)
+
+const rtmSetlink = 19
+
+// A request is a message that is no dump.
+type request struct {
+	m       *afnetlink.Message
+	h       uapi.NLMsgHdr
+	payload []byte
+	family  byte
+}
+
+func (q *request) stack(r *Rtnetlink) *inet.Stack { return r.inet.Stack(q.m.Net()) }
+
+// do handles a request (spec 11.3): the do-handler of (family, type), or of the unspecified family. EOPNOTSUPP when
+// there is none.
+func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
+	switch q.h.Type {
+	case uapi.RTMNewlink:
+		return r.newLink(cur, q)
+	case uapi.RTMGetlink:
+		return r.getLink(cur, q)
+	case uapi.RTMNewneigh:
+		return r.newNeigh(cur, q)
+	case uapi.RTMDelneigh:
+		return r.delNeigh(cur, q)
+	}
+	if q.family == uapi.AFInet {
+		switch q.h.Type {
+		case uapi.RTMGetroute:
+			return r.getRoute(cur, q)
+		case uapi.RTMNewaddr, uapi.RTMNewroute:
+			return kernel.EINVAL
+		case uapi.RTMDeladdr:
+			return kernel.ENODEV
+		case uapi.RTMDelroute:
+			return kernel.ESRCH
+		case rtmGetnetconf:
+			if r.D.NetconfPositiveEinval {
+				return afnetlink.AckError(kernel.EINVAL)
+			}
+			return kernel.EINVAL
+		}
+	}
+	switch q.h.Type {
+	case uapi.RTMDellink, rtmSetlink:
+		return kernel.EINVAL
+	case uapi.RTMNewrule, uapi.RTMDelrule:
+		if q.family == uapi.AFInet {
+			return nil // rules are not modelled
+		}
+		return kernel.EAFNOSUPPORT
+	case 36, 37, rtmGetqdisc, 40, 41, rtmGettclass:
+		return kernel.ENODEV
+	case 48, 49, rtmGetaction, 67, 88, rtmGetnsid:
+		return kernel.EINVAL
+	}
+	return kernel.Errorf(kernel.EOPNOTSUPP, "nothing handles type %d, family %d", q.h.Type, q.family)
+}
+
+// findLink returns the device that a link request names by index or by name.
+func (r *Rtnetlink) findLink(q *request) (d inet.Device, named, found bool, name, kind string) {
+	index := int(int32(binary.LittleEndian.Uint32(q.payload[4:])))
+	afnetlink.ParseAttrs(q.payload, ifinfomsgLen, func(typ uint16, data []byte) {
+		switch typ {
+		case iflaIfname:
+			name = gostring(data)
+		case iflaLinkinfo:
+			afnetlink.ParseAttrs(data, 0, func(typ uint16, data []byte) {
+				if typ == iflaInfoKind {
+					kind = gostring(data)
+				}
+			})
+		}
+	})
+	stack := q.stack(r)
+	if index > 0 {
+		d, found = stack.Device(index)
+		return d, true, found, name, kind
+	}
+	for _, o := range stack.Devices() {
+		if name != "" && o.Name == name {
+			return o, true, true, name, kind
+		}
+	}
+	return d, name != "", false, name, kind
+}
+
+func gostring(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+// newLink is rtnl_newlink: it brings a device up or down, or makes a dummy device.
+//
+// Errors: EINVAL for a short message; ENODEV when there is no such device and it is not to be made; EEXIST;
+// EOPNOTSUPP for other kinds than dummy.
+func (r *Rtnetlink) newLink(cur *kernel.Task, q *request) error {
+	if len(q.payload) < ifinfomsgLen {
+		return kernel.EINVAL
+	}
+	d, _, found, name, kind := r.findLink(q)
+	flags := binary.LittleEndian.Uint32(q.payload[8:])
+	change := binary.LittleEndian.Uint32(q.payload[12:])
+	switch {
+	case found && q.h.Flags&uapi.NLMFExcl != 0:
+		return kernel.EEXIST
+	case !found && q.h.Flags&uapi.NLMFCreate == 0:
+		return kernel.Errorf(kernel.ENODEV, "no such device")
+	case !found && kind != "dummy":
+		return kernel.Errorf(kernel.EOPNOTSUPP, "cannot make a device of kind %q", kind)
+	case !found:
+		d = q.stack(r).AddDummy(cur, name)
+	}
+	if change == 0 && flags != 0 || change&iffUp != 0 {
+		return q.stack(r).SetUp(cur, d.Index, flags&iffUp != 0)
+	}
+	return nil
+}
+
+// getLink is rtnl_getlink: EINVAL for a message that is short or names no device, ENODEV when there is none.
+func (r *Rtnetlink) getLink(cur *kernel.Task, q *request) error {
+	if len(q.payload) < ifinfomsgLen {
+		return kernel.EINVAL
+	}
+	d, named, found, _, _ := r.findLink(q)
+	switch {
+	case !named:
+		return kernel.EINVAL
+	case !found:
+		return kernel.ENODEV
+	}
+	return r.reply(cur, q, r.fillLink(uapi.RTMNewlink, d))
+}
+
+// neighRequest reads NEWNEIGH and DELNEIGH: EINVAL without destination, device, or with a link-layer address of
+// another length than 6; ENODEV; EAFNOSUPPORT for another family than IPv4.
+func (r *Rtnetlink) neighRequest(q *request) (inet.Neigh, error) {
+	var n inet.Neigh
+	if len(q.payload) < ndmsgLen {
+		return n, kernel.EINVAL
+	}
+	var dst, mac []byte
+	afnetlink.ParseAttrs(q.payload, ndmsgLen, func(typ uint16, data []byte) {
+		switch typ {
+		case ndaDst:
+			dst = data
+		case ndaLladdr:
+			mac = data
+		}
+	})
+	le := binary.LittleEndian
+	n.Dev, n.State, n.Flags = int(int32(le.Uint32(q.payload[4:]))), le.Uint16(q.payload[8:]), q.payload[10]
+	if dst == nil {
+		return n, kernel.Errorf(kernel.EINVAL, "no destination")
+	}
+	if n.Dev != 0 {
+		if _, ok := q.stack(r).Device(n.Dev); !ok {
+			return n, kernel.Errorf(kernel.ENODEV, "no device %d", n.Dev)
+		}
+	}
+	if mac != nil && len(mac) < len(n.MAC) {
+		return n, kernel.Errorf(kernel.EINVAL, "a link-layer address of %d bytes", len(mac))
+	}
+	if q.family != uapi.AFInet {
+		return n, kernel.EAFNOSUPPORT
+	}
+	if len(dst) < 4 || n.Dev == 0 {
+		return n, kernel.EINVAL
+	}
+	copy(n.MAC[:], mac)
+	n.Dst = netip.AddrFrom4([4]byte(dst))
+	return n, nil
+}
+
+// newNeigh is neigh_add: beside the errors of the request ENOENT when the neighbour is not to be made, EEXIST when it
+// is not to be changed, ENOBUFS when there are too many.
+func (r *Rtnetlink) newNeigh(cur *kernel.Task, q *request) error {
+	n, err := r.neighRequest(q)
+	if err != nil {
+		return err
+	}
+	_, exists := q.stack(r).FindNeigh(n.Dev, n.Dst)
+	switch {
+	case !exists && q.h.Flags&uapi.NLMFCreate == 0:
+		return kernel.ENOENT
+	case exists && q.h.Flags&uapi.NLMFExcl != 0:
+		return kernel.EEXIST
+	}
+	return q.stack(r).AddNeigh(cur, n)
+}
+
+// delNeigh is neigh_delete: ENOENT when there is no such neighbour.
+func (r *Rtnetlink) delNeigh(cur *kernel.Task, q *request) error {
+	n, err := r.neighRequest(q)
+	if err != nil {
+		return err
+	}
+	return q.stack(r).DelNeigh(cur, n.Dev, n.Dst)
+}
+
+// getRoute is inet_rtm_getroute: the route to a destination, that to this host for none. ENETUNREACH without route.
+func (r *Rtnetlink) getRoute(cur *kernel.Task, q *request) error {
+	if len(q.payload) < rtmsgLen {
+		return kernel.EINVAL
+	}
+	dst := netip.IPv4Unspecified()
+	afnetlink.ParseAttrs(q.payload, rtmsgLen, func(typ uint16, data []byte) {
+		if typ == rtaDst && len(data) >= 4 {
+			dst = netip.AddrFrom4([4]byte(data))
+		}
+	})
+	route := inet.Route{Type: inet.RTNLocal, PrefSrc: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Dev: inet.LoIndex}
+	if dst != netip.IPv4Unspecified() {
+		var err error
+		if route, err = q.stack(r).Lookup(dst, 0); err != nil {
+			return err
+		}
+	}
+	return r.reply(cur, q, fillLookup(dst, route))
+}

@@ -1,0 +1,293 @@
+package rtnetlink
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/subsys/inet"
+	"nlmmap/uapi"
+)
+
+// Sizes of the headers behind the message header, and types of attributes.
+const (
+	ifinfomsgLen = 16
+	ifaddrmsgLen = 8
+	ndmsgLen     = 12
+	rtmsgLen     = 12
+
+	iflaOpaque    = 0
+	iflaAddress   = 1
+	iflaBroadcast = 2
+	iflaIfname    = 3
+	iflaMTU       = 4
+	iflaTxqlen    = 13
+	iflaOperstate = 16
+	iflaLinkmode  = 17
+	iflaLinkinfo  = 18
+	iflaInfoKind  = 1
+
+	ifaAddress   = 1
+	ifaLocal     = 2
+	ifaLabel     = 3
+	ifaCacheinfo = 6
+
+	ndaDst       = 1
+	ndaLladdr    = 2
+	ndaCacheinfo = 3
+	ndaProbes    = 4
+	ndaIfindex   = 8
+	ndaMaster    = 9
+
+	rtaDst       = 1
+	rtaOif       = 4
+	rtaGateway   = 5
+	rtaPriority  = 6
+	rtaPrefsrc   = 7
+	rtaCacheinfo = 12
+	rtaTable     = 15
+	rtaPref      = 20
+
+	iffUp       = 0x1
+	iffLoopback = 0x8
+	iffRunning  = 0x40
+	iffNoarp    = 0x80
+	iffLowerUp  = 0x10000
+
+	arphrdEther    = 1
+	arphrdLoopback = 772
+
+	rtmFCloned     = 0x200
+	rtnUnreachable = 7
+	ntfProxy       = 8
+)
+
+// A filler appends one message whose header has flags, sequence number and portid of h. It returns false, and leaves
+// the buffer as it was, when the message does not fit.
+type filler func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool
+
+// attrs appends attributes to a message until one does not fit.
+type attrs struct {
+	cur *kernel.Task
+	s   *skb.SKB
+	b   afnetlink.Builder
+	ok  bool
+}
+
+// begin appends the two headers of a message.
+func begin(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, typ uint16, header []byte) (attrs, bool) {
+	h.Type = typ
+	b, ok := afnetlink.PutMsg(cur, s, h, len(header))
+	if ok {
+		b.Put(cur, s, header)
+	}
+	return attrs{cur, s, b, true}, ok
+}
+
+func (a *attrs) put(typ uint16, data []byte) { a.ok = a.ok && a.b.Attr(a.cur, a.s, typ, data) }
+
+func (a *attrs) put32(typ uint16, v uint32) { a.ok = a.ok && a.b.Attr32(a.cur, a.s, typ, v) }
+
+func (a *attrs) put4(typ uint16, addr netip.Addr) {
+	if addr.IsValid() {
+		v := addr.As4()
+		a.put(typ, v[:])
+	}
+}
+
+// end completes the message, or removes it if something did not fit.
+func (a *attrs) end() bool {
+	if !a.ok {
+		a.b.Cancel(a.s)
+		return false
+	}
+	a.b.End(a.cur, a.s)
+	return true
+}
+
+func cstring(s string) []byte { return append([]byte(s), 0) }
+
+// fillLink is rtnl_fill_ifinfo (spec 11.7).
+func (r *Rtnetlink) fillLink(typ uint16, d inet.Device) filler {
+	size := r.D.LinkMsgSize
+	if !d.Loopback {
+		size += uapi.NLAHdrlen + uapi.NLATotalSize(len("dummy")+1)
+	}
+	return fillIfinfo(typ, uapi.AFUnspec, d, size, true)
+}
+
+// fillLink6 is inet6_fill_ifinfo.
+func (r *Rtnetlink) fillLink6(d inet.Device) filler {
+	return fillIfinfo(uapi.RTMNewlink, uapi.AFInet6, d, r.D.LinkMsgSizeIPv6, false)
+}
+
+// fillIfinfo makes a link message of size bytes.
+func fillIfinfo(typ uint16, family byte, d inet.Device, size int, full bool) filler {
+	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+		start := s.Len()
+		a, ok := begin(cur, s, h, typ, ifinfomsg(family, d))
+		if !ok {
+			return false
+		}
+		mtu := uint32(1500)
+		if d.Loopback {
+			mtu = 65536
+		}
+		a.put(iflaIfname, cstring(d.Name))
+		if full {
+			a.put32(iflaTxqlen, 0)
+			a.put(iflaOperstate, []byte{0})
+			a.put(iflaLinkmode, []byte{0})
+		}
+		a.put32(iflaMTU, mtu)
+		a.put(iflaAddress, d.MAC[:])
+		if full {
+			broadcast := [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+			if d.Loopback {
+				broadcast = [6]byte{}
+			}
+			a.put(iflaBroadcast, broadcast[:])
+		}
+		if full && !d.Loopback && a.ok {
+			nest, ok := a.b.Nest(cur, s, iflaLinkinfo)
+			a.ok = ok
+			a.put(iflaInfoKind, cstring("dummy"))
+			if a.ok {
+				a.b.EndNest(cur, s, nest)
+			}
+		}
+		if a.ok {
+			a.put(iflaOpaque, make([]byte, max(0, size-(s.Len()-start)-uapi.NLAHdrlen)))
+		}
+		return a.end()
+	}
+}
+
+func ifinfomsg(family byte, d inet.Device) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, ifinfomsgLen)
+	b[0] = family
+	typ, flags := uint16(arphrdEther), uint32(iffNoarp)
+	if d.Loopback {
+		typ, flags = arphrdLoopback, iffLoopback
+	}
+	if d.Up {
+		flags |= iffUp | iffRunning | iffLowerUp
+	}
+	le.PutUint16(b[2:], typ)
+	le.PutUint32(b[4:], uint32(d.Index))
+	le.PutUint32(b[8:], flags)
+	return b
+}
+
+// fillAddr is inet_fill_ifaddr, as an answer or a notification of an IPv4 address.
+func fillAddr(addr inet.Addr, label string) filler {
+	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+		const permanent = 0x80
+		header := []byte{uapi.AFInet, byte(addr.Prefix.Bits()), permanent, addr.Scope}
+		header = binary.LittleEndian.AppendUint32(header, uint32(addr.Dev))
+		a, ok := begin(cur, s, h, uapi.RTMNewaddr, header)
+		if !ok {
+			return false
+		}
+		a.put4(ifaAddress, addr.Prefix.Addr())
+		a.put4(ifaLocal, addr.Prefix.Addr())
+		a.put(ifaLabel, cstring(label))
+		const forever = 1<<32 - 1
+		info := binary.LittleEndian.AppendUint32(nil, forever)
+		info = binary.LittleEndian.AppendUint32(info, forever)
+		a.put(ifaCacheinfo, append(info, make([]byte, 8)...))
+		return a.end()
+	}
+}
+
+// fillNeigh is neigh_fill_info (spec 11.4).
+func fillNeigh(typ uint16, n inet.Neigh) filler {
+	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+		header := make([]byte, ndmsgLen)
+		header[0] = uapi.AFInet
+		binary.LittleEndian.PutUint32(header[4:], uint32(n.Dev))
+		binary.LittleEndian.PutUint16(header[8:], n.State)
+		header[10], header[11] = n.Flags, inet.RTNUnicast
+		a, ok := begin(cur, s, h, typ, header)
+		if !ok {
+			return false
+		}
+		a.put4(ndaDst, n.Dst)
+		if n.Valid() {
+			a.put(ndaLladdr, n.MAC[:])
+		}
+		a.put32(ndaProbes, 0)
+		a.put(ndaCacheinfo, make([]byte, 16))
+		return a.end()
+	}
+}
+
+func rtmsg(family byte, bits int, r inet.Route, flags uint32) []byte {
+	b := []byte{family, byte(bits), 0, r.TOS, r.Table, r.Protocol, r.Scope, r.Type}
+	return binary.LittleEndian.AppendUint32(b, flags)
+}
+
+// fillRoute is fib_dump_info (spec 11.5).
+func fillRoute(typ uint16, r inet.Route) filler {
+	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+		a, ok := begin(cur, s, h, typ, rtmsg(uapi.AFInet, r.Dst.Bits(), r, 0))
+		if !ok {
+			return false
+		}
+		a.put32(rtaTable, uint32(r.Table))
+		if r.Dst.Bits() > 0 {
+			a.put4(rtaDst, r.Dst.Addr())
+		}
+		if r.Priority != 0 {
+			a.put32(rtaPriority, r.Priority)
+		}
+		a.put4(rtaPrefsrc, r.PrefSrc)
+		a.put4(rtaGateway, r.Gateway)
+		a.put32(rtaOif, uint32(r.Dev))
+		return a.end()
+	}
+}
+
+// fillLookup is rt_fill_info: the answer to GETROUTE (spec 11.3), which is about one destination.
+func fillLookup(dst netip.Addr, r inet.Route) filler {
+	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+		r.Table, r.Protocol, r.Scope = inet.TableMain, 0, inet.ScopeUniverse
+		a, ok := begin(cur, s, h, uapi.RTMNewroute, rtmsg(uapi.AFInet, 32, r, rtmFCloned))
+		if !ok {
+			return false
+		}
+		a.put32(rtaTable, uint32(r.Table))
+		a.put4(rtaDst, dst)
+		a.put32(rtaOif, uint32(r.Dev))
+		a.put4(rtaPrefsrc, r.PrefSrc)
+		a.put4(rtaGateway, r.Gateway)
+		a.put(rtaCacheinfo, make([]byte, 32))
+		return a.end()
+	}
+}
+
+// fillIPv6Default is the message of the only IPv6 route: unreachable, whatever the destination (spec 11.3).
+func (r *Rtnetlink) fillIPv6Default() filler {
+	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+		rt := inet.Route{Protocol: inet.ProtoKernel, Type: rtnUnreachable}
+		start := s.Len()
+		a, ok := begin(cur, s, h, uapi.RTMNewroute, rtmsg(uapi.AFInet6, 0, rt, 0))
+		if !ok {
+			return false
+		}
+		a.put32(rtaTable, 0)
+		a.put32(rtaOif, inet.LoIndex)
+		a.put32(rtaPriority, 1<<32-1)
+		info := make([]byte, 32)
+		code := -int32(inet.ENETUNREACH)
+		binary.LittleEndian.PutUint32(info[12:], uint32(code))
+		a.put(rtaCacheinfo, info)
+		if s.Len()-start < r.D.IPv6DefaultRouteSize {
+			a.put(rtaPref, []byte{0})
+		}
+		return a.end()
+	}
+}

@@ -1,0 +1,147 @@
+// Package rtnetlink is NETLINK_ROUTE: links, addresses, neighbours and routes of package inet, asked for, changed and
+// announced.
+//
+// All input runs under the rtnl mutex, which is also the mutex of all dumps; it is released around the start of a
+// dump. A message goes to the handler of (family, type), which is a dump handler if it is a GET with one of the dump
+// flags, and where the family has none to that of the unspecified family.
+//
+// Modelled: dumps of links, IPv4 addresses, neighbours and routes with the one IPv6 route that every namespace has;
+// the requests NEWLINK (up, down, dummy devices), GETLINK, NEWNEIGH, DELNEIGH and GETROUTE; notifications of links,
+// addresses, neighbours and routes. Every other type answers what a kernel answers to a request of zeros: its errno,
+// or a dump without messages, even where a kernel has something to list (rules, neighbour tables, netconf). Link
+// messages have the recorded size: what is not modelled of them is one attribute of type 0.
+package rtnetlink
+
+import (
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/subsys/inet"
+	"nlmmap/uapi"
+)
+
+// Groups of notifications (1-based).
+const (
+	GroupLink      = 1
+	GroupNeigh     = 3
+	GroupIPv4Addr  = 5
+	GroupIPv4Route = 7
+)
+
+// Rtnetlink is the subsystem on one machine.
+type Rtnetlink struct {
+	D Differences
+
+	nl   *afnetlink.Netlink
+	inet *inet.Inet
+	rtnl kernel.Mutex
+}
+
+// Register brings the subsystem up: rtnetlink_init.
+func Register(nl *afnetlink.Netlink, stack *inet.Inet) (*Rtnetlink, error) {
+	r := &Rtnetlink{nl: nl, inet: stack}
+	r.rtnl.Name = "rtnl"
+	if err := nl.Kernel().Config().Version.Resolve(r.D.Table()); err != nil {
+		return nil, err
+	}
+	nl.KernelCreate(uapi.NetlinkRoute, afnetlink.KernelCfg{NonrootRecv: true, Input: r.input, CbMutex: &r.rtnl})
+	stack.Notify(inet.Notifier{Link: r.linkChanged, Neigh: r.neighChanged, Addr: r.addrChanged, Route: r.routeChanged})
+	return r, nil
+}
+
+// Mutex is the rtnl mutex.
+func (r *Rtnetlink) Mutex() *kernel.Mutex { return &r.rtnl }
+
+// input is rtnetlink_rcv.
+func (r *Rtnetlink) input(cur *kernel.Task, m *afnetlink.Message) {
+	r.rtnl.Lock(cur)
+	afnetlink.RcvSKB(cur, m, r.receive)
+	r.rtnl.Unlock(cur)
+}
+
+// receive dispatches one message: rtnetlink_rcv_msg (spec 11.3).
+//
+// Errors: EOPNOTSUPP for a type beyond rtm-max or without handler; EPERM for a change without CAP_NET_ADMIN, before it
+// is known whether the type exists; EINTR for a dump that has started; those of the handler.
+func (r *Rtnetlink) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr) error {
+	if int(h.Type) > r.D.RtmMax {
+		return kernel.Errorf(kernel.EOPNOTSUPP, "rtnetlink type %d", h.Type)
+	}
+	payload := msg.Payload(cur)
+	if len(payload) < 1 {
+		return nil
+	}
+	const get = 2
+	kind := h.Type % 4
+	if kind != get && !m.Capable(cur, uapi.CapNetAdmin) {
+		return kernel.Errorf(kernel.EPERM, "changes of type %d need CAP_NET_ADMIN", h.Type)
+	}
+	family := payload[0]
+	if kind == get && h.Flags&uapi.NLMFDump != 0 {
+		dump := r.dumper(family, h.Type)
+		if dump == nil {
+			return kernel.Errorf(kernel.EOPNOTSUPP, "no dump of type %d, family %d", h.Type, family)
+		}
+		r.rtnl.Unlock(cur)
+		err := r.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: dump})
+		r.rtnl.Lock(cur)
+		return err
+	}
+	return r.do(cur, &request{m: m, h: h, payload: payload, family: family})
+}
+
+// reply sends an answer to the requester: rtnl_unicast. It is no ring message (spec 13.1).
+func (r *Rtnetlink) reply(cur *kernel.Task, q *request, fill filler) error {
+	s := skb.New(r.nl.Kernel(), uapi.NLMsgGoodsize)
+	if s == nil {
+		return kernel.ENOBUFS
+	}
+	if !fill(cur, s, uapi.NLMsgHdr{Seq: q.h.Seq, Pid: q.m.SKB.CB.Portid}) {
+		s.Free(cur)
+		return kernel.EMSGSIZE
+	}
+	_, err := r.nl.Unicast(cur, q.m.Kernel, s, q.m.SKB.CB.Portid, 0)
+	return err
+}
+
+// notify sends a message to the members of a group: rtnl_notify. It is broadcast and therefore no ring message.
+func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, fill filler) {
+	if !r.nl.HasListeners(uapi.NetlinkRoute, int(group)) {
+		return
+	}
+	s := skb.New(r.nl.Kernel(), uapi.NLMsgGoodsize)
+	if s == nil {
+		return
+	}
+	if !fill(cur, s, uapi.NLMsgHdr{}) {
+		s.Free(cur)
+		return
+	}
+	s.CB.DstGroup = group
+	_ = r.nl.Broadcast(cur, r.nl.KernelSock(net, uapi.NetlinkRoute), s, 0, group)
+}
+
+func (r *Rtnetlink) linkChanged(cur *kernel.Task, s *inet.Stack, d inet.Device, _ inet.LinkChange) {
+	r.notify(cur, s.Net(), GroupLink, r.fillLink(uapi.RTMNewlink, d))
+}
+
+func (r *Rtnetlink) neighChanged(cur *kernel.Task, s *inet.Stack, n inet.Neigh, gone bool) {
+	typ := uint16(uapi.RTMNewneigh)
+	if gone {
+		typ = uapi.RTMDelneigh
+	}
+	r.notify(cur, s.Net(), GroupNeigh, fillNeigh(typ, n))
+}
+
+func (r *Rtnetlink) addrChanged(cur *kernel.Task, s *inet.Stack, a inet.Addr) {
+	d, _ := s.Device(a.Dev)
+	r.notify(cur, s.Net(), GroupIPv4Addr, fillAddr(a, d.Name))
+}
+
+func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, rt inet.Route, gone bool) {
+	typ := uint16(uapi.RTMNewroute)
+	if gone {
+		typ = uapi.RTMDelroute
+	}
+	r.notify(cur, s.Net(), GroupIPv4Route, fillRoute(typ, rt))
+}
