@@ -45,6 +45,7 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 		return nil
 	}
 	ringSetupSKB(m, sk, &sk.rxRing, f)
+	sk.claimed(cur, f, m)
 	f.SetStatus(cur, uapi.NLMMapStatusReserved)
 	sk.rxRing.Pending.Add(cur, 1)
 	sk.rxRing.Advance(cur)

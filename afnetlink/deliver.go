@@ -26,8 +26,15 @@ func (sk *Sock) sendSKB(cur *kernel.Task, m *skb.SKB) int {
 	return n
 }
 
-// header is what a frame says about a message: its group, and its sender as the socket's opener sees it.
-func (sk *Sock) header(m *skb.SKB) ringmm.Header {
+// header is what a frame says about a message: its group, and its sender as the socket's opener sees it. No lock is
+// held: the socket may have lost its opener (dead-ring-oops), and a queued message its memory.
+func (sk *Sock) header(cur *kernel.Task, m *skb.SKB) ringmm.Header {
+	if sk.Dead.Load(cur) != 0 {
+		sk.K.Corrupt(cur, "dead-ring-oops", "the ids of a message are mapped for a socket that is being closed")
+	}
+	if m.Freed() {
+		sk.K.Corrupt(cur, "copy-header-after-unlock", "the header of a COPY frame is made from a message that was received and freed")
+	}
 	ns := sk.Opener.UserNS
 	return ringmm.Header{Len: uint32(m.Len()), Group: m.CB.DstGroup, Pid: uint32(m.CB.Creds.Pid),
 		UID: ns.FromKID(m.CB.Creds.UID), GID: ns.FromKID(m.CB.Creds.GID)}
@@ -37,7 +44,8 @@ func (sk *Sock) header(m *skb.SKB) ringmm.Header {
 // lock is held. VALID is visible before the frame stops being pending.
 func (sk *Sock) queueMmapedSKB(cur *kernel.Task, m *skb.SKB) {
 	f := frameOf(m)
-	f.SetHeader(cur, sk.header(m))
+	f.SetHeader(cur, sk.header(cur, m))
+	sk.published(cur, f, m, uapi.NLMMapStatusValid)
 	f.SetStatus(cur, uapi.NLMMapStatusValid)
 	m.CB.Flags |= skb.Delivered
 	m.Free(cur)
@@ -55,11 +63,12 @@ func (sk *Sock) ringSetCopied(cur *kernel.Task, m *skb.SKB) {
 		sk.overrun(cur)
 		return
 	}
-	h := sk.header(m)
+	sk.claimed(cur, f, m)
 	sk.rxRing.Advance(cur)
 	sk.ReceiveQueue.Append(m)
 	sk.ReceiveQueue.Lock.Unlock(cur)
-	f.SetHeader(cur, h)
+	f.SetHeader(cur, sk.header(cur, m))
+	sk.published(cur, f, m, uapi.NLMMapStatusCopy)
 	f.SetStatus(cur, uapi.NLMMapStatusCopy)
 }
 

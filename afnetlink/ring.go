@@ -106,10 +106,11 @@ func skbDestructor(cur *kernel.Task, m *skb.SKB) {
 			f.SetStatus(cur, uapi.NLMMapStatusUnused)
 		} else if m.CB.Flags&skb.Delivered == 0 {
 			f.SetLen(cur, 0)
+			sk.published(cur, f, nil, uapi.NLMMapStatusValid)
 			f.SetStatus(cur, uapi.NLMMapStatusValid)
 		}
 		if ring.Pending.Add(cur, -1) < 0 {
-			sk.K.Corrupt(cur, "tx-fib-lookup-resend", "the %s ring's count of reserved frames falls below zero", ring.Name())
+			sk.K.Taint(cur, "tx-fib-lookup-resend", "the %s ring's count of reserved frames falls below zero", ring.Name())
 		}
 		sk.Put(cur)
 	}

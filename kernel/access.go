@@ -1,16 +1,19 @@
 package kernel
 
 import (
-	"errors"
-
 	"nlmmap/kernel/mm"
 	"nlmmap/uapi"
 )
 
-// The signals of a userspace access that faults.
-var (
-	SIGSEGV = errors.New("SIGSEGV")
-	SIGBUS  = errors.New("SIGBUS")
+// A Signal is what a userspace access that faults gets.
+type Signal string
+
+func (s Signal) Error() string { return string(s) }
+
+// The signals of faults.
+const (
+	SIGSEGV Signal = "SIGSEGV"
+	SIGBUS  Signal = "SIGBUS"
 )
 
 // page finds the page of a userspace access, as the processor and the fault handler do together.

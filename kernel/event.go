@@ -77,16 +77,21 @@ type Corruption struct {
 
 func (c Corruption) String() string { return "CORRUPTION " + c.Defect + ": " + c.What }
 
-// Corrupt reports a Corruption. From then on the machine is tainted: what breaks later is its consequence, and
-// Close proves nothing any more.
-func (k *Kernel) Corrupt(cur *Task, defect, format string, args ...any) {
+// Taint reports a Corruption after which the machine's own books are wrong: what breaks later is its consequence,
+// and Close proves nothing any more.
+func (k *Kernel) Taint(cur *Task, defect, format string, args ...any) {
 	k.taint.Store(true)
+	k.Corrupt(cur, defect, format, args...)
+}
+
+// Corrupt reports a Corruption.
+func (k *Kernel) Corrupt(cur *Task, defect, format string, args ...any) {
 	if k.Tracing() {
 		k.Emit(cur, Corruption{defect, fmt.Sprintf(format, args...)})
 	}
 }
 
-// Tainted tells whether a modelled defect has corrupted the machine.
+// Tainted tells whether a modelled defect has made the machine's books wrong.
 func (k *Kernel) Tainted() bool { return k.taint.Load() }
 
 // An Oops ends the system call and kills the process that made it, as a fault in kernel mode does.

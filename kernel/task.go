@@ -31,7 +31,6 @@ type Task struct {
 	dead      bool
 	hung      bool
 	unwinding bool
-	call      *Call
 	held      []*Mutex
 }
 

@@ -293,6 +293,17 @@ func (s *SKB) Bytes(cur *kernel.Task, off, n int) []byte {
 	return b
 }
 
+// Peek returns the linear part as the kernel's writes have left it, without being a scheduling point: for traces.
+func (s *SKB) Peek() []byte {
+	b := make([]byte, s.Linear())
+	if s.mem != nil {
+		s.mem.Read(nil, s.base+s.data, b)
+	} else {
+		copy(b, s.head[s.data:s.tail])
+	}
+	return b
+}
+
 // Message returns the whole message, page fragments included.
 func (s *SKB) Message(cur *kernel.Task) []byte {
 	b := s.Bytes(cur, 0, s.Linear())
@@ -323,6 +334,9 @@ func (s *SKB) Get(cur *kernel.Task) *SKB {
 
 // Shared tells whether somebody else has a reference: skb_shared.
 func (s *SKB) Shared(cur *kernel.Task) bool { return s.users.Load(cur) > 1 }
+
+// Freed tells whether the last reference is gone.
+func (s *SKB) Freed() bool { return s.users.Peek() <= 0 }
 
 // Free drops a reference; with the last one the destructor runs: kfree_skb and consume_skb.
 func (s *SKB) Free(cur *kernel.Task) {

@@ -29,11 +29,11 @@ const SockDiagByFamily = 20
 const (
 	NFNLSubsysQueue = 3
 	NFNLSubsysULog  = 4
-	NFQNLMsgPacket  = NFNLSubsysQueue<<8 | 0
+	NFQNLMsgPacket  = NFNLSubsysQueue << 8
 	NFQNLMsgVerdict = NFNLSubsysQueue<<8 | 1
 	NFQNLMsgConfig  = NFNLSubsysQueue<<8 | 2
 	NFQNLMsgBatch   = NFNLSubsysQueue<<8 | 3
-	NFULNLMsgPacket = NFNLSubsysULog<<8 | 0
+	NFULNLMsgPacket = NFNLSubsysULog << 8
 	NFULNLMsgConfig = NFNLSubsysULog<<8 | 1
 )
 
