@@ -46,7 +46,7 @@ func (sk *Sock) published(cur *kernel.Task, f ringmm.Frame, m *skb.SKB, status u
 	}
 	e := PublishEvent{Sock: sk, Pos: f.Pos, SKB: m, Status: status}
 	if m != nil && m.Ring() {
-		e.Data = m.Peek()
+		e.Data = m.Peek(cur)
 	}
 	sk.K.Emit(cur, e)
 }

@@ -57,6 +57,8 @@ type Config struct {
 	Mode    Mode
 	// Run is the controlled execution that tasks belong to; only for Controlled.
 	Run *sched.Run
+	// Memory is the memory model of ring memory in a controlled machine.
+	Memory mm.Model
 	// Memfd puts ring memory into memfds that are really mapped, for the kernel and again for each userspace
 	// mapping; otherwise it lives on the heap.
 	Memfd bool
@@ -87,7 +89,8 @@ type Kernel struct {
 	clock  clock
 	live   [nResources]atomic.Int64
 	pages  atomic.Int64 // bytes of ring memory
-	zero   *mm.Memory   // the page that reads of absent pages see (fault-anon)
+	bus    mm.Bus
+	zero   *mm.Memory // the page that reads of absent pages see (fault-anon)
 	seq    atomic.Uint64
 	warnMu sync.Mutex
 	warns  []Warning
@@ -130,6 +133,7 @@ func Boot(cfg Config) (*Kernel, error) {
 		return nil, err
 	}
 	k.initNet = &Net{k: k, ID: 0}
+	k.bus = mm.Bus{Run: cfg.Run, Model: cfg.Memory}
 	if cfg.Run != nil {
 		cfg.Run.Idle = k.idle
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
 )
 
@@ -26,6 +27,7 @@ func (l *Mutex) Lock(cur *Task) {
 	case cur.k.cfg.Mode == Free:
 		l.mu.Lock()
 	case cur.th != nil:
+		cur.cpu.BeforeLock()
 		cur.th.Point(sched.Op{Kind: sched.Lock, Write: true, Obj: l.id(cur), Res: l, Label: l.Name})
 	case l.owner.Load() != nil:
 		cur.hang("waits for %s, which %s holds", l.Name, l.owner.Load().Name)
@@ -33,6 +35,7 @@ func (l *Mutex) Lock(cur *Task) {
 	if cur.k.cfg.Mode != Free {
 		cur.k.lockdp.acquire(cur, l)
 	}
+	cur.cpu.AfterLock()
 	l.owner.Store(cur)
 	if cur.k.Tracing() {
 		cur.k.Emit(cur, LockEvent{l.Name, true})
@@ -49,6 +52,7 @@ func (l *Mutex) Unlock(cur *Task) {
 	}
 	if cur.k.cfg.Mode != Free {
 		cur.k.lockdp.release(cur, l)
+		cur.cpu.BeforeUnlock()
 		cur.point(sched.Unlock, l.id(cur), true, l.Name)
 	}
 	l.owner.Store(nil)
@@ -167,8 +171,9 @@ func (a *Atomic) Add(cur *Task, delta int64) int64 {
 	return a.v.Add(delta)
 }
 
-// Swap sets the value and returns the old one.
+// Swap sets the value and returns the old one; it is a full memory barrier.
 func (a *Atomic) Swap(cur *Task, v int64) int64 {
+	cur.cpu.Barrier(mm.SmpMB)
 	a.point(cur, sched.RMW, true)
 	return a.v.Swap(v)
 }

@@ -10,7 +10,7 @@ import (
 // asks.
 type PollTable struct {
 	fn      func(cur *Task, key uint32) // nil: wake the task
-	task    *Task
+	task    *Task                       // who evaluates
 	entries []*WaitEntry
 }
 
@@ -20,7 +20,7 @@ func (pt *PollTable) Wait(q *WaitQueue) {
 		return
 	}
 	e := &WaitEntry{task: pt.task, Fn: pt.fn}
-	q.Add(e)
+	q.Add(pt.task, e)
 	pt.entries = append(pt.entries, e)
 }
 
@@ -278,7 +278,7 @@ func (t *Task) EpollWait(epfd, max int, timeout Time) (events []EpollEvent, err 
 			deadline = 0
 		}
 		entry := WaitEntry{task: t}
-		ep.wait.Add(&entry)
+		ep.wait.Add(t, &entry)
 		defer entry.Remove()
 		for {
 			t.prepareToSleep()

@@ -88,7 +88,7 @@ func (t *Task) Hung() bool { return t.hung }
 func (t *Task) Attach(th *sched.Thread) {
 	t.th, t.cpu = th, nil
 	if th != nil {
-		t.cpu = &mm.CPU{Thread: th, Run: t.k.cfg.Run}
+		t.cpu = &mm.CPU{Thread: th, Bus: &t.k.bus}
 	}
 }
 

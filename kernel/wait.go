@@ -161,8 +161,19 @@ type WaitEntry struct {
 	q    *WaitQueue
 }
 
+func (q *WaitQueue) point(cur *Task, kind sched.Kind) {
+	if cur.th == nil {
+		return
+	}
+	if q.obj == 0 {
+		q.obj = cur.k.cfg.Run.NewObj()
+	}
+	cur.point(kind, q.obj, true, "wait queue")
+}
+
 // Add puts an entry on the queue.
-func (q *WaitQueue) Add(e *WaitEntry) {
+func (q *WaitQueue) Add(cur *Task, e *WaitEntry) {
+	q.point(cur, sched.Store)
 	q.mu.Lock()
 	e.q = q
 	q.entries = append(q.entries, e)
@@ -182,12 +193,7 @@ func (e *WaitEntry) Remove() {
 
 // Wake wakes all sleepers. key says what happened.
 func (q *WaitQueue) Wake(cur *Task, key uint32) {
-	if cur.th != nil {
-		if q.obj == 0 {
-			q.obj = cur.k.cfg.Run.NewObj()
-		}
-		cur.point(sched.Wake, q.obj, true, "")
-	}
+	q.point(cur, sched.Wake)
 	q.mu.Lock()
 	entries := append([]*WaitEntry(nil), q.entries...)
 	q.mu.Unlock()
@@ -198,6 +204,7 @@ func (q *WaitQueue) Wake(cur *Task, key uint32) {
 		if e.Fn != nil {
 			e.Fn(cur, key)
 		} else {
+			e.task.sleepPoint(cur, sched.Wake)
 			e.task.wake()
 		}
 	}
@@ -238,7 +245,21 @@ func (t *Task) Ready() bool {
 
 // prepareToSleep must come before the condition is tested that the task is going to wait for: a wake-up after it is
 // not lost.
-func (t *Task) prepareToSleep() { t.sleep.woken.Store(false) }
+func (t *Task) prepareToSleep() {
+	t.sleepPoint(t, sched.Store)
+	t.sleep.woken.Store(false)
+}
+
+// sleepPoint is where the sleeper t and those who wake it meet.
+func (t *Task) sleepPoint(cur *Task, kind sched.Kind) {
+	if cur.th == nil {
+		return
+	}
+	if t.sleep.obj == 0 {
+		t.sleep.obj = t.k.cfg.Run.NewObj()
+	}
+	cur.point(kind, t.sleep.obj, true, "sleep")
+}
 
 // schedule sleeps until somebody wakes the task, deadline has come or a signal is pending.
 func (t *Task) schedule(deadline Time) {
@@ -250,7 +271,7 @@ func (t *Task) schedule(deadline Time) {
 		if t.sleep.obj == 0 {
 			t.sleep.obj = t.k.cfg.Run.NewObj()
 		}
-		t.th.Point(sched.Op{Kind: sched.Wait, Obj: t.sleep.obj, Res: t})
+		t.th.Point(sched.Op{Kind: sched.Wait, Write: true, Obj: t.sleep.obj, Res: t, Label: "sleep"})
 	default:
 		t.scheduleInline(deadline)
 	}
@@ -306,7 +327,7 @@ func (k *Kernel) Deadline(timeout Time) Time {
 // passed: wait_event_interruptible_timeout.
 func (t *Task) WaitEvent(q *WaitQueue, deadline Time, done func() bool) error {
 	e := WaitEntry{task: t}
-	q.Add(&e)
+	q.Add(t, &e)
 	defer e.Remove()
 	for {
 		t.prepareToSleep()

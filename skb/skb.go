@@ -294,10 +294,10 @@ func (s *SKB) Bytes(cur *kernel.Task, off, n int) []byte {
 }
 
 // Peek returns the linear part as the kernel's writes have left it, without being a scheduling point: for traces.
-func (s *SKB) Peek() []byte {
+func (s *SKB) Peek(cur *kernel.Task) []byte {
 	b := make([]byte, s.Linear())
 	if s.mem != nil {
-		s.mem.Read(nil, s.base+s.data, b)
+		s.mem.Peek(cur.CPU(), s.base+s.data, b)
 	} else {
 		copy(b, s.head[s.data:s.tail])
 	}

@@ -1,29 +1,91 @@
 package mm
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"nlmmap/kernel/sched"
 )
 
-// A CPU is how one task sees shared memory in controlled mode: every access is a scheduling point of its thread.
-//
-// The accesses are sequentially consistent: each happens at once when its thread is chosen.
+// A Model says in which order accesses to shared memory become visible to others.
+type Model uint8
+
+// The memory models. None of them is the full Linux memory model: see docs/exploration.md for what they miss.
+const (
+	// SC: every access happens at once, in program order.
+	SC Model = iota
+	// TSO: stores wait in a buffer of their CPU and leave it in order; loads see their own CPU's buffer. Full barriers
+	// and locks wait until the buffer is empty. This is x86.
+	TSO
+	// Weak: stores to different places leave the buffer in any order between write barriers, and a load may see any
+	// value that the place had since the CPU's last read barrier.
+	Weak
+)
+
+func (m Model) String() string { return [...]string{"sc", "tso", "weak"}[m] }
+
+// A Bus connects the CPUs of one run.
+type Bus struct {
+	Run   *sched.Run
+	Model Model
+	time  uint64 // of the last store that became visible
+}
+
+// A CPU is how one task sees shared memory in controlled mode: its accesses are scheduling points of its thread.
 type CPU struct {
 	Thread *sched.Thread
-	Run    *sched.Run
+	Bus    *Bus
+
+	obj    sched.Obj // the store buffer
+	buffer []*store  // oldest first
+	slots  []*slot
+	epoch  int // number of write barriers so far
+
+	floor uint64 // no load sees what was overwritten at or before this time
+	seen  uint64 // the latest store whose effect a load has seen
+	marks []mark
+}
+
+// A store waits in a store buffer.
+type store struct {
+	mem   *Memory
+	off   int
+	data  []byte
+	epoch int
+	after int // for sched.Op.After
+}
+
+// A slot of a store buffer is an agent of the run: each time it is chosen, its store becomes visible.
+type slot struct {
+	cpu    *CPU
+	thread *sched.Thread
+	store  *store
+}
+
+// A mark bounds from below what later loads of a place may see.
+type mark struct {
+	mem      *Memory
+	off, end int
+	time     uint64
+}
+
+// A change is a store that became visible, with what it overwrote.
+type change struct {
+	time uint64
+	off  int
+	old  []byte
 }
 
 // obj gives m its identity when it is first accessed.
-func (c *CPU) obj(m *Memory) sched.Obj {
+func (b *Bus) obj(m *Memory) sched.Obj {
 	if m.obj == 0 {
-		m.obj = c.Run.NewObj()
+		m.obj = b.Run.NewObj()
 	}
 	return m.obj
 }
 
 func (c *CPU) point(kind sched.Kind, m *Memory, off, n int, write bool) {
-	c.Thread.Point(sched.Op{Kind: kind, Write: write, Obj: c.obj(m), Off: uint32(off), Len: uint32(n)})
+	c.Thread.Point(sched.Op{Kind: kind, Write: write, Obj: c.Bus.obj(m), Off: uint32(off), Len: uint32(n)})
 }
 
 func (c *CPU) load32(m *Memory, off int) uint32 {
@@ -31,10 +93,19 @@ func (c *CPU) load32(m *Memory, off int) uint32 {
 	if !m.check(off, 4, "load") {
 		return 0
 	}
-	return atomic.LoadUint32(m.word(off))
+	if c.Bus.Model == SC {
+		return atomic.LoadUint32(m.word(off))
+	}
+	var b [4]byte
+	c.see(m, off, b[:])
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
 func (c *CPU) store32(m *Memory, off int, val uint32) {
+	if c.Bus.Model != SC {
+		c.hold(m, off, []byte{byte(val), byte(val >> 8), byte(val >> 16), byte(val >> 24)})
+		return
+	}
 	c.point(sched.Store, m, off, 4, true)
 	if m.check(off, 4, "store") {
 		atomic.StoreUint32(m.word(off), val)
@@ -42,41 +113,235 @@ func (c *CPU) store32(m *Memory, off int, val uint32) {
 }
 
 func (c *CPU) read(m *Memory, off int, dst []byte) {
-	c.chunks(sched.Read, m, off, len(dst), false, func(from, to int) {
-		if !m.check(off+from, to-from, "read") {
+	from := 0
+	for _, to := range chunks(len(dst)) {
+		c.point(sched.Read, m, off+from, to-from, false)
+		switch {
+		case !m.check(off+from, to-from, "read"):
 			clear(dst[from:to])
-			return
+		case c.Bus.Model == SC:
+			copy(dst[from:to], m.buf[off+from:])
+		default:
+			c.see(m, off+from, dst[from:to])
 		}
-		copy(dst[from:to], m.buf[off+from:])
-	})
+		from = to
+	}
 }
 
 func (c *CPU) write(m *Memory, off int, src []byte) {
-	c.chunks(sched.Write, m, off, len(src), true, func(from, to int) {
-		if m.check(off+from, to-from, "write") {
-			copy(m.buf[off+from:], src[from:to])
+	from := 0
+	for _, to := range chunks(len(src)) {
+		if c.Bus.Model != SC {
+			c.hold(m, off+from, append([]byte(nil), src[from:to]...))
+		} else {
+			c.point(sched.Write, m, off+from, to-from, true)
+			if m.check(off+from, to-from, "write") {
+				copy(m.buf[off+from:], src[from:to])
+			}
 		}
-	})
-}
-
-// chunks makes a copy of n bytes in two steps where it has more than a word, so that another task can run between.
-func (c *CPU) chunks(kind sched.Kind, m *Memory, off, n int, write bool, step func(from, to int)) {
-	half := n
-	if n > 8 {
-		half = n / 2 &^ 3
-	}
-	if half > 0 {
-		c.point(kind, m, off, half, write)
-		step(0, half)
-	}
-	if half < n {
-		c.point(kind, m, off+half, n-half, write)
-		step(half, n)
+		from = to
 	}
 }
 
-// Barrier orders the CPU's accesses. Where they are sequentially consistent there is nothing to do.
-func (c *CPU) Barrier(Barrier) {}
+// chunks returns the ends of the pieces in which n bytes are copied: two where there is more than a word or two, so
+// that another task can run between them.
+func chunks(n int) []int {
+	switch {
+	case n == 0:
+		return nil
+	case n <= 8:
+		return []int{n}
+	}
+	return []int{n / 2 &^ 3, n}
+}
+
+// hold puts a store into the buffer.
+func (c *CPU) hold(m *Memory, off int, data []byte) {
+	if !m.check(off, len(data), "store") {
+		return
+	}
+	s := &store{m, off, data, c.epoch, c.Bus.Run.Steps()}
+	c.buffer = append(c.buffer, s)
+	if c.Bus.Model == TSO && len(c.slots) > 0 {
+		c.refill()
+		return
+	}
+	for _, sl := range c.slots {
+		if sl.store == nil {
+			sl.fill(s)
+			return
+		}
+	}
+	if c.obj == 0 {
+		c.obj = c.Bus.Run.NewObj()
+	}
+	sl := &slot{cpu: c}
+	sl.thread = c.Bus.Run.Agent(fmt.Sprintf("%s's store buffer", c.Thread.Name), sched.Op{}, sl.drain)
+	c.slots = append(c.slots, sl)
+	sl.fill(s)
+}
+
+// refill lets the only slot of a FIFO buffer hold the oldest store.
+func (c *CPU) refill() {
+	if sl := c.slots[0]; sl.store == nil && len(c.buffer) > 0 {
+		sl.fill(c.buffer[0])
+	}
+}
+
+func (sl *slot) fill(s *store) {
+	sl.store = s
+	sl.thread.Op = sched.Op{Kind: sched.Drain, Write: true, Obj: sl.cpu.Bus.obj(s.mem), Off: uint32(s.off),
+		Len: uint32(len(s.data)), Also: sl.cpu.obj, After: s.after, Res: sl}
+}
+
+// Ready implements sched.Resource: the slot has a store, and no older one must become visible before.
+func (sl *slot) Ready() bool {
+	if sl.store == nil {
+		return false
+	}
+	for _, older := range sl.cpu.buffer {
+		if older == sl.store {
+			return true
+		}
+		if older.epoch < sl.store.epoch || older.mem == sl.store.mem &&
+			older.off < sl.store.off+len(sl.store.data) && sl.store.off < older.off+len(older.data) {
+			return false
+		}
+	}
+	return false
+}
+
+// drain makes the slot's store visible.
+func (sl *slot) drain() {
+	c, s := sl.cpu, sl.store
+	sl.store = nil
+	for i, o := range c.buffer {
+		if o == s {
+			c.buffer = append(c.buffer[:i], c.buffer[i+1:]...)
+			break
+		}
+	}
+	c.Bus.time++
+	if s.mem.check(s.off, len(s.data), "store") {
+		if c.Bus.Model == Weak {
+			old := append([]byte(nil), s.mem.buf[s.off:s.off+len(s.data)]...)
+			s.mem.log = append(s.mem.log, change{c.Bus.time, s.off, old})
+			c.marks = append(c.marks, mark{s.mem, s.off, s.off + len(s.data), c.Bus.time})
+		}
+		copy(s.mem.buf[s.off:], s.data)
+	}
+	if c.Bus.Model == TSO {
+		c.refill()
+	}
+}
+
+// see reads what the CPU sees at a place: what memory has, or had (Weak), and over it the CPU's own stores.
+func (c *CPU) see(m *Memory, off int, dst []byte) {
+	copy(dst, m.buf[off:])
+	if c.Bus.Model == Weak {
+		c.seeOld(m, off, dst)
+	}
+	c.overlay(m, off, dst)
+}
+
+// seeOld lets the scheduler choose which of the values that the place had since the CPU's floor is seen.
+func (c *CPU) seeOld(m *Memory, off int, dst []byte) {
+	floor := c.floor
+	for _, k := range c.marks {
+		if k.mem == m && k.off < off+len(dst) && off < k.end {
+			floor = max(floor, k.time)
+		}
+	}
+	var undo []change // newest first
+	latest := uint64(0)
+	for i := len(m.log) - 1; i >= 0; i-- {
+		ch := m.log[i]
+		if ch.off >= off+len(dst) || off >= ch.off+len(ch.old) {
+			continue
+		}
+		if ch.time <= floor {
+			latest = ch.time
+			break
+		}
+		undo = append(undo, ch)
+	}
+	pick := c.Thread.Choose(len(undo) + 1)
+	for _, ch := range undo[:pick] {
+		for i, b := range ch.old {
+			if at := ch.off + i - off; at >= 0 && at < len(dst) {
+				dst[at] = b
+			}
+		}
+	}
+	if pick < len(undo) {
+		latest = undo[pick].time
+	}
+	c.seen = max(c.seen, latest)
+	c.marks = append(c.marks, mark{m, off, off + len(dst), latest})
+}
+
+// overlay puts the CPU's own waiting stores over what it sees.
+func (c *CPU) overlay(m *Memory, off int, dst []byte) {
+	for _, s := range c.buffer {
+		if s.mem != m {
+			continue
+		}
+		for i, b := range s.data {
+			if at := s.off + i - off; at >= 0 && at < len(dst) {
+				dst[at] = b
+			}
+		}
+	}
+}
+
+// Barrier orders the CPU's accesses.
+func (c *CPU) Barrier(kind Barrier) {
+	if c == nil || c.Bus.Model == SC {
+		return
+	}
+	switch kind {
+	case SmpMB:
+		c.flush()
+		c.floor = c.Bus.time
+	case SmpWMB, Release:
+		c.epoch++
+	case SmpRMB, Acquire:
+		c.floor = max(c.floor, c.seen)
+	}
+}
+
+// BeforeLock comes before the atomic operation that takes a lock: on TSO it empties the store buffer.
+func (c *CPU) BeforeLock() {
+	if c != nil && c.Bus.Model == TSO {
+		c.flush()
+	}
+}
+
+// AfterLock makes visible what others did before they gave the lock back.
+func (c *CPU) AfterLock() {
+	if c != nil {
+		c.floor = c.Bus.time
+	}
+}
+
+// BeforeUnlock makes visible to others what was done under the lock.
+func (c *CPU) BeforeUnlock() {
+	if c != nil && c.Bus.Model != SC {
+		c.flush()
+	}
+}
+
+// flush waits until the store buffer is empty.
+func (c *CPU) flush() {
+	if len(c.buffer) > 0 {
+		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: empty{c}, Label: "store buffer is empty"})
+	}
+}
+
+type empty struct{ c *CPU }
+
+// Ready implements sched.Resource.
+func (e empty) Ready() bool { return len(e.c.buffer) == 0 }
 
 // Barrier names a memory barrier as the kernel does.
 type Barrier uint8

@@ -25,6 +25,7 @@ type Memory struct {
 	fd     int // memfd, -1 for heap memory
 	freed  atomic.Bool
 	obj    sched.Obj
+	log    []change // Weak: what became visible, oldest first
 	report func(what string)
 	unmap  runtime.Cleanup
 }
@@ -129,6 +130,14 @@ func (m *Memory) Read(cpu *CPU, off int, dst []byte) {
 		return
 	}
 	copy(dst, m.buf[off:])
+}
+
+// Peek is Read without being a scheduling point and without a choice: what the CPU last wrote, else what memory has.
+func (m *Memory) Peek(cpu *CPU, off int, dst []byte) {
+	m.Read(nil, off, dst)
+	if cpu != nil {
+		cpu.overlay(m, off, dst)
+	}
 }
 
 // Write copies src to off.

@@ -28,6 +28,9 @@ func (s *RoundRobin) Next(_ *Run, cur *Thread, enabled []*Thread) *Thread {
 	return enabled[0]
 }
 
+// Choose implements Scheduler.
+func (s *RoundRobin) Choose(*Run, *Thread, int) int { return 0 }
+
 // Random chooses uniformly among the enabled threads at each point.
 type Random struct{ rng *rand.Rand }
 
@@ -41,36 +44,127 @@ func (s *Random) Next(_ *Run, _ *Thread, enabled []*Thread) *Thread {
 	return enabled[s.rng.IntN(len(enabled))]
 }
 
-// A Switch says that before step Step (counted from 0) thread Thread is chosen.
-type Switch struct{ Step, Thread int }
+// Choose implements Scheduler.
+func (s *Random) Choose(_ *Run, _ *Thread, n int) int { return s.rng.IntN(n) }
 
-// Replay runs each thread until it cannot go on and then takes the lowest enabled one, except at the given switches.
-// A switch to a thread that cannot run at that step is ignored. It is the sparse form in which runs are written down.
+// A Switch says that at step Step (counted from 0) thread Pick makes the step, or where the step is a choice that
+// outcome Pick is taken.
+type Switch struct{ Step, Pick int }
+
+// Replay runs each thread until it cannot go on and then takes the lowest enabled one, agents last, except at the
+// given switches. A switch that is not possible at its step is ignored. It is the sparse form in which runs are
+// written down.
 type Replay struct {
 	Switches []Switch // in order of Step
 	pos      int
 }
 
-// Next implements Scheduler.
-func (s *Replay) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
-	want := -1
-	for s.pos < len(s.Switches) && s.Switches[s.pos].Step <= r.Steps() {
-		if s.Switches[s.pos].Step == r.Steps() {
-			want = s.Switches[s.pos].Thread
-		}
+// at returns what the switch for a step picks, -1 for none.
+func (s *Replay) at(step int) int {
+	for s.pos < len(s.Switches) && s.Switches[s.pos].Step < step {
 		s.pos++
 	}
-	var stay *Thread
+	if s.pos < len(s.Switches) && s.Switches[s.pos].Step == step {
+		return s.Switches[s.pos].Pick
+	}
+	return -1
+}
+
+// Next implements Scheduler.
+func (s *Replay) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
+	want := s.at(r.Steps())
 	for _, t := range enabled {
 		if t.ID == want {
 			return t
 		}
-		if t == cur {
-			stay = t
+	}
+	return Default(cur, enabled)
+}
+
+// Choose implements Scheduler.
+func (s *Replay) Choose(r *Run, _ *Thread, n int) int {
+	if pick := s.at(r.Steps() - 1); pick >= 0 && pick < n {
+		return pick
+	}
+	return 0
+}
+
+// Default is the step that is no switch: the thread that made the last one goes on, else the lowest enabled thread,
+// agents last.
+func Default(cur *Thread, enabled []*Thread) *Thread {
+	var first *Thread
+	for _, t := range enabled {
+		if t == cur && !t.IsAgent() {
+			return t
+		}
+		if first == nil || first.IsAgent() && !t.IsAgent() {
+			first = t
 		}
 	}
-	if stay != nil {
-		return stay
-	}
-	return enabled[0]
+	return first
 }
+
+// A Recorder writes down what another scheduler does, as switches for Replay.
+type Recorder struct {
+	Scheduler
+	Switches []Switch
+}
+
+// Next implements Scheduler.
+func (s *Recorder) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
+	usual := Default(cur, enabled)
+	t := s.Scheduler.Next(r, cur, enabled)
+	if t != nil && t != usual {
+		s.Switches = append(s.Switches, Switch{r.Steps(), t.ID})
+	}
+	return t
+}
+
+// Choose implements Scheduler.
+func (s *Recorder) Choose(r *Run, t *Thread, n int) int {
+	pick := s.Scheduler.Choose(r, t, n)
+	if pick != 0 {
+		s.Switches = append(s.Switches, Switch{r.Steps() - 1, pick})
+	}
+	return pick
+}
+
+// PCT is the scheduler of Burckhardt et al.: threads have random priorities, the highest enabled one runs, and at
+// Depth-1 random steps the running thread gets the lowest. It finds a bug of depth d in a program of n threads and k
+// steps with probability at least 1/(n k^(d-1)).
+type PCT struct {
+	rng     *rand.Rand
+	changes map[int]bool
+	prio    map[int]int
+	low     int
+}
+
+// NewPCT returns the run that belongs to seed, for bugs of a depth in about steps steps.
+func NewPCT(seed uint64, depth, steps int) *PCT {
+	s := &PCT{rng: rand.New(rand.NewPCG(seed, 0x51ab)), changes: map[int]bool{}, prio: map[int]int{}}
+	for range depth - 1 {
+		s.changes[s.rng.IntN(max(steps, 1))] = true
+	}
+	return s
+}
+
+// Next implements Scheduler.
+func (s *PCT) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
+	if cur != nil && (s.changes[r.Steps()] || cur.Op.Kind == Yield) {
+		s.low--
+		s.prio[cur.ID] = s.low
+	}
+	best := enabled[0]
+	for _, t := range enabled {
+		if _, ok := s.prio[t.ID]; !ok {
+			s.prio[t.ID] = 1 + s.rng.IntN(1<<30)
+		}
+		if s.prio[t.ID] > s.prio[best.ID] {
+			best = t
+		}
+	}
+	return best
+}
+
+// Choose implements Scheduler.
+func (s *PCT) Choose(_ *Run, _ *Thread, n int) int { return s.rng.IntN(n) }

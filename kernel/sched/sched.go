@@ -60,12 +60,17 @@ type Op struct {
 	Obj   Obj      // what it touches
 	Off   uint32   // the part of Obj it touches: bytes [Off, Off+Len); Len 0 is all of it
 	Len   uint32   //
+	Also  Obj      // a second object that it changes: the store buffer that a Drain empties
+	After int      // 1 + the step that caused it, for a Drain the one that made the store; 0 for none
 	Res   Resource // nil: can always happen
 	Label string   // for humans: the lock, the system call, the field
 }
 
 // Dependent tells whether the order of a and b can matter: they touch the same part of an object and one changes it.
 func (a Op) Dependent(b Op) bool {
+	if a.Also != 0 && (a.Also == b.Obj || a.Also == b.Also) || b.Also != 0 && a.Obj == b.Also {
+		return true
+	}
 	if a.Obj == 0 || a.Obj != b.Obj || !a.Write && !b.Write {
 		return false
 	}
@@ -87,6 +92,9 @@ type Scheduler interface {
 	// Next returns the thread that makes the next step. enabled is not empty and is in order of thread ids; cur is
 	// the thread that made the last step, or nil, and need not be enabled. A nil result ends the run.
 	Next(r *Run, cur *Thread, enabled []*Thread) *Thread
+	// Choose picks one of n possible outcomes of t's step that are not a matter of order: the value that a load sees
+	// on a machine with weak memory. 0 is what happens on an ordinary one. Each choice counts as a step.
+	Choose(r *Run, t *Thread, n int) int
 }
 
 // A Thread is a coroutine of a Run.
@@ -102,7 +110,9 @@ type Thread struct {
 	done  bool
 	// daemon threads may be left waiting when all others are done.
 	daemon bool
-	steps  int
+	// agent is the step of a thread that is no coroutine: it does its operation when it is chosen.
+	agent func()
+	steps int
 }
 
 // Done tells whether the thread's function has returned.
@@ -163,6 +173,27 @@ func (r *Run) Go(name string, fn func(*Thread)) *Thread {
 	return t
 }
 
+// Agent adds a thread that is no coroutine: each time it is chosen it runs step. It is ready when op.Res says so; step
+// and others may change its Op. Agents are daemons.
+func (r *Run) Agent(name string, op Op, step func()) *Thread {
+	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: op, agent: step, daemon: true}
+	r.threads = append(r.threads, t)
+	return t
+}
+
+// IsAgent tells whether the thread was made by Agent.
+func (t *Thread) IsAgent() bool { return t.agent != nil }
+
+// Choose lets the scheduler pick an outcome of the present step, from 0 to n-1.
+func (t *Thread) Choose(n int) int {
+	r := t.run
+	if n < 2 || r.abort {
+		return 0
+	}
+	r.steps++
+	return r.Scheduler.Choose(r, t, n)
+}
+
 // Daemon marks a thread that need not finish.
 func (t *Thread) Daemon() { t.daemon = true }
 
@@ -186,51 +217,60 @@ func (t *Thread) Point(op Op) {
 	t.steps++
 }
 
-// pick asks the scheduler; nil ends the run.
+// pick asks the scheduler, and lets agents make their steps on the way; nil ends the run.
 func (r *Run) pick() *Thread {
 	limit := r.MaxSteps
 	if limit == 0 {
 		limit = 1_000_000
 	}
-	if r.steps >= limit {
-		r.err = ErrSteps
-		return nil
-	}
 	for {
-		r.enabled = r.enabled[:0]
-		waiting := false
-		for _, t := range r.threads {
-			switch {
-			case t.done:
-			case t.Op.Res == nil || t.Op.Res.Ready():
-				r.enabled = append(r.enabled, t)
-			case !t.daemon:
-				waiting = true
+		if r.steps >= limit {
+			r.err = ErrSteps
+			return nil
+		}
+		waiting := r.findEnabled()
+		if len(r.enabled) == 0 {
+			if r.Idle != nil && r.Idle() {
+				continue
 			}
+			if waiting {
+				r.err = &Deadlock{Threads: r.stuck()}
+			}
+			return nil
 		}
-		if len(r.enabled) > 0 {
-			break
+		next := r.Scheduler.Next(r, r.cur, r.enabled)
+		if next == nil {
+			return nil
 		}
-		if r.Idle != nil && r.Idle() {
-			continue
-		}
-		if waiting {
-			r.err = &Deadlock{Threads: r.stuck()}
-		}
-		return nil
-	}
-	next := r.Scheduler.Next(r, r.cur, r.enabled)
-	if next != nil {
 		r.steps++
 		r.cur = next
+		if next.agent == nil {
+			return next
+		}
+		next.steps++
+		next.agent()
 	}
-	return next
+}
+
+// findEnabled lists the threads that can go on, and tells whether one waits that must not be left waiting.
+func (r *Run) findEnabled() (waiting bool) {
+	r.enabled = r.enabled[:0]
+	for _, t := range r.threads {
+		switch {
+		case t.done:
+		case t.Op.Res == nil || t.Op.Res.Ready():
+			r.enabled = append(r.enabled, t)
+		case !t.daemon:
+			waiting = true
+		}
+	}
+	return waiting
 }
 
 func (r *Run) stuck() []*Thread {
 	var stuck []*Thread
 	for _, t := range r.threads {
-		if !t.done {
+		if !t.done && !t.daemon {
 			stuck = append(stuck, t)
 		}
 	}
@@ -265,7 +305,9 @@ func (r *Run) Loop() error {
 	}
 	r.abort = true
 	for _, t := range r.threads {
-		t.stop()
+		if t.stop != nil {
+			t.stop()
+		}
 	}
 	return r.err
 }
