@@ -29,7 +29,8 @@ func (nl *Netlink) AddTap(t *Tap) error {
 func (nl *Netlink) RemoveTap(t *Tap) {
 	nl.tapMu.Lock()
 	defer nl.tapMu.Unlock()
-	nl.taps = slices.DeleteFunc(nl.taps, func(o *Tap) bool { return o == t })
+	// Messages that are under way keep the list they began with.
+	nl.taps = slices.DeleteFunc(slices.Clone(nl.taps), func(o *Tap) bool { return o == t })
 }
 
 // tapped tells whether taps see a protocol: netlink_filter_tap.

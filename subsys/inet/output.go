@@ -129,6 +129,9 @@ type Rule struct {
 }
 
 func (r Rule) matches(p *Packet) bool {
+	if len(p.Data) < ipHdrlen {
+		return false // a verdict has replaced the packet
+	}
 	ihl := int(p.Data[0]&15) * 4
 	if p.Data[9] != protoUDP || len(p.Data) < ihl+udpHdrlen {
 		return false

@@ -1,0 +1,133 @@
+package nflog
+
+import (
+	"encoding/binary"
+
+	"nlmmap/kernel"
+	"nlmmap/subsys/nfnetlink"
+)
+
+// Message numbers.
+const (
+	msgPacket = iota
+	msgConfig
+)
+
+// Attributes of a CONFIG message, and its commands.
+const (
+	cfgCmd      = 1
+	cfgMode     = 2
+	cfgNlbufsiz = 3
+	cfgTimeout  = 4
+	cfgQthresh  = 5
+	cfgFlags    = 6
+
+	cmdBind     = 1
+	cmdUnbind   = 2
+	cmdPFBind   = 3
+	cmdPFUnbind = 4
+)
+
+func (f *NFLog) subsystem() *nfnetlink.Subsystem {
+	policy := []int{cfgCmd: 1, cfgMode: 6, cfgNlbufsiz: 4, cfgTimeout: 4, cfgQthresh: 4, cfgFlags: 2}
+	return &nfnetlink.Subsystem{Name: "log", ID: nfnetlink.SubsysULog, Handlers: []nfnetlink.Handler{
+		msgPacket: {Call: func(*kernel.Task, *nfnetlink.Request) error { return kernel.ENOTSUPP }},
+		msgConfig: {Call: f.config, Policy: policy},
+	}}
+}
+
+// config makes, changes and removes groups: nfulnl_recv_config.
+//
+// Errors, in this order: EPERM for the group of somebody else; EOPNOTSUPP for flags that are not supported; EBUSY when
+// a group to make exists; ENODEV when there is none; ENOTSUPP for another command.
+func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
+	cmd := 0
+	if c := r.Attr(cfgCmd); c != nil {
+		cmd = int(c[0])
+	}
+	if cmd == cmdPFBind || cmd == cmdPFUnbind {
+		return nil
+	}
+	gs := f.groups(r.Net())
+	g := gs.lookup(cur, r.ResID)
+	if g != nil && g.portid != r.Portid() {
+		return kernel.Errorf(kernel.EPERM, "group %d is that of portid %d", g.num, g.portid)
+	}
+	var flags uint16
+	if b := r.Attr(cfgFlags); b != nil {
+		flags = binary.BigEndian.Uint16(b)
+	}
+	if f.D.CfgNodev && flags&FlagConntrack != 0 {
+		return kernel.Errorf(kernel.EOPNOTSUPP, "flags %#x", flags)
+	}
+	var result error
+	switch cmd {
+	case 0:
+		if g == nil && f.D.CfgNodev {
+			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
+		}
+	case cmdBind:
+		if g != nil {
+			return kernel.Errorf(kernel.EBUSY, "group %d exists", g.num)
+		}
+		var err error
+		if g, err = f.create(cur, r.Net(), r.ResID, r.Portid()); err != nil {
+			return err
+		}
+	case cmdUnbind:
+		if g == nil {
+			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
+		}
+		gs.destroy(cur, func(o *group) bool { return o == g })
+		return nil
+	default:
+		result = kernel.Errorf(kernel.ENOTSUPP, "command %d", cmd)
+		if f.D.CfgStrict {
+			return result
+		}
+	}
+	for _, attr := range []int{cfgMode, cfgNlbufsiz, cfgTimeout, cfgQthresh, cfgFlags} {
+		if r.Attr(attr) != nil && g == nil {
+			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
+		}
+	}
+	if g != nil {
+		g.configure(cur, r, flags)
+	}
+	return result
+}
+
+// configure applies the attributes of a CONFIG message. Modes that do not exist, and buffer sizes outside the bounds,
+// are ignored.
+func (g *group) configure(cur *kernel.Task, r *nfnetlink.Request, flags uint16) {
+	g.lock.Lock(cur)
+	defer g.lock.Unlock(cur)
+	if b := r.Attr(cfgMode); b != nil {
+		g.setMode(binary.BigEndian.Uint32(b), b[4])
+	}
+	if v, ok := r.Uint32(cfgNlbufsiz); ok && v >= minBufsiz && v <= maxBufsiz {
+		g.nlbufsiz = v
+	}
+	if v, ok := r.Uint32(cfgTimeout); ok {
+		g.timeout = v
+	}
+	if v, ok := r.Uint32(cfgQthresh); ok {
+		g.threshold = v
+	}
+	if r.Attr(cfgFlags) != nil {
+		g.flags = flags
+	}
+}
+
+// setMode is nfulnl_set_mode. A range of 0 is the whole packet.
+func (g *group) setMode(crange uint32, mode uint8) {
+	switch mode {
+	case CopyNone, CopyMeta:
+		g.mode, g.crange = mode, 0
+	case CopyPacket:
+		if crange == 0 || crange > maxRange {
+			crange = maxRange
+		}
+		g.mode, g.crange = mode, crange
+	}
+}

@@ -1,0 +1,176 @@
+// Package nflog is nfnetlink_log: packets are logged to numbered groups, several to a message, for a program to read
+// (spec 12.6).
+//
+// The path to read first, top to bottom: a packet comes to a Rule → log → the message that collects, in a frame →
+// append → flush, by the number of packets or by the timer → the socket. While a message collects, its frame is
+// RESERVED.
+//
+// Not modelled: conntrack attributes, hardware addresses and headers.
+package nflog
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/subsys/inet"
+	"nlmmap/subsys/nfnetlink"
+	"nlmmap/uapi"
+)
+
+// Modes of a group: what its messages have of a packet.
+const (
+	CopyNone   = 0
+	CopyMeta   = 1
+	CopyPacket = 2
+)
+
+// Flags of a group.
+const (
+	FlagSeq       = 1
+	FlagSeqGlobal = 2
+	FlagConntrack = 4
+)
+
+// Defaults and bounds of a group. No message has more than maxRange bytes of a packet: 3.10 says 65535, which no
+// attribute can hold.
+const (
+	maxRange         = 65535 - uapi.NLAHdrlen
+	minBufsiz        = uapi.NLMsgGoodsize
+	maxBufsiz        = 131072
+	defaultTimeout   = 100 // in 1/100 s
+	defaultThreshold = 100
+)
+
+// timeUnit is the unit of a group's timeout.
+const timeUnit = 10 * kernel.Millisecond
+
+// NFLog is nfnetlink_log on one machine.
+type NFLog struct {
+	D Differences
+
+	nf *nfnetlink.Family
+	k  *kernel.Kernel
+}
+
+// Register brings nfnetlink_log up.
+func Register(nf *nfnetlink.Family) (*NFLog, error) {
+	f := &NFLog{nf: nf, k: nf.Kernel()}
+	if err := f.k.Config().Version.Resolve(f.D.Table()); err != nil {
+		return nil, err
+	}
+	nf.Register(f.subsystem())
+	nf.OnRelease(f.release)
+	return f, nil
+}
+
+// groups is the groups of one namespace. Lookups are a load of word, changes a store to it under lock; mu keeps the
+// map whole in Free mode and is never held at a scheduling point.
+type groups struct {
+	lock  kernel.Spinlock // instances_lock
+	word  kernel.Atomic
+	seq   kernel.Atomic // of all groups together
+	mu    sync.RWMutex
+	byNum map[uint16]*group
+}
+
+// group is one group (struct nfulnl_instance). lock guards what follows it.
+type group struct {
+	f      *NFLog
+	net    *kernel.Net
+	num    uint16
+	portid uint32 // the owner's
+
+	lock      kernel.Spinlock
+	mode      uint8
+	crange    uint32
+	nlbufsiz  uint32
+	timeout   uint32
+	threshold uint32
+	flags     uint16
+	seq       uint32
+	skb       *skb.SKB // the message that collects packets
+	qlen      uint32   // how many it has
+	timer     kernel.Timer
+	dead      bool
+}
+
+func (f *NFLog) groups(net *kernel.Net) *groups {
+	return net.Value(f, func() any {
+		gs := &groups{byNum: map[uint16]*group{}}
+		gs.lock.Name = "nflog instances"
+		return gs
+	}).(*groups)
+}
+
+// lookup finds a group: instance_lookup_get.
+func (gs *groups) lookup(cur *kernel.Task, num uint16) *group {
+	gs.word.Load(cur)
+	gs.mu.RLock()
+	defer gs.mu.RUnlock()
+	return gs.byNum[num]
+}
+
+// create makes a group: instance_create. EEXIST when somebody was faster.
+func (f *NFLog) create(cur *kernel.Task, net *kernel.Net, num uint16, portid uint32) (*group, error) {
+	g := &group{f: f, net: net, num: num, portid: portid, mode: CopyPacket, crange: maxRange, nlbufsiz: minBufsiz,
+		timeout: defaultTimeout, threshold: defaultThreshold}
+	g.lock.Name = "nflog"
+	g.timer.Fn = g.expired
+	gs := f.groups(net)
+	gs.lock.Lock(cur)
+	defer gs.lock.Unlock(cur)
+	gs.word.Add(cur, 1)
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if gs.byNum[num] != nil {
+		return nil, kernel.EEXIST
+	}
+	gs.byNum[num] = g
+	return g, nil
+}
+
+// destroy removes the groups for which match is true. What they have collected is sent, which fails when the owner has
+// gone: then its frame comes back with length 0 (instance_destroy).
+func (gs *groups) destroy(cur *kernel.Task, match func(g *group) bool) {
+	gs.lock.Lock(cur)
+	gs.word.Add(cur, 1)
+	var gone []*group
+	gs.mu.Lock()
+	for num, g := range gs.byNum {
+		if match(g) {
+			gone = append(gone, g)
+			delete(gs.byNum, num)
+		}
+	}
+	gs.mu.Unlock()
+	gs.lock.Unlock(cur)
+	slices.SortFunc(gone, func(a, b *group) int { return cmp.Compare(a.num, b.num) })
+	for _, g := range gone {
+		g.lock.Lock(cur)
+		g.flush(cur)
+		g.dead = true
+		if g.skb != nil {
+			g.f.k.Corrupt(cur, "nflog-done-room", "a message of %d packets is forgotten with its frame", g.qlen)
+		}
+		g.lock.Unlock(cur)
+	}
+}
+
+// release destroys the groups of a closed socket: nfulnl_rcv_nl_event.
+func (f *NFLog) release(cur *kernel.Task, net *kernel.Net, portid uint32) {
+	f.groups(net).destroy(cur, func(g *group) bool { return g.portid == portid })
+}
+
+// Rule is the target NFLOG: packets are logged to a group and go on. A threshold that is not 0 flushes the group's
+// message after that many packets, if the group itself does not do it earlier.
+func (f *NFLog) Rule(num uint16, threshold uint32) inet.Rule {
+	return inet.Rule{Name: "nflog", Target: func(cur *kernel.Task, p *inet.Packet) inet.Verdict {
+		if g := f.groups(p.Net()).lookup(cur, num); g != nil {
+			g.log(cur, p, threshold)
+		}
+		return inet.Continue
+	}}
+}

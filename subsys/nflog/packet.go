@@ -1,0 +1,176 @@
+package nflog
+
+import (
+	"encoding/binary"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
+	"nlmmap/subsys/nfnetlink"
+	"nlmmap/uapi"
+)
+
+// Attributes of a packet's message.
+const (
+	attrPacketHdr = 1
+	attrMark      = 2
+	attrTimestamp = 3
+	attrInDev     = 4
+	attrOutDev    = 5
+	attrPayload   = uapi.NFULAPayload
+	attrPrefix    = 10
+	attrUID       = 11
+	attrSeq       = 12
+	attrSeqGlobal = 13
+	attrGID       = 14
+)
+
+// baseSize is what a message with the attributes that every packet may have needs: header, packet header, two
+// interfaces, mark, user and group id, an empty prefix, hardware address and timestamp. doneSize is the trailer of a
+// message with several packets.
+const (
+	baseSize = 20 + 8 + 2*8 + 8 + 2*8 + 8 + 16 + 20
+	doneSize = 20
+)
+
+// log appends a packet to the group's message, and sends that when it has enough of them: nfulnl_log_packet.
+func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
+	g.lock.Lock(cur)
+	defer g.lock.Unlock(cur)
+	if g.dead {
+		return
+	}
+	if threshold == 0 || threshold > g.threshold {
+		threshold = g.threshold
+	}
+	size, dataLen := g.size(p)
+	if g.skb != nil && size > g.room() {
+		g.flush(cur)
+	}
+	if g.skb == nil && !g.alloc(cur, size) {
+		return
+	}
+	g.qlen++
+	g.append(cur, p, dataLen)
+	switch {
+	case g.qlen >= threshold:
+		g.flush(cur)
+	case !g.f.k.TimerPending(&g.timer):
+		g.f.k.ModTimer(&g.timer, kernel.Time(g.timeout)*timeUnit)
+	}
+}
+
+// size is what a packet's message may need, and how much of the packet it has.
+func (g *group) size(p *inet.Packet) (size, dataLen int) {
+	size = baseSize
+	if g.f.D.DoneRoom {
+		size += 8
+	}
+	for _, flag := range []uint16{FlagSeq, FlagSeqGlobal} {
+		if g.flags&flag != 0 {
+			size += uapi.NLATotalSize(4)
+		}
+	}
+	if g.mode == CopyPacket {
+		dataLen = min(int(g.crange), p.Len())
+		size += uapi.NLATotalSize(dataLen)
+	}
+	return size, dataLen
+}
+
+// room is what is left of the message for another packet.
+func (g *group) room() int {
+	if g.f.D.DoneRoom {
+		return g.skb.Tailroom()
+	}
+	return g.skb.Tailroom() - uapi.NLAHdrlen
+}
+
+// alloc begins a message: nfulnl_alloc_skb. It tries the size for many packets first and then that for one, so that a
+// full ring counts two drops (nflog-double-drop).
+func (g *group) alloc(cur *kernel.Task, size int) bool {
+	bufsiz := int(g.nlbufsiz)
+	g.skb = g.f.nf.AllocSKB(cur, g.net, max(bufsiz, size), 0, g.portid)
+	if g.skb == nil && bufsiz > size {
+		g.skb = g.f.nf.AllocSKB(cur, g.net, size, 0, g.portid)
+	}
+	return g.skb != nil
+}
+
+// append adds a packet to the message: __build_packet_message.
+func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
+	m := g.skb
+	b, ok := nfnetlink.PutMsg(cur, m, uapi.NFULNLMsgPacket, p.Family, g.num)
+	if !ok {
+		return
+	}
+	put := func(typ uint16, data []byte) { ok = ok && b.Attr(cur, m, typ, data) }
+	put(attrPacketHdr, []byte{byte(p.EtherType >> 8), byte(p.EtherType), p.Hook, 0})
+	put(attrPrefix, []byte{0})
+	if p.InDev != 0 {
+		put(attrInDev, nfnetlink.BE32(uint32(p.InDev)))
+	}
+	if p.OutDev != 0 {
+		put(attrOutDev, nfnetlink.BE32(uint32(p.OutDev)))
+	}
+	if p.Mark != 0 {
+		put(attrMark, nfnetlink.BE32(p.Mark))
+	}
+	if p.HasTimestamp {
+		t := binary.BigEndian.AppendUint64(nil, uint64(p.Timestamp/kernel.Second))
+		put(attrTimestamp, binary.BigEndian.AppendUint64(t, uint64(p.Timestamp%kernel.Second/1000)))
+	}
+	if p.HasSock {
+		put(attrUID, nfnetlink.BE32(p.UID))
+		put(attrGID, nfnetlink.BE32(p.GID))
+	}
+	if g.flags&FlagSeq != 0 {
+		put(attrSeq, nfnetlink.BE32(g.seq))
+		g.seq++
+	}
+	if g.flags&FlagSeqGlobal != 0 {
+		put(attrSeqGlobal, nfnetlink.BE32(uint32(g.f.groups(g.net).seq.Add(cur, 1))))
+	}
+	if dataLen > 0 {
+		put(attrPayload, p.Bytes(dataLen))
+	}
+	if !ok {
+		b.Cancel(m)
+		return
+	}
+	b.End(cur, m)
+}
+
+// flush sends the message, with DONE behind several packets: __nfulnl_flush and __nfulnl_send. Nobody looks at the
+// result. Where no room is kept for DONE, a message that has none for it stays for ever (nflog-done-room); otherwise
+// it is freed.
+func (g *group) flush(cur *kernel.Task) {
+	g.f.k.DelTimer(&g.timer)
+	m := g.skb
+	if m == nil {
+		return
+	}
+	if g.qlen > 1 {
+		// Nobody writes the payload of DONE.
+		_, ok := afnetlink.PutMsg(cur, m, uapi.NLMsgHdr{Type: uapi.NLMsgDone}, doneSize-uapi.NLMsgHdrlen)
+		switch {
+		case ok:
+			m.Extend(doneSize - uapi.NLMsgHdrlen)
+		case g.f.D.DoneRoom:
+			g.skb, g.qlen = nil, 0
+			m.Free(cur)
+			return
+		default:
+			return
+		}
+	}
+	g.skb, g.qlen = nil, 0
+	_ = g.f.nf.Unicast(cur, g.net, m, g.portid)
+}
+
+// expired is the timer: nfulnl_timer.
+func (g *group) expired(cur *kernel.Task) {
+	g.lock.Lock(cur)
+	defer g.lock.Unlock(cur)
+	g.flush(cur)
+}

@@ -1,0 +1,270 @@
+package nfqueue
+
+import (
+	"encoding/binary"
+
+	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
+	"nlmmap/subsys/nfnetlink"
+)
+
+// Message numbers.
+const (
+	msgPacket = iota
+	msgVerdict
+	msgConfig
+	msgVerdictBatch
+)
+
+// Attributes of a CONFIG message, and its commands.
+const (
+	cfgCmd    = 1
+	cfgParams = 2
+	cfgMaxlen = 3
+	cfgMask   = 4
+	cfgFlags  = 5
+
+	cmdBind     = 1
+	cmdUnbind   = 2
+	cmdPFBind   = 3
+	cmdPFUnbind = 4
+)
+
+// attrVerdictHdr is the attribute with verdict and id.
+const attrVerdictHdr = 2
+
+func (f *NFQueue) subsystem() *nfnetlink.Subsystem {
+	verdict := []int{attrVerdictHdr: 8, attrMark: 4, attrPayload: 0}
+	return &nfnetlink.Subsystem{Name: "nf_queue", ID: nfnetlink.SubsysQueue, Handlers: []nfnetlink.Handler{
+		msgPacket:       {CallRCU: func(*kernel.Task, *nfnetlink.Request) error { return kernel.ENOTSUPP }},
+		msgVerdict:      {CallRCU: f.verdict, Policy: verdict},
+		msgConfig:       {Call: f.config, Policy: []int{cfgCmd: 4, cfgParams: 5, cfgMaxlen: 4, cfgMask: 4, cfgFlags: 4}},
+		msgVerdictBatch: {CallRCU: f.verdictBatch, Policy: verdict},
+	}}
+}
+
+// config makes, changes and removes queues: nfqnl_recv_config (spec 12.3).
+//
+// Errors, in this order: with nfq-cfg-strict those of the flags; EPERM for the queue of somebody else; EBUSY when a
+// queue to make exists; ENODEV when there is none; ENOTSUPP for another command; those of the flags.
+func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
+	cmd := 0
+	if c := r.Attr(cfgCmd); c != nil {
+		cmd = int(c[0])
+	}
+	if cmd == cmdPFBind || cmd == cmdPFUnbind {
+		return nil
+	}
+	if f.D.CfgStrict {
+		if err := f.checkFlags(r); err != nil {
+			return err
+		}
+	}
+	qs := f.queues(r.Net())
+	q := qs.lookup(cur, r.ResID)
+	if q != nil && q.portid != r.Portid() {
+		return kernel.Errorf(kernel.EPERM, "queue %d is that of portid %d", q.num, q.portid)
+	}
+	var result error
+	switch cmd {
+	case 0:
+	case cmdBind:
+		if q != nil {
+			return kernel.Errorf(kernel.EBUSY, "queue %d exists", q.num)
+		}
+		var err error
+		if q, err = f.create(cur, qs, r.ResID, r.Portid()); err != nil {
+			return err
+		}
+	case cmdUnbind:
+		if q == nil {
+			return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
+		}
+		qs.destroy(cur, func(o *queue) bool { return o == q })
+		if f.D.CfgStrict {
+			return nil
+		}
+	default:
+		result = kernel.Errorf(kernel.ENOTSUPP, "command %d", cmd)
+		if f.D.CfgStrict {
+			return result
+		}
+	}
+	asks := r.Attr(cfgParams) != nil || r.Attr(cfgMaxlen) != nil || r.Attr(cfgFlags) != nil
+	if q == nil && (asks || f.D.CfgStrict) {
+		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
+	}
+	if p := r.Attr(cfgParams); p != nil {
+		f.setMode(cur, q, binary.BigEndian.Uint32(p), p[4])
+	}
+	if n, ok := r.Uint32(cfgMaxlen); ok {
+		q.lock.Lock(cur)
+		q.maxlen = n
+		q.lock.Unlock(cur)
+	}
+	if flags, ok := r.Uint32(cfgFlags); ok {
+		if !f.D.CfgStrict {
+			if err := f.checkFlags(r); err != nil {
+				return err
+			}
+		}
+		mask, _ := r.Uint32(cfgMask)
+		q.lock.Lock(cur)
+		q.flags.Store(cur, int64(uint32(q.flags.Peek())&^mask|flags&mask))
+		q.lock.Unlock(cur)
+	}
+	return result
+}
+
+// checkFlags judges the flags of a CONFIG message. EINVAL without a mask, EOPNOTSUPP for flags that do not exist or are
+// not supported.
+func (f *NFQueue) checkFlags(r *nfnetlink.Request) error {
+	flags, ok := r.Uint32(cfgFlags)
+	if !ok {
+		return nil
+	}
+	if r.Attr(cfgMask) == nil {
+		return kernel.Errorf(kernel.EINVAL, "flags without a mask")
+	}
+	unsupported := uint32(FlagSecctx)
+	if f.D.CfgStrict {
+		unsupported |= FlagConntrack
+	}
+	if int64(flags) >= int64(f.D.Flags) || flags&unsupported != 0 {
+		return kernel.Errorf(kernel.EOPNOTSUPP, "flags %#x", flags)
+	}
+	return nil
+}
+
+// setMode is nfqnl_set_mode. Modes that do not exist are ignored.
+func (f *NFQueue) setMode(cur *kernel.Task, q *queue, crange uint32, mode uint8) {
+	q.lock.Lock(cur)
+	defer q.lock.Unlock(cur)
+	switch mode {
+	case CopyNone, CopyMeta:
+		crange = 0
+	case CopyPacket:
+		if crange > maxRange || crange == 0 && !f.D.RangeZero {
+			crange = maxRange
+		}
+	default:
+		return
+	}
+	q.mode.Store(cur, int64(mode))
+	q.crange.Store(cur, int64(crange))
+}
+
+// verdictHdr reads verdict and id. EINVAL where they are missing or the verdict is none.
+func verdictHdr(r *nfnetlink.Request) (verdict, id uint32, err error) {
+	h := r.Attr(attrVerdictHdr)
+	if h == nil {
+		return 0, 0, kernel.Errorf(kernel.EINVAL, "no verdict")
+	}
+	verdict, id = binary.BigEndian.Uint32(h), binary.BigEndian.Uint32(h[4:])
+	if v := verdict & 0xff; v > verdictStop || v == uint32(inet.Stolen) {
+		return 0, 0, kernel.Errorf(kernel.EINVAL, "verdict %d", v)
+	}
+	return verdict, id, nil
+}
+
+// verdict decides on one packet: nfqnl_recv_verdict. The owner of the queue is not asked for.
+//
+// Errors: ENODEV without the queue, EINVAL, ENOENT when no packet with that id waits.
+func (f *NFQueue) verdict(cur *kernel.Task, r *nfnetlink.Request) error {
+	q := f.queues(r.Net()).lookup(cur, r.ResID)
+	if q == nil {
+		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
+	}
+	verdict, id, err := verdictHdr(r)
+	if err != nil {
+		return err
+	}
+	taken := q.take(cur, func(i uint32) bool { return i == id })
+	if len(taken) == 0 {
+		return kernel.Errorf(kernel.ENOENT, "no packet %d", id)
+	}
+	if payload := r.Attr(attrPayload); payload != nil {
+		mangle(taken[0].p, payload)
+	}
+	f.reinject(cur, r, taken, verdict)
+	return nil
+}
+
+// verdictBatch decides on all packets from the front of the queue up to an id: nfqnl_recv_verdict_batch.
+//
+// Errors: ENODEV without the queue, EPERM for that of somebody else, EINVAL, ENOENT when there is no such packet.
+func (f *NFQueue) verdictBatch(cur *kernel.Task, r *nfnetlink.Request) error {
+	q := f.queues(r.Net()).lookup(cur, r.ResID)
+	if q == nil {
+		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
+	}
+	if q.portid != r.Portid() {
+		return kernel.Errorf(kernel.EPERM, "queue %d is that of portid %d", q.num, q.portid)
+	}
+	verdict, last, err := verdictHdr(r)
+	if err != nil {
+		return err
+	}
+	passed := false
+	taken := q.take(cur, func(id uint32) bool {
+		passed = passed || int32(id-last) > 0
+		return !passed
+	})
+	if len(taken) == 0 {
+		return kernel.Errorf(kernel.ENOENT, "no packet up to %d", last)
+	}
+	f.reinject(cur, r, taken, verdict)
+	return nil
+}
+
+// take removes the packets for which match is true.
+func (q *queue) take(cur *kernel.Task, match func(id uint32) bool) (taken []entry) {
+	q.lock.Lock(cur)
+	defer q.lock.Unlock(cur)
+	var left []entry
+	for _, e := range q.waiting {
+		if match(e.id) {
+			taken = append(taken, e)
+		} else {
+			left = append(left, e)
+		}
+	}
+	q.waiting = left
+	return taken
+}
+
+// mangle gives a packet another content: nfqnl_mangle. Whoever did it has computed the checksum.
+func mangle(p *inet.Packet, payload []byte) {
+	p.Data = append([]byte(nil), payload...)
+	p.Frags = nil
+	p.CsumNotReady = false
+}
+
+// Verdicts that inet does not have: to another queue, whose number is in the upper half, and past all other hooks.
+const (
+	verdictQueue = 3
+	verdictStop  = 5
+	// verdictBypass is the flag of verdictQueue that accepts the packet when there is no such queue.
+	verdictBypass = 0x8000
+)
+
+// reinject applies a mark and lets packets go on as decided: nf_reinject.
+func (f *NFQueue) reinject(cur *kernel.Task, r *nfnetlink.Request, taken []entry, verdict uint32) {
+	mark, marked := r.Uint32(attrMark)
+	for _, e := range taken {
+		if marked {
+			e.p.Mark = mark
+		}
+		v := inet.Verdict(verdict & 0xff)
+		switch v {
+		case verdictQueue:
+			v = f.enqueue(cur, e.p, uint16(verdict>>16), verdict&verdictBypass != 0)
+			if v == inet.Stolen {
+				continue
+			}
+		case verdictStop:
+			v = inet.Accept
+		}
+		e.p.Stack().Reinject(cur, e.p, v)
+	}
+}

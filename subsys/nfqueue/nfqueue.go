@@ -1,0 +1,211 @@
+// Package nfqueue is nfnetlink_queue: packets wait in numbered queues for the verdicts of a program (spec 12.3 to
+// 12.5).
+//
+// The path to read first, top to bottom: a packet comes to a Rule → enqueue → build (the message, in a frame) → the
+// id, under the queue's lock → the socket; and back: verdict or verdictBatch → reinject.
+//
+// A frame is taken when the message is built, an id only later, under the lock: two packets at once may get their ids
+// in the other order (nfq-id-order).
+//
+// Not modelled: conntrack attributes, hardware addresses, security contexts, segmentation offload, vlan tags.
+package nfqueue
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
+	"nlmmap/subsys/nfnetlink"
+	"nlmmap/uapi"
+)
+
+// Modes of a queue: what its messages have of a packet.
+const (
+	CopyNone   = 0
+	CopyMeta   = 1
+	CopyPacket = 2
+)
+
+// Flags of a queue.
+const (
+	FlagFailOpen  = 1
+	FlagConntrack = 2
+	FlagGSO       = 4
+	FlagUIDGID    = 8
+	FlagSecctx    = 16
+)
+
+// Defaults of a new queue, and the most that a message can have of a packet.
+const (
+	defaultMaxlen = 1024
+	maxRange      = math.MaxUint16 - uapi.NLAHdrlen
+)
+
+// NFQueue is nfnetlink_queue on one machine.
+type NFQueue struct {
+	D Differences
+
+	nf *nfnetlink.Family
+	k  *kernel.Kernel
+}
+
+// Register brings nfnetlink_queue up.
+func Register(nf *nfnetlink.Family) (*NFQueue, error) {
+	f := &NFQueue{nf: nf, k: nf.Kernel()}
+	if err := f.k.Config().Version.Resolve(f.D.Table()); err != nil {
+		return nil, err
+	}
+	nf.Register(f.subsystem())
+	nf.OnRelease(f.release)
+	f.k.RegisterProc("/proc/net/netfilter/nfnetlink_queue", f.proc)
+	return f, nil
+}
+
+// queues is the queues of one namespace. Lookups are a load of word, changes a store to it under lock; mu keeps the
+// map whole in Free mode and is never held at a scheduling point.
+type queues struct {
+	lock  kernel.Spinlock // instances_lock
+	word  kernel.Atomic
+	mu    sync.RWMutex
+	byNum map[uint16]*queue
+}
+
+// queue is one queue (struct nfqnl_instance). lock guards what follows it.
+type queue struct {
+	num    uint16
+	portid uint32 // the owner's
+	mode   kernel.Atomic
+	crange kernel.Atomic
+	flags  kernel.Atomic
+
+	lock        kernel.Spinlock
+	maxlen      uint32
+	id          uint32
+	dropped     uint32 // the queue was full
+	userDropped uint32 // the owner did not get the message
+	waiting     []entry
+	dead        bool
+}
+
+// entry is a packet that waits for its verdict.
+type entry struct {
+	id uint32
+	p  *inet.Packet
+}
+
+func (f *NFQueue) queues(net *kernel.Net) *queues {
+	return net.Value(f, func() any {
+		qs := &queues{byNum: map[uint16]*queue{}}
+		qs.lock.Name = "nfqueue instances"
+		return qs
+	}).(*queues)
+}
+
+// lookup finds a queue: instance_lookup.
+func (qs *queues) lookup(cur *kernel.Task, num uint16) *queue {
+	qs.word.Load(cur)
+	qs.mu.RLock()
+	defer qs.mu.RUnlock()
+	return qs.byNum[num]
+}
+
+// create makes a queue: instance_create. EEXIST when somebody was faster.
+func (f *NFQueue) create(cur *kernel.Task, qs *queues, num uint16, portid uint32) (*queue, error) {
+	q := &queue{num: num, portid: portid, maxlen: defaultMaxlen}
+	q.lock.Name = "nfqueue"
+	q.crange.Init(maxRange)
+	if f.D.RangeZero {
+		q.crange.Init(math.MaxUint16)
+	}
+	qs.lock.Lock(cur)
+	defer qs.lock.Unlock(cur)
+	qs.word.Add(cur, 1)
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if qs.byNum[num] != nil {
+		return nil, kernel.EEXIST
+	}
+	qs.byNum[num] = q
+	return q, nil
+}
+
+// destroy removes the queues for which match is true, and drops their packets: instance_destroy.
+func (qs *queues) destroy(cur *kernel.Task, match func(q *queue) bool) {
+	qs.lock.Lock(cur)
+	qs.word.Add(cur, 1)
+	var gone []*queue
+	qs.mu.Lock()
+	for num, q := range qs.byNum {
+		if match(q) {
+			gone = append(gone, q)
+			delete(qs.byNum, num)
+		}
+	}
+	qs.mu.Unlock()
+	qs.lock.Unlock(cur)
+	slices.SortFunc(gone, byNum)
+	for _, q := range gone {
+		q.lock.Lock(cur)
+		q.dead = true
+		waiting := q.waiting
+		q.waiting = nil
+		q.lock.Unlock(cur)
+		for _, e := range waiting {
+			e.p.Stack().Reinject(cur, e.p, inet.Drop)
+		}
+	}
+}
+
+func byNum(a, b *queue) int { return cmp.Compare(a.num, b.num) }
+
+// release destroys the queues of a closed socket: nfqnl_rcv_nl_event.
+func (f *NFQueue) release(cur *kernel.Task, net *kernel.Net, portid uint32) {
+	f.queues(net).destroy(cur, func(q *queue) bool { return q.portid == portid })
+}
+
+// Stats is what /proc shows of a queue.
+type Stats struct {
+	Num                  uint16
+	Portid               uint32
+	Total                int // packets that wait
+	Mode, Range          int
+	Dropped, UserDropped uint32
+	ID                   uint32 // the last one given
+}
+
+// Stats returns the queues of a namespace, by number.
+func (f *NFQueue) Stats(cur *kernel.Task, net *kernel.Net) []Stats {
+	qs := f.queues(net)
+	qs.word.Load(cur)
+	var all []*queue
+	qs.mu.RLock()
+	for _, q := range qs.byNum {
+		all = append(all, q)
+	}
+	qs.mu.RUnlock()
+	slices.SortFunc(all, byNum)
+	var stats []Stats
+	for _, q := range all {
+		q.lock.Lock(cur)
+		stats = append(stats, Stats{Num: q.num, Portid: q.portid, Total: len(q.waiting), Mode: int(q.mode.Peek()),
+			Range: int(q.crange.Peek()), Dropped: q.dropped, UserDropped: q.userDropped, ID: q.id})
+		q.lock.Unlock(cur)
+	}
+	return stats
+}
+
+// proc is the text of /proc/net/netfilter/nfnetlink_queue: a line for each queue. A kernel has them in the order of a
+// hash table.
+func (f *NFQueue) proc(cur *kernel.Task) string {
+	var b strings.Builder
+	for _, s := range f.Stats(cur, cur.Net()) {
+		fmt.Fprintf(&b, "%5d %6d %5d %1d %5d %5d %5d %8d %2d\n", s.Num, s.Portid, s.Total, s.Mode, s.Range, s.Dropped,
+			s.UserDropped, s.ID, 1)
+	}
+	return b.String()
+}
