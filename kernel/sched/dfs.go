@@ -1,0 +1,374 @@
+package sched
+
+import (
+	"errors"
+	"math/bits"
+)
+
+// DFS goes through all schedules of a program that can differ, one run after the other: depth-first search with
+// dynamic partial-order reduction (Flanagan and Godefroid 2005) and sleep sets.
+//
+// Each run records which steps depend on each other and which merely happened one after the other. For a step that
+// could have come before an earlier one that it depends on, the other order is tried in a later run; the order of
+// steps that do not depend on each other is not.
+//
+//	d := &sched.DFS{}
+//	for d.More() {
+//		r := &sched.Run{Scheduler: d}
+//		... r.Go ..., r.Loop()
+//	}
+//
+// A program may have at most 64 threads, agents included.
+type DFS struct {
+	// Bound limits preemptions, switches away from a thread that could go on; 0 means no limit. With a limit not all
+	// schedules within it are found, because the reduction may have dropped their representatives.
+	Bound int
+
+	stack   []node
+	depth   int // steps made in the present run
+	fresh   int // first step whose races are not known from an earlier run
+	begun   bool
+	pruned  bool
+	runs    int
+	prunes  int
+	err     error
+	threads [][]int32 // clock of each thread: for each thread the number of its steps that came before
+	counts  []int32   // steps of each thread
+	objects [][]int32 // steps that touched each object
+}
+
+// A node is one step of the present run and what is known about its alternatives.
+type node struct {
+	outcomes int // > 0: a choice of values, not of threads
+	pick     int
+	op       Op
+	ops      []Op // pending, by thread
+	enabled  uint64
+	back     uint64 // to be tried
+	done     uint64 // tried
+	sleep    uint64 // need not be tried
+	cur      int    // thread of the step before, -1 for none
+	preempts int
+	index    int32 // the step's number among its thread's
+	clock    []int32
+}
+
+// ErrNondeterministic means that the same choices did not give the same run.
+var ErrNondeterministic = errors.New("the same choices gave another run: something besides the schedule decides")
+
+// Err is not nil when the search cannot go on.
+func (d *DFS) Err() error { return d.err }
+
+// Runs is the number of runs begun, Pruned how many of them ended early because they only repeated others.
+func (d *DFS) Runs() int { return d.runs }
+
+// Pruned is the number of runs that ended early.
+func (d *DFS) Pruned() int { return d.prunes }
+
+// Repeated tells whether the last run was ended early.
+func (d *DFS) Repeated() bool { return d.pruned }
+
+// Switches returns the present run as switches for Replay, from what was recorded step by step.
+func (d *DFS) Switches() []Switch {
+	var list []Switch
+	for step := range d.stack[:d.depth] {
+		n := &d.stack[step]
+		if n.outcomes > 0 {
+			if n.pick > 0 {
+				list = append(list, Switch{step, n.pick})
+			}
+		} else if n.pick != n.usual() {
+			list = append(list, Switch{step, n.pick})
+		}
+	}
+	return list
+}
+
+// usual is what Default would pick.
+func (n *node) usual() int {
+	first := -1
+	for e := n.enabled; e != 0; e &= e - 1 {
+		t := bits.TrailingZeros64(e)
+		agent := n.ops[t].Kind == Drain
+		if t == n.cur && !agent {
+			return t
+		}
+		if first < 0 || n.ops[first].Kind == Drain && !agent {
+			first = t
+		}
+	}
+	return first
+}
+
+// More prepares the next run and tells whether there is one.
+func (d *DFS) More() bool {
+	if d.err != nil {
+		return false
+	}
+	if d.begun {
+		d.finish()
+		if !d.advance() {
+			return false
+		}
+	}
+	d.begun = true
+	d.runs++
+	d.depth, d.pruned = 0, false
+	d.threads, d.counts = d.threads[:0], d.counts[:0]
+	for i := range d.objects {
+		d.objects[i] = d.objects[i][:0]
+	}
+	return true
+}
+
+// advance changes the last step that has an alternative and forgets those after it.
+func (d *DFS) advance() bool {
+	for i := d.depth - 1; i >= 0; i-- {
+		n := &d.stack[i]
+		d.fresh = i
+		if n.outcomes > 0 {
+			if n.pick+1 < n.outcomes {
+				n.pick++
+				d.stack = d.stack[:i+1]
+				return true
+			}
+			continue
+		}
+		n.done |= 1 << n.pick
+		for left := n.back &^ n.done &^ n.sleep; left != 0; left &= left - 1 {
+			t := bits.TrailingZeros64(left)
+			if d.Bound > 0 && d.preempts(i, t) > d.Bound {
+				continue
+			}
+			n.pick = t
+			d.stack = d.stack[:i+1]
+			return true
+		}
+	}
+	return false
+}
+
+func (d *DFS) preempts(step, pick int) int {
+	n := &d.stack[step]
+	p := n.preempts
+	if pick != n.cur && n.cur >= 0 && n.enabled&(1<<n.cur) != 0 && n.ops[pick].Kind != Drain {
+		p++
+	}
+	return p
+}
+
+// push makes room for a step, reusing what earlier runs have allocated.
+func (d *DFS) push() *node {
+	if len(d.stack) < cap(d.stack) {
+		d.stack = d.stack[:len(d.stack)+1]
+	} else {
+		d.stack = append(d.stack, node{})
+	}
+	n := &d.stack[len(d.stack)-1]
+	*n = node{ops: n.ops[:0], clock: n.clock[:0]}
+	return n
+}
+
+// Next implements Scheduler.
+func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
+	if len(r.threads) > 64 {
+		d.err = errors.New("more than 64 threads and store buffer slots")
+		return nil
+	}
+	var set uint64
+	for _, t := range enabled {
+		set |= 1 << t.ID
+	}
+	if d.depth < len(d.stack) {
+		n := &d.stack[d.depth]
+		if n.outcomes > 0 || n.enabled != set || n.ops[n.pick].Kind != r.threads[n.pick].Op.Kind {
+			d.err = ErrNondeterministic
+			return nil
+		}
+	} else {
+		n := d.push()
+		n.enabled, n.cur = set, -1
+		if cur != nil {
+			n.cur = cur.ID
+		}
+		for _, t := range r.threads {
+			n.ops = append(n.ops, t.Op)
+		}
+		d.inherit(n)
+		n.pick = n.first()
+		if n.pick < 0 {
+			d.stack = d.stack[:len(d.stack)-1]
+			d.pruned = true
+			d.prunes++
+			return nil
+		}
+		n.back = 1 << n.pick
+	}
+	n := &d.stack[d.depth]
+	n.op = r.threads[n.pick].Op
+	d.step(n)
+	d.depth++
+	return r.threads[n.pick]
+}
+
+// Choose implements Scheduler.
+func (d *DFS) Choose(_ *Run, _ *Thread, outcomes int) int {
+	if d.depth == len(d.stack) {
+		d.push().outcomes = outcomes
+	} else if d.stack[d.depth].outcomes != outcomes {
+		d.err = ErrNondeterministic
+		return 0
+	}
+	d.depth++
+	return d.stack[d.depth-1].pick
+}
+
+// inherit gives a new step its sleep set: what slept before it, and was tried there, and does not depend on what was
+// done instead.
+func (d *DFS) inherit(n *node) {
+	for i := d.depth - 1; i >= 0; i-- {
+		p := &d.stack[i]
+		if p.outcomes > 0 {
+			continue
+		}
+		n.preempts = d.preempts(i, p.pick)
+		for s := (p.sleep | p.done) &^ (1 << p.pick); s != 0; s &= s - 1 {
+			t := bits.TrailingZeros64(s)
+			if !p.ops[t].Dependent(p.op) {
+				n.sleep |= 1 << t
+			}
+		}
+		return
+	}
+}
+
+// first picks what a new step does: the usual thing unless that sleeps. -1 means that everything does.
+func (n *node) first() int {
+	if u := n.usual(); n.sleep&(1<<u) == 0 {
+		return u
+	}
+	if awake := n.enabled &^ n.sleep; awake != 0 {
+		return bits.TrailingZeros64(awake)
+	}
+	return -1
+}
+
+// step records a step's place in the order of causes and finds the earlier steps that it races with.
+func (d *DFS) step(n *node) {
+	for len(d.threads) <= n.pick {
+		d.threads = append(d.threads, nil)
+		d.counts = append(d.counts, 0)
+	}
+	if d.depth >= d.fresh {
+		d.races(n.pick, n.op)
+	}
+	d.counts[n.pick]++
+	n.index = d.counts[n.pick]
+	n.clock = append(n.clock[:0], d.threads[n.pick]...)
+	if n.op.After > 0 && n.op.After <= d.depth {
+		n.clock = join(n.clock, d.stack[n.op.After-1].clock)
+	}
+	for _, o := range [...]Obj{n.op.Obj, n.op.Also} {
+		if o == 0 {
+			continue
+		}
+		for int(o) >= len(d.objects) {
+			d.objects = append(d.objects, nil)
+		}
+		for _, i := range d.objects[o] {
+			if e := &d.stack[i]; e.op.Dependent(n.op) {
+				n.clock = join(n.clock, e.clock)
+			}
+		}
+		d.objects[o] = append(d.objects[o], int32(d.depth))
+	}
+	for len(n.clock) <= n.pick {
+		n.clock = append(n.clock, 0)
+	}
+	n.clock[n.pick] = n.index
+	d.threads[n.pick] = append(d.threads[n.pick][:0], n.clock...)
+}
+
+func join(a, b []int32) []int32 {
+	for i, v := range b {
+		if i == len(a) {
+			a = append(a, v)
+		} else {
+			a[i] = max(a[i], v)
+		}
+	}
+	return a
+}
+
+// before tells whether a step is among the causes of what a thread with this clock does next.
+func before(e *node, clock []int32) bool { return e.pick < len(clock) && clock[e.pick] >= e.index }
+
+// races lets the earlier steps that op of thread t could have come before be tried the other way round: of each other
+// thread the last one.
+func (d *DFS) races(t int, op Op) {
+	var clock []int32
+	if t < len(d.threads) {
+		clock = d.threads[t]
+	}
+	var seen uint64
+	for _, o := range [...]Obj{op.Obj, op.Also} {
+		if o == 0 || int(o) >= len(d.objects) {
+			continue
+		}
+		list := d.objects[o]
+		for i := len(list) - 1; i >= 0; i-- {
+			e := &d.stack[list[i]]
+			if e.pick == t || seen&(1<<e.pick) != 0 || !e.op.Dependent(op) || !coEnabled(e.op, op) || before(e, clock) {
+				continue
+			}
+			seen |= 1 << e.pick
+			d.reverse(int(list[i]), t, clock)
+		}
+	}
+}
+
+// coEnabled tells whether two dependent steps of different threads can be possible at the same moment.
+func coEnabled(a, b Op) bool {
+	switch {
+	case a.Kind == Unlock || b.Kind == Unlock: // whoever holds the lock keeps the other out
+		return false
+	case a.Kind == Wait || b.Kind == Wait: // ended by the other
+		return false
+	case a.Kind == Barrier || b.Kind == Barrier: // waits until the buffer is drained
+		return false
+	}
+	return true
+}
+
+// reverse lets thread t, or what it waits for, be tried before step i.
+func (d *DFS) reverse(i, t int, clock []int32) {
+	n := &d.stack[i]
+	if n.enabled&(1<<t) != 0 {
+		n.back |= 1 << t
+		return
+	}
+	for j := i + 1; j < d.depth; j++ {
+		e := &d.stack[j]
+		if e.outcomes == 0 && n.enabled&(1<<e.pick) != 0 && before(e, clock) {
+			n.back |= 1 << e.pick
+			return
+		}
+	}
+	n.back |= n.enabled
+}
+
+// finish finds the races of steps that the last run did not come to: of threads that wait for ever.
+func (d *DFS) finish() {
+	if d.pruned || d.depth == 0 || d.depth > len(d.stack) {
+		return
+	}
+	last := &d.stack[d.depth-1]
+	if last.outcomes > 0 {
+		return
+	}
+	for t, op := range last.ops {
+		if t != last.pick && op.Res != nil {
+			d.races(t, op)
+		}
+	}
+}
