@@ -118,7 +118,7 @@ func (l *Logger) frame(f Frame) error {
 		}
 		if p.HasSeq {
 			if l.began {
-				l.Missing.Add(int64(p.Seq - l.nextSeq))
+				l.Missing.Add(int64(max(0, int32(p.Seq-l.nextSeq))))
 			}
 			l.began, l.nextSeq = true, p.Seq+1
 		}
