@@ -1,0 +1,163 @@
+// Package audit is NETLINK_AUDIT as far as it shows how netlink behaves (spec 13.3): a loop over messages of its own,
+// which handles control messages and messages without the REQUEST flag too, and answers that a kernel thread sends at
+// a time of its own, beside the ring, while acknowledgements are built in it.
+//
+// Modelled: AUDIT_GET (a status that says disabled), AUDIT_SIGNAL_INFO and AUDIT_LIST_RULES (there are none), and the
+// errors of everything else. There are no audit records, rules, or daemon; AUDIT_SET and user records are accepted and
+// do nothing.
+package audit
+
+import (
+	"slices"
+	"sync"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// Types of messages.
+const (
+	Get        = 1000
+	Set        = 1001
+	list       = 1002
+	add        = 1003
+	del        = 1004
+	user       = 1005
+	SignalInfo = 1010
+	addRule    = 1011
+	delRule    = 1012
+	ListRules  = 1013
+	firstUser  = 1100
+	lastUser   = 1199
+
+	capAuditWrite = 29
+	sigInfoLen    = 8
+)
+
+// Audit is the subsystem on one machine.
+type Audit struct {
+	D  Differences
+	nl *afnetlink.Netlink
+
+	mutex kernel.Mutex // audit_cmd_mutex
+	mu    sync.Mutex   // threads in Free mode
+	// threads are the kernel threads that have not sent their answer yet.
+	threads []*kernel.Timer
+}
+
+// Register brings the subsystem up: audit_init.
+func Register(nl *afnetlink.Netlink) (*Audit, error) {
+	a := &Audit{nl: nl}
+	a.mutex.Name = "audit_cmd"
+	if err := nl.Kernel().Config().Version.Resolve(a.D.Table()); err != nil {
+		return nil, err
+	}
+	// With the namespaces came the group of readers.
+	nl.KernelCreate(uapi.NetlinkAudit, afnetlink.KernelCfg{Groups: 1, NonrootRecv: a.D.Netns, InitNetOnly: !a.D.Netns,
+		Input: a.input, Bind: bind})
+	nl.Kernel().OnExit(a.exit)
+	return a, nil
+}
+
+// bind is audit_bind: readers need CAP_AUDIT_READ.
+func bind(cur *kernel.Task, _ *kernel.Net, _ int) error {
+	if !cur.Capable(uapi.CapAuditRead) {
+		return kernel.Errorf(kernel.EPERM, "the group needs CAP_AUDIT_READ")
+	}
+	return nil
+}
+
+// input is audit_receive: neither flags nor type decide whether a message is handled. A length that is inconsistent
+// ends the loop.
+func (a *Audit) input(cur *kernel.Task, m *afnetlink.Message) {
+	a.mutex.Lock(cur)
+	defer a.mutex.Unlock(cur)
+	for p := 0; m.SKB.Linear()-p >= uapi.NLMsgHdrlen; {
+		msg := afnetlink.Msg{SKB: m.SKB, Off: p}
+		n, left := msg.Len(cur), m.SKB.Linear()-p
+		if n < uapi.NLMsgHdrlen || int64(n) > int64(left) {
+			return
+		}
+		h := msg.Header(cur)
+		err := a.receive(cur, m, h)
+		if err != nil || h.Flags&uapi.NLMFAck != 0 {
+			a.nl.Ack(cur, m, msg, err)
+		}
+		p += min(uapi.NLMsgAlign(int(n)), left)
+	}
+}
+
+// receive is audit_receive_msg.
+//
+// Errors: EPERM without CAP_AUDIT_CONTROL, for user records CAP_AUDIT_WRITE; EOPNOTSUPP for the old rule messages;
+// EINVAL for an unknown type and for rules.
+func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr) error {
+	capability := uapi.CapAuditControl
+	switch {
+	case h.Type == list || h.Type == add || h.Type == del:
+		return kernel.EOPNOTSUPP
+	case h.Type == user || h.Type >= firstUser && h.Type <= lastUser:
+		capability = capAuditWrite
+	case h.Type == Get, h.Type == Set, h.Type == SignalInfo, h.Type == addRule, h.Type == delRule, h.Type == ListRules:
+	default:
+		return kernel.Errorf(kernel.EINVAL, "audit type %d", h.Type)
+	}
+	if !m.Capable(cur, capability) {
+		return kernel.Errorf(kernel.EPERM, "audit type %d needs capability %d", h.Type, capability)
+	}
+	switch h.Type {
+	case Get:
+		a.answer(m, h, Get, make([]byte, a.D.StatusSize))
+	case SignalInfo:
+		a.answer(m, h, SignalInfo, make([]byte, sigInfoLen))
+	case ListRules:
+		a.answer(m, h, uapi.NLMsgDone, nil)
+	case addRule, delRule:
+		return kernel.Errorf(kernel.EINVAL, "audit rules are not modelled")
+	}
+	return nil
+}
+
+// answer lets a kernel thread send a message to the requester: audit_send_reply. It comes after the call, or in the
+// middle of it.
+func (a *Audit) answer(m *afnetlink.Message, h uapi.NLMsgHdr, typ uint16, payload []byte) {
+	k, net, portid := a.nl.Kernel(), m.Net(), m.SKB.CB.Portid
+	t := &kernel.Timer{}
+	t.Fn = func(cur *kernel.Task) {
+		a.forget(t)
+		s := skb.New(k, uapi.NLMsgTotalSize(len(payload)))
+		if s == nil {
+			return
+		}
+		b, ok := afnetlink.PutMsg(cur, s, uapi.NLMsgHdr{Type: typ, Seq: h.Seq, Pid: portid}, len(payload))
+		if !ok {
+			s.Free(cur)
+			return
+		}
+		b.Put(cur, s, payload)
+		_, _ = a.nl.Unicast(cur, a.nl.KernelSock(net, uapi.NetlinkAudit), s, portid, 0)
+	}
+	a.mu.Lock()
+	a.threads = append(a.threads, t)
+	a.mu.Unlock()
+	k.ModTimer(t, 0)
+}
+
+func (a *Audit) forget(t *kernel.Timer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.threads = slices.DeleteFunc(a.threads, func(o *kernel.Timer) bool { return o == t })
+}
+
+// exit ends the threads.
+func (a *Audit) exit(*kernel.Task) {
+	a.mu.Lock()
+	threads := a.threads
+	a.threads = nil
+	a.mu.Unlock()
+	for _, t := range threads {
+		a.nl.Kernel().DelTimer(t)
+	}
+}

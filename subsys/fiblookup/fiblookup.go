@@ -1,0 +1,82 @@
+// Package fiblookup is NETLINK_FIB_LOOKUP: a request for a route lookup comes back as the answer (spec 13.7).
+//
+// Request and answer have the same layout behind the header: address, mark, TOS, scope, table asked for, and then the
+// result: table, prefix length, next hop, type, scope and error.
+//
+// Because the answer is a clone of the request, a request that is processed in place in a TX frame (3.10) is answered
+// into that frame, and the frame is given back twice: see the defect tx-fib-lookup-resend. The code here has no part
+// in it, the marks of a ring message go with the clone.
+package fiblookup
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
+	"nlmmap/uapi"
+)
+
+// resultLen is the length of struct fib_result_nl, and the offsets are of its fields.
+const (
+	resultLen    = 20
+	offTable     = 10
+	offTableID   = 11
+	offPrefixlen = 12
+	offNhSel     = 13
+	offType      = 14
+	offScope     = 15
+	offErr       = 16
+)
+
+type lookup struct {
+	nl   *afnetlink.Netlink
+	inet *inet.Inet
+}
+
+// Register brings the protocol up: nl_fib_lookup_init.
+func Register(nl *afnetlink.Netlink, stack *inet.Inet) {
+	l := &lookup{nl, stack}
+	nl.KernelCreate(uapi.NetlinkFIBLookup, afnetlink.KernelCfg{Input: l.input})
+}
+
+// input is nl_fib_input: one message for each buffer, neither type nor flags matter, and what is malformed is ignored.
+func (l *lookup) input(cur *kernel.Task, m *afnetlink.Message) {
+	n := m.SKB.Len()
+	msg := afnetlink.Msg{SKB: m.SKB}
+	if n < uapi.NLMsgHdrlen {
+		return
+	}
+	if size := msg.Len(cur); int64(n) < int64(size) || size < uapi.NLMsgHdrlen+resultLen {
+		return
+	}
+	answer := l.nl.Clone(cur, m.SKB)
+	frn := make([]byte, resultLen)
+	answer.Read(cur, uapi.NLMsgHdrlen, frn)
+	l.lookup(m.Net(), frn)
+	answer.Write(cur, uapi.NLMsgHdrlen, frn)
+	portid := m.SKB.CB.Portid
+	answer.CB.Portid, answer.CB.DstGroup = 0, 0
+	_, _ = l.nl.Unicast(cur, m.Kernel, answer, portid, 0)
+}
+
+// lookup fills the result in: nl_fib_lookup.
+func (l *lookup) lookup(net *kernel.Net, frn []byte) {
+	table := frn[offTable]
+	code := -int32(kernel.ENOENT)
+	// A table that does not exist has no result at all.
+	if table == 0 || table == inet.TableMain || table == inet.TableLocal {
+		frn[offTableID] = table
+		route, err := l.inet.Stack(net).Lookup(netip.AddrFrom4([4]byte(frn)), table)
+		code = -int32(kernel.ErrnoOf(err))
+		if err == nil {
+			frn[offTableID] = route.Table
+			frn[offPrefixlen] = byte(route.Dst.Bits())
+			frn[offNhSel] = 0
+			frn[offType] = route.Type
+			frn[offScope] = route.Scope
+		}
+	}
+	binary.LittleEndian.PutUint32(frn[offErr:], uint32(code))
+}

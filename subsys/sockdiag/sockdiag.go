@@ -1,0 +1,198 @@
+// Package sockdiag is NETLINK_SOCK_DIAG for netlink sockets (spec 13.5): what sockets there are, with their groups,
+// memory and rings.
+//
+// The figures of rings are those of the last ring request, checked or not (defect diag-ring-figures), and each
+// socket's pg_vec_lock is taken for them. A request that is sent through a TX ring therefore waits for a lock that its
+// sender holds, for ever (defect diag-mutex-atomic). A kernel then also holds nl_table_lock, so that the next socket
+// that is opened hangs too; this is not modelled.
+//
+// The families of other sockets have no handlers here (ENOENT), and the old TCP and DCCP requests find no socket.
+package sockdiag
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// Bits of a request's show mask, types of attributes and of requests.
+const (
+	ShowMeminfo  = 1
+	ShowGroups   = 2
+	ShowRingConf = 4
+
+	AttrMeminfo = 0
+	AttrGroups  = 1
+	AttrRxRing  = 2
+	AttrTxRing  = 3
+
+	tcpdiagGetsock  = 18
+	dccpdiagGetsock = 19
+	sockDestroy     = 21
+
+	allProtocols = 255
+	requestLen   = 20
+	answerLen    = 28
+	oldQueryLen  = 60
+	families     = 41
+)
+
+// Sockdiag is the subsystem on one machine.
+type Sockdiag struct {
+	D  Differences
+	nl *afnetlink.Netlink
+}
+
+// Register brings the subsystem up: sock_diag_init and netlink_diag_init.
+func Register(nl *afnetlink.Netlink) (*Sockdiag, error) {
+	d := &Sockdiag{nl: nl}
+	if err := nl.Kernel().Config().Version.Resolve(d.D.Table()); err != nil {
+		return nil, err
+	}
+	nl.KernelCreate(uapi.NetlinkSockDiag, afnetlink.KernelCfg{NonrootRecv: d.D.GroupsOpen, Input: d.input})
+	return d, nil
+}
+
+// input is sock_diag_rcv.
+func (d *Sockdiag) input(cur *kernel.Task, m *afnetlink.Message) { afnetlink.RcvSKB(cur, m, d.receive) }
+
+// receive is sock_diag_rcv_msg.
+//
+// Errors: EINVAL for an unknown type and a short request; ENOENT for a family without handler; EOPNOTSUPP for a
+// request that is no dump, and for destroying; EINTR for a dump that has started.
+func (d *Sockdiag) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr) error {
+	payload := msg.Payload(cur)
+	switch h.Type {
+	case tcpdiagGetsock, dccpdiagGetsock:
+		if len(payload) < oldQueryLen {
+			return kernel.EINVAL
+		}
+		return kernel.ENOENT
+	case uapi.SockDiagByFamily:
+	case sockDestroy:
+		if !d.D.Destroy {
+			return kernel.EINVAL
+		}
+	default:
+		return kernel.Errorf(kernel.EINVAL, "sock_diag type %d", h.Type)
+	}
+	switch {
+	case len(payload) < 2 || payload[0] >= families:
+		return kernel.EINVAL
+	case payload[0] != uapi.AFNetlink:
+		return kernel.Errorf(kernel.ENOENT, "no diagnostics of address family %d", payload[0])
+	case h.Type == sockDestroy:
+		return kernel.EOPNOTSUPP
+	case len(payload) < requestLen:
+		return kernel.EINVAL
+	case h.Flags&uapi.NLMFDump == 0:
+		return kernel.EOPNOTSUPP
+	}
+	return d.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: d.dump})
+}
+
+// dump is netlink_diag_dump. Args[0] is the protocol, Args[1] the position in its list. A protocol that cannot exist
+// ends with ENOENT.
+func (d *Sockdiag) dump(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+	p := cb.Nlh.Payload(cur)
+	if len(p) < requestLen {
+		return s.Len()
+	}
+	show := binary.LittleEndian.Uint32(p[8:])
+	first, last := int(p[1]), int(p[1])
+	if p[1] == allProtocols {
+		first, last = 0, uapi.MaxLinks-1
+	} else if first >= uapi.MaxLinks {
+		return -int(kernel.ENOENT)
+	}
+	for cb.Args[0] = max(cb.Args[0], int64(first)); int(cb.Args[0]) <= last; cb.Args[0]++ {
+		socks := d.list(cb.Net, int(cb.Args[0]))
+		for ; int(cb.Args[1]) < len(socks); cb.Args[1]++ {
+			if !d.fill(cur, s, cb, socks[cb.Args[1]], show) {
+				return s.Len()
+			}
+		}
+		cb.Args[1] = 0
+	}
+	return s.Len()
+}
+
+// list returns the sockets of a protocol in the order of a dump: all, then again the subscribers.
+func (d *Sockdiag) list(net *kernel.Net, proto int) []*afnetlink.Sock {
+	all := d.nl.Bound(net, proto, true)
+	if !d.D.McTwice {
+		return all
+	}
+	for _, sk := range slices.Backward(all) {
+		if slices.ContainsFunc(sk.Groups(), func(w uint32) bool { return w != 0 }) {
+			all = append(all, sk)
+		}
+	}
+	return all
+}
+
+// fill appends one answer: sk_diag_fill. It returns false, and leaves s as it was, when it does not fit.
+func (d *Sockdiag) fill(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, sk *afnetlink.Sock, show uint32) bool {
+	h := uapi.NLMsgHdr{Type: uapi.SockDiagByFamily, Flags: uapi.NLMFMulti, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}
+	b, ok := afnetlink.PutMsg(cur, s, h, answerLen)
+	if !ok {
+		return false
+	}
+	b.Put(cur, s, d.header(sk))
+	ok = true
+	if groups := sk.Groups(); show&ShowGroups != 0 && len(groups) > 0 {
+		// The bitmap consists of longs.
+		ok = b.Attr(cur, s, AttrGroups, words(append(groups, make([]uint32, len(groups)%2)...)...))
+	}
+	if show&ShowMeminfo != 0 {
+		ok = ok && b.Attr(cur, s, AttrMeminfo, words(uint32(sk.Rmem.Load(cur)), uint32(sk.Rcvbuf.Load(cur)), 0,
+			uint32(sk.Sndbuf.Load(cur)), 0, 0, 0, 0))
+	}
+	if show&ShowRingConf != 0 {
+		ok = ok && putRings(cur, s, b, sk)
+	}
+	if !ok {
+		b.Cancel(s)
+		return false
+	}
+	b.End(cur, s)
+	return true
+}
+
+// putRings is sk_diag_put_rings_cfg.
+func putRings(cur *kernel.Task, s *skb.SKB, b afnetlink.Builder, sk *afnetlink.Sock) bool {
+	sk.PgVecLock().Lock(cur)
+	rx, tx := sk.RxRing().Request(), sk.TxRing().Request()
+	ok := b.Attr(cur, s, AttrRxRing, rx.Bytes()) && b.Attr(cur, s, AttrTxRing, tx.Bytes())
+	sk.PgVecLock().Unlock(cur)
+	return ok
+}
+
+func (d *Sockdiag) header(sk *afnetlink.Sock) []byte {
+	connected, portid, group := sk.Peer()
+	b := []byte{uapi.AFNetlink, byte(sk.Type), byte(sk.Protocol), 0}
+	if connected {
+		b[3] = 1
+	}
+	inode := uint32(sk.Inode)
+	if sk.IsKernel() {
+		inode = 0
+	}
+	cookie := 0xffff880010000000 + sk.Inode*0x800
+	if d.D.CookieCounter {
+		cookie = sk.Inode // counts sockets too
+	}
+	return append(b, words(sk.Portid(), portid, group, inode, uint32(cookie), uint32(cookie>>32))...)
+}
+
+func words(w ...uint32) []byte {
+	b := make([]byte, 0, 4*len(w))
+	for _, v := range w {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	return b
+}
