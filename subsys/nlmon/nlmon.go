@@ -26,11 +26,9 @@ const maxPackets = 1 << 16
 type Packet struct {
 	Type     int // PacketOutgoing
 	Protocol int // the netlink protocol
+	Len      int // of the whole packet
 	Data     []byte
 }
-
-// Len is the full length of the packet.
-func (p Packet) Len() int { return len(p.Data) }
 
 // A Device is an nlmon device that is up, with a packet socket on it.
 type Device struct {
@@ -60,7 +58,7 @@ func (d *Device) Net() *kernel.Net { return d.net }
 // xmit queues a packet for the reader: nlmon_xmit. The buffer is given back at once, so that nothing that taps keep
 // outlives its socket.
 func (d *Device) xmit(cur *kernel.Task, s *skb.SKB) {
-	p := Packet{Type: PacketOutgoing, Protocol: s.Protocol, Data: append([]byte(nil), s.Message(cur)...)}
+	p := Packet{Type: PacketOutgoing, Protocol: s.Protocol, Len: s.Len(), Data: append([]byte(nil), s.Message(cur)...)}
 	s.Free(cur)
 	d.lock.Lock(cur)
 	defer d.lock.Unlock(cur)

@@ -77,7 +77,7 @@ func TestLengths(t *testing.T) {
 			send(t, p, c.frame)
 			var got []int
 			for pkt, ok := tap.Read(p); ok; pkt, ok = tap.Read(p) {
-				got = append(got, pkt.Len())
+				got = append(got, pkt.Len)
 				if pkt.Type != nlmon.PacketOutgoing || pkt.Protocol != uapi.NetlinkUsersock {
 					t.Errorf("packet type %d, protocol %d", pkt.Type, pkt.Protocol)
 				}
@@ -142,7 +142,7 @@ func Example() {
 		panic(err)
 	}
 	for pkt, ok := tap.Read(p); ok; pkt, ok = tap.Read(p) {
-		fmt.Printf("type %d protocol %d length %d\n", pkt.Type, pkt.Protocol, pkt.Len())
+		fmt.Printf("type %d protocol %d length %d\n", pkt.Type, pkt.Protocol, pkt.Len)
 	}
 	tap.Close(p)
 	fmt.Println(k.Close())
