@@ -12,6 +12,8 @@ package subsys
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
@@ -29,11 +31,11 @@ import (
 	"nlmmap/subsys/usersock"
 )
 
-// A System is what Register has booted. inet.Inet.Stack gives the network stack of a namespace.
+// A System is what Register has booted.
 type System struct {
 	Kernel    *kernel.Kernel
 	Netlink   *afnetlink.Netlink
-	Inet      *inet.Inet
+	IP        *inet.Inet
 	Rtnetlink *rtnetlink.Rtnetlink
 	Genetlink *genetlink.Genetlink
 	Sockdiag  *sockdiag.Sockdiag
@@ -46,12 +48,12 @@ type System struct {
 // Register boots the address family and all subsystems. The error names a value that a difference does not have, or a
 // difference that no package has.
 func Register(k *kernel.Kernel) (*System, error) {
-	s := &System{Kernel: k, Inet: inet.Register(k)}
+	s := &System{Kernel: k, IP: inet.Register(k)}
 	var err error
 	if s.Netlink, err = afnetlink.Register(k); err != nil {
 		return nil, err
 	}
-	if s.Rtnetlink, err = rtnetlink.Register(s.Netlink, s.Inet); err != nil {
+	if s.Rtnetlink, err = rtnetlink.Register(s.Netlink, s.IP); err != nil {
 		return nil, err
 	}
 	if s.Genetlink, err = genetlink.Register(s.Netlink); err != nil {
@@ -73,11 +75,17 @@ func Register(k *kernel.Kernel) (*System, error) {
 		return nil, err
 	}
 	usersock.Register(s.Netlink)
-	fiblookup.Register(s.Netlink, s.Inet)
-	uevent.Register(s.Netlink, s.Inet)
+	fiblookup.Register(s.Netlink, s.IP)
+	uevent.Register(s.Netlink, s.IP)
 	others.Register(s.Netlink)
-	return s, s.checkNames()
+	if err := s.checkNames(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
+
+// Inet returns the network stack of a namespace.
+func (s *System) Inet(net *kernel.Net) *inet.Stack { return s.IP.Stack(net) }
 
 // checkNames reports a name in Version.Set that no table has.
 func (s *System) checkNames() error {
@@ -86,12 +94,10 @@ func (s *System) checkNames() error {
 		return nil
 	}
 	known := map[string]bool{}
-	for _, table := range s.Tables() {
-		for _, d := range table {
-			known[d.Name] = true
-		}
+	for _, d := range slices.Concat(s.Kernel.Differences(), Tables()) {
+		known[d.Name] = true
 	}
-	for name := range set {
+	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if !known[name] {
 			return fmt.Errorf("no difference is called %q", name)
 		}
@@ -99,9 +105,16 @@ func (s *System) checkNames() error {
 	return nil
 }
 
-// Tables returns the named differences of the machine and of all its packages.
-func (s *System) Tables() [][]kernel.Difference {
-	return append(append([][]kernel.Difference{s.Kernel.Differences()}, s.Netlink.Tables()...),
-		s.Rtnetlink.D.Table(), s.Genetlink.D.Table(), s.Sockdiag.D.Table(), s.Audit.D.Table(),
-		s.NFNetlink.D.Table(), s.NFQueue.D.Table(), s.NFLog.D.Table())
+// Tables returns the named differences of the address family and all subsystems; kernel.Kernel.Differences has those
+// of the machine. They are bound to no machine: resolving them changes nothing.
+func Tables() []kernel.Difference {
+	return slices.Concat(slices.Concat(new(afnetlink.Netlink).Tables()...),
+		new(rtnetlink.Differences).Table(),
+		new(genetlink.Differences).Table(),
+		new(sockdiag.Differences).Table(),
+		new(audit.Differences).Table(),
+		new(nfnetlink.Differences).Table(),
+		new(nfqueue.Differences).Table(),
+		new(nflog.Differences).Table(),
+	)
 }
