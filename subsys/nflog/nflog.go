@@ -153,7 +153,7 @@ func (gs *groups) destroy(cur *kernel.Task, match func(g *group) bool) {
 		g.flush(cur)
 		g.dead = true
 		if g.skb != nil {
-			g.f.k.Corrupt(cur, "nflog-done-room", "a message of %d packets is forgotten with its frame", g.qlen)
+			g.f.k.Taint(cur, "nflog-done-room", "a message of %d packets is forgotten with its frame", g.qlen)
 		}
 		g.lock.Unlock(cur)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
-	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -16,9 +15,32 @@ import (
 	"nlmmap/uapi"
 )
 
+// T is the part of testing.TB that is needed. Panic is one for examples.
+type T interface {
+	Helper()
+	Error(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// Panic panics where a test would fail.
+type Panic struct{}
+
+// Helper implements T.
+func (Panic) Helper() {}
+
+// Error implements T.
+func (Panic) Error(args ...any) { panic(fmt.Sprint(args...)) }
+
+// Fatal implements T.
+func (Panic) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// Fatalf implements T.
+func (Panic) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
 // A Machine has NETLINK_NETFILTER and IPv4.
 type Machine struct {
-	T    testing.TB
+	T    T
 	K    *kernel.Kernel
 	NL   *afnetlink.Netlink
 	NF   *nfnetlink.Family
@@ -28,16 +50,17 @@ type Machine struct {
 }
 
 // Boot starts a machine; set changes named differences of the release, as "name=value".
-func Boot(t testing.TB, r kernel.Release, set ...string) *Machine {
+func Boot(t T, r kernel.Release, set ...string) *Machine {
 	v := kernel.Version{Release: r, Set: map[string]string{}}
 	for _, s := range set {
 		name, value, _ := strings.Cut(s, "=")
 		v.Set[name] = value
 	}
-	return boot(t, kernel.Config{Version: v})
+	return BootConfig(t, kernel.Config{Version: v})
 }
 
-func boot(t testing.TB, cfg kernel.Config) *Machine {
+// BootConfig is Boot with any configuration.
+func BootConfig(t T, cfg kernel.Config) *Machine {
 	k, err := kernel.Boot(cfg)
 	check(t, err)
 	nl, err := afnetlink.Register(k)
@@ -49,10 +72,7 @@ func boot(t testing.TB, cfg kernel.Config) *Machine {
 	return m
 }
 
-// BootConfig is Boot with any configuration.
-func BootConfig(t testing.TB, cfg kernel.Config) *Machine { return boot(t, cfg) }
-
-func check(t testing.TB, err error) {
+func check(t T, err error) {
 	if err != nil {
 		t.Helper()
 		t.Fatal(err)
