@@ -47,6 +47,19 @@ func Verify(ctx context.Context, boot func() (Target, error), f *File) Result {
 
 func verify(ctx context.Context, boot func() (Target, error), f *File, limit time.Duration) Result {
 	r := Result{Name: f.Name, Steps: len(f.Steps)}
+	r.Failure = follow(ctx, boot, f, limit, func(i int, output string) { r.compare(&f.Steps[i], output) })
+	return r
+}
+
+// Play runs a file on a fresh machine as Verify does and returns the outputs of the steps that came to an end. Failure
+// tells what Result.Failure does.
+func Play(ctx context.Context, boot func() (Target, error), f *File) (outputs []string, failure string) {
+	failure = follow(ctx, boot, f, hangLimit, func(_ int, output string) { outputs = append(outputs, output) })
+	return outputs, failure
+}
+
+// follow calls each with every step's output as soon as it is there, and returns what failed.
+func follow(ctx context.Context, boot func() (Target, error), f *File, limit time.Duration, each func(int, string)) string {
 	progress := make(chan outcome, len(f.Steps)+1) // room for all, so that an abandoned run can end
 	go runSteps(ctx, boot, f, progress)
 	timer := time.NewTimer(limit)
@@ -56,17 +69,14 @@ func verify(ctx context.Context, boot func() (Target, error), f *File, limit tim
 		select {
 		case o := <-progress:
 			if o.end {
-				r.Failure = o.text
-				return r
+				return o.text
 			}
-			r.compare(&f.Steps[i], o.text)
+			each(i, o.text)
 			i++
 		case <-ctx.Done():
-			r.Failure = "interrupted"
-			return r
+			return "interrupted"
 		case <-timer.C:
-			r.Failure = hung(f, i, limit)
-			return r
+			return hung(f, i, limit)
 		}
 	}
 }
@@ -125,9 +135,15 @@ func during(f *File, step int) string {
 
 // diff shows two texts as one, with the lines that only one of them has marked.
 func diff(expected, got string) string {
-	a, b := splitLines(expected), splitLines(got)
 	var out strings.Builder
-	mark := func(sign, line string) { out.WriteString(sign + line + "\n") }
+	align(expected, got, func(sign, line string) { out.WriteString(sign + line + "\n") })
+	return out.String()
+}
+
+// align calls mark for each line of two texts: with "  " for those that both have, "- " for those that only a has, and
+// "+ " for those that only b has.
+func align(textA, textB string, mark func(sign, line string)) {
+	a, b := splitLines(textA), splitLines(textB)
 	common := commonLines(a, b)
 	i, j := 0, 0
 	for i < len(a) || j < len(b) {
@@ -143,7 +159,34 @@ func diff(expected, got string) string {
 			j++
 		}
 	}
-	return out.String()
+}
+
+// A Row is a line of two texts side by side. Where only one of them has a line the other side is empty.
+type Row struct {
+	Left, Right string
+	Same        bool
+}
+
+// SideBySide pairs the lines of two texts.
+func SideBySide(left, right string) []Row {
+	var rows []Row
+	free := 0 // the first row whose right side can still be filled
+	align(left, right, func(sign, line string) {
+		switch {
+		case sign == "  ":
+			rows = append(rows, Row{line, line, true})
+			free = len(rows)
+		case sign == "- ":
+			rows = append(rows, Row{Left: line})
+		case free < len(rows):
+			rows[free].Right = line
+			free++
+		default:
+			rows = append(rows, Row{Right: line})
+			free = len(rows)
+		}
+	})
+	return rows
 }
 
 // commonLines returns, for each pair of positions, the length of the longest common subsequence of what follows.

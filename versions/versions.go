@@ -1,0 +1,168 @@
+// Package versions knows all named differences of the modelled kernels: it finds them by name, composes kernels out of
+// a release and single differences, and keeps composed kernels in files.
+package versions
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"nlmmap/kernel"
+	"nlmmap/scenario"
+	"nlmmap/subsys"
+)
+
+// A Table is a list of named differences.
+type Table []kernel.Difference
+
+// All returns the differences of the machine, the protocol family and every subsystem, in the order of their packages.
+func All() Table {
+	return slices.Concat(Table(new(kernel.Kernel).Differences()), subsys.Tables())
+}
+
+// Default is the release that commands use when none is given.
+const Default = kernel.Linux4_4
+
+// names lists what differences are called, other names included.
+func (t Table) names() []string {
+	var names []string
+	for _, d := range t {
+		names = append(names, d.Name)
+		if d.Also != "" {
+			names = append(names, d.Also)
+		}
+	}
+	return names
+}
+
+// Find returns the difference with the given name. The error suggests the nearest one.
+func (t Table) Find(name string) (kernel.Difference, error) {
+	for _, d := range t {
+		if d.Name == name || d.Also != "" && d.Also == name {
+			return d, nil
+		}
+	}
+	if near := scenario.Nearest(name, t.names()); near != "" {
+		return kernel.Difference{}, fmt.Errorf("unknown difference %q: did you mean %q?", name, near)
+	}
+	return kernel.Difference{}, fmt.Errorf("unknown difference %q: \"nlmmap versions\" lists them", name)
+}
+
+// IsSwitch tells whether a difference is either there or not.
+func IsSwitch(d kernel.Difference) bool { return slices.Equal(d.Values, []string{"off", "on"}) }
+
+// Value is what a difference is in a release.
+func Value(d kernel.Difference, r kernel.Release) string { return d.Values[d.In[r]] }
+
+// parseSet reads NAME=VALUE. A switch can also be set by the name that its absence has: poll-prev-frame=on is
+// poll-scans-ring=off.
+func (t Table) parseSet(set string) (name, value string, err error) {
+	name, value, ok := strings.Cut(set, "=")
+	if !ok {
+		return "", "", fmt.Errorf("%q: expected NAME=VALUE, as in poll-scans-ring=off", set)
+	}
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	d, err := t.Find(name)
+	if err != nil {
+		return "", "", err
+	}
+	at := slices.Index(d.Values, value)
+	if at < 0 {
+		return "", "", unknownValue(d, name, value)
+	}
+	if name != d.Name && IsSwitch(d) {
+		at = 1 - at
+	}
+	return d.Name, d.Values[at], nil
+}
+
+func unknownValue(d kernel.Difference, name, value string) error {
+	err := fmt.Errorf("difference %s has no value %q", name, value)
+	if near := scenario.Nearest(value, d.Values); near != "" {
+		err = fmt.Errorf("%w: did you mean %q?", err, near)
+	}
+	return fmt.Errorf("%w (it has %s)", err, strings.Join(d.Values, ", "))
+}
+
+// Set returns a kernel that differs from another in the given NAME=VALUE settings. Settings that the release has anyway
+// leave no trace.
+func (t Table) Set(v kernel.Version, sets ...string) (kernel.Version, error) {
+	if len(sets) == 0 {
+		return v, nil
+	}
+	all := maps.Clone(v.Set)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for _, set := range sets {
+		name, value, err := t.parseSet(set)
+		if err != nil {
+			return kernel.Version{}, err
+		}
+		all[name] = value
+	}
+	for name := range all {
+		if d, err := t.Find(name); err == nil && Value(d, v.Release) == all[name] {
+			delete(all, name)
+		}
+	}
+	if len(all) == 0 {
+		all = nil
+	}
+	changed := kernel.Version{Release: v.Release, Set: all}
+	if v.Name != "" && !maps.Equal(v.Set, all) {
+		changed.Name = v.Name + "+" + strings.Join(sets, ",")
+	} else {
+		changed.Name = v.Name
+	}
+	return changed, nil
+}
+
+// Parse returns the kernel that a text like "4.4.1" or "4.4.1 poll-scans-ring=off" describes: a release and settings.
+func (t Table) Parse(text string) (kernel.Version, error) {
+	words := strings.Fields(text)
+	if len(words) == 0 {
+		return kernel.Version{}, fmt.Errorf("no kernel version given: there are %s", releases())
+	}
+	v, err := Release(words[0])
+	if err != nil {
+		return v, err
+	}
+	return t.Set(v, words[1:]...)
+}
+
+// Release returns the plain release of that name. The error suggests the nearest one.
+func Release(name string) (kernel.Version, error) {
+	v, err := kernel.ParseVersion(name)
+	if err == nil {
+		return v, nil
+	}
+	var names []string
+	for _, r := range kernel.Releases() {
+		names = append(names, r.String())
+	}
+	if near := scenario.Nearest(name, names); near != "" {
+		return v, fmt.Errorf("unknown kernel version %q: did you mean %q? There are %s", name, near, releases())
+	}
+	return v, err
+}
+
+func releases() string {
+	var names []string
+	for _, r := range kernel.Releases() {
+		names = append(names, r.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// Others returns all kernels that differ from a release in exactly the given difference.
+func Others(d kernel.Difference, r kernel.Release) []kernel.Version {
+	var all []kernel.Version
+	for i, value := range d.Values {
+		if i != d.In[r] {
+			all = append(all, kernel.Version{Release: r, Set: map[string]string{d.Name: value}})
+		}
+	}
+	return all
+}
