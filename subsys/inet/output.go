@@ -42,9 +42,11 @@ type Packet struct {
 	UID, GID uint32
 	// InDev and OutDev are interface indexes, 0 for none.
 	InDev, OutDev int
-	Family        uint8  // FamilyIPv4
-	Hook          uint8  // HookOutput
-	EtherType     uint16 // EtherIP
+	// HWAddr is the link-layer address that the packet came from; locally generated packets have none.
+	HWAddr    []byte
+	Family    uint8  // FamilyIPv4
+	Hook      uint8  // HookOutput
+	EtherType uint16 // EtherIP
 
 	stack *Stack
 }

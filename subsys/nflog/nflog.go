@@ -5,7 +5,7 @@
 // append → flush, by the number of packets or by the timer → the socket. While a message collects, its frame is
 // RESERVED.
 //
-// Not modelled: conntrack attributes, hardware addresses and headers.
+// Not modelled: conntrack attributes, hardware headers, prefixes.
 package nflog
 
 import (

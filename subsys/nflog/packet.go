@@ -17,6 +17,7 @@ const (
 	attrTimestamp = 3
 	attrInDev     = 4
 	attrOutDev    = 5
+	attrHWAddr    = 8
 	attrPayload   = uapi.NFULAPayload
 	attrPrefix    = 10
 	attrUID       = 11
@@ -115,6 +116,9 @@ func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
 	}
 	if p.Mark != 0 {
 		put(attrMark, nfnetlink.BE32(p.Mark))
+	}
+	if p.HWAddr != nil {
+		put(attrHWAddr, nfnetlink.HWAddr(p.HWAddr))
 	}
 	if p.HasTimestamp {
 		t := binary.BigEndian.AppendUint64(nil, uint64(p.Timestamp/kernel.Second))

@@ -228,3 +228,11 @@ func (f *Family) OnRelease(fn func(cur *kernel.Task, net *kernel.Net, portid uin
 
 // BE32 returns a word as attributes have it.
 func BE32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+
+// HWAddr returns a link-layer address as attributes have it: its length, and room for 8 bytes.
+func HWAddr(addr []byte) []byte {
+	b := make([]byte, 12)
+	binary.BigEndian.PutUint16(b, uint16(len(addr)))
+	copy(b[4:], addr)
+	return b
+}

@@ -7,7 +7,7 @@
 // A frame is taken when the message is built, an id only later, under the lock: two packets at once may get their ids
 // in the other order (nfq-id-order).
 //
-// Not modelled: conntrack attributes, hardware addresses, security contexts, segmentation offload, vlan tags.
+// Not modelled: conntrack attributes, security contexts, segmentation offload, vlan tags.
 package nfqueue
 
 import (

@@ -18,6 +18,7 @@ const (
 	attrTimestamp = 4
 	attrInDev     = 5
 	attrOutDev    = 6
+	attrHWAddr    = 9
 	attrPayload   = uapi.NFQAPayload
 	attrCapLen    = 13
 	attrSKBInfo   = 14
@@ -119,6 +120,9 @@ func (f *NFQueue) build(cur *kernel.Task, q *queue, p *inet.Packet) (m *skb.SKB,
 	}
 	if p.Mark != 0 {
 		put(attrMark, nfnetlink.BE32(p.Mark))
+	}
+	if p.HWAddr != nil {
+		put(attrHWAddr, nfnetlink.HWAddr(p.HWAddr))
 	}
 	if p.HasTimestamp {
 		put(attrTimestamp, f.timestamp(p))
