@@ -115,8 +115,9 @@ func firstMessage(buf []byte) []byte {
 	return buf[:h.Len]
 }
 
+// startsWithHeader compares headers only: the last message of a run may be cut by the receiver's buffer.
 func startsWithHeader(buf []byte, h uapi.NLMsgHdr) bool {
-	return len(buf) >= int(h.Len) && uapi.ParseNLMsgHdr(buf) == h
+	return len(buf) >= uapi.NLMsgHdrlen && uapi.ParseNLMsgHdr(buf) == h
 }
 
 // folds tells whether a run of messages with this header prints once.
