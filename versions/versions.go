@@ -2,6 +2,8 @@
 // a release and single differences, and keeps composed kernels in files.
 package versions
 
+//go:generate go run nlmmap/cmd/nlmmap versions -markdown -o ../docs/versions.md
+
 import (
 	"fmt"
 	"maps"
@@ -142,7 +144,13 @@ func Release(name string) (kernel.Version, error) {
 	for _, r := range kernel.Releases() {
 		names = append(names, r.String())
 	}
-	if near := scenario.Nearest(name, names); near != "" {
+	near := scenario.Nearest(name, names)
+	for _, full := range names {
+		if strings.HasPrefix(full, name+".") { // 4.4 is a series
+			near = full
+		}
+	}
+	if near != "" {
 		return v, fmt.Errorf("unknown kernel version %q: did you mean %q? There are %s", name, near, releases())
 	}
 	return v, err

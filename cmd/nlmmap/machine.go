@@ -1,28 +1,88 @@
 package main
 
 import (
-	"errors"
+	"flag"
+	"io"
+	"strings"
 
+	"nlmmap/kernel"
 	"nlmmap/scenario"
+	"nlmmap/scenario/live"
+	"nlmmap/scenario/sim"
+	"nlmmap/trace"
+	"nlmmap/versions"
 )
 
 // A config says which machine a scenario runs on.
 type config struct {
-	version string
-	initNet bool // the initial network namespace instead of a fresh one
-	trace   func(line string)
+	version kernel.Version
+	initNet bool      // the initial network namespace instead of a fresh one
+	heap    bool      // ring memory on the heap: faster to boot, but no other process could map it
+	trace   io.Writer // where every event is printed, or nil
 }
 
 // machines makes them. It stands between the command and the simulator, so that tests can do without.
 type machines struct {
-	versions func() []string
-	boot     func(config) (scenario.Target, error)
+	boot func(config) (scenario.Target, error)
+	live liveKernel
 }
 
-// simulator is the machine that the command runs scenarios on.
+// A liveKernel is the kernel that the command itself runs on.
+type liveKernel struct {
+	version   func() string // as uname -r has it
+	supported func() (rings bool, why string)
+	boot      func(initNet bool) (scenario.Target, error)
+}
+
+// simulator is what the command uses.
 func simulator() machines {
 	return machines{
-		versions: func() []string { return nil },
-		boot:     func(config) (scenario.Target, error) { return nil, errors.New("no simulator yet") },
+		boot: func(c config) (scenario.Target, error) {
+			cfg := sim.Config{Version: c.version, InitNet: c.initNet, Heap: c.heap}
+			if c.trace != nil {
+				cfg.Trace = (&trace.Printer{W: c.trace}).Record
+			}
+			return sim.New(cfg)
+		},
+		live: liveKernel{
+			version:   unameRelease,
+			supported: live.Supported,
+			boot: func(initNet bool) (scenario.Target, error) {
+				return live.New(live.Config{InitNet: initNet})
+			},
+		},
 	}
+}
+
+// A kernelFlag is which kernel a command is to boot: --kernel and --set.
+type kernelFlag struct {
+	name string
+	sets settings
+}
+
+// settings collects the values of a flag that may be given several times.
+type settings []string
+
+func (s *settings) String() string { return strings.Join(*s, " ") }
+
+func (s *settings) Set(text string) error {
+	*s = append(*s, text)
+	return nil
+}
+
+const kernelUsage = "a release (3.10.4, 3.19.8, 4.1.18, 4.4.1, 4.5.7) or the file of a composed kernel"
+
+// add declares the flags. Without a default --kernel may be left out.
+func (k *kernelFlag) add(flags *flag.FlagSet, def, usage string) {
+	flags.StringVar(&k.name, "kernel", def, usage)
+	flags.Var(&k.sets, "set", "`NAME=VALUE`: change a named difference of the kernel, see \"nlmmap versions\"; may be repeated")
+}
+
+// version returns the kernel that the flags describe.
+func (k *kernelFlag) version(t versions.Table) (kernel.Version, error) {
+	v, err := t.Load(k.name)
+	if err != nil {
+		return v, err
+	}
+	return t.Set(v, k.sets...)
 }

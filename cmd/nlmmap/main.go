@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 
 	"nlmmap/scenario"
 )
@@ -39,14 +38,18 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{runCommand(), verifyCommand(), languageCommand()}
+	return []command{
+		runCommand(), verifyCommand(), versionsCommand(), defectsCommand(), diffCommand(), recordCommand(), languageCommand(),
+	}
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	e := env{os.Stdin, os.Stdout, os.Stderr, isTerminal(os.Stderr), simulator()}
+	finish := asInit(e)
 	code := dispatch(ctx, e, os.Args[1:])
 	stop()
+	finish()
 	os.Exit(code)
 }
 
@@ -130,22 +133,4 @@ func (c command) printHelp(w io.Writer, flags *flag.FlagSet) {
 func (e env) bad(format string, a ...any) int {
 	fmt.Fprintf(e.stderr, "nlmmap: "+format+"\n", a...)
 	return exitBadInput
-}
-
-// knownVersion checks that the model has a version.
-func (e env) knownVersion(version string) error {
-	built := e.machines.versions()
-	for _, v := range built {
-		if v == version {
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown kernel version %q: there are %s", version, list(built))
-}
-
-func list(words []string) string {
-	if len(words) == 0 {
-		return "none"
-	}
-	return strings.Join(words, ", ")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,7 @@ func (s stubTarget) Close() error        { return nil }
 
 func (s stubTarget) Sleep(ms int) error {
 	if s.config.trace != nil {
-		s.config.trace("slept")
+		fmt.Fprintln(s.config.trace, "slept")
 	}
 	switch {
 	case ms == 1 && !s.config.initNet:
@@ -39,7 +40,7 @@ type stubTask struct{ scenario.Task }
 
 func (stubTask) Tgid() int { return 1 }
 
-// start runs the command with versions 3.10.4 and 4.4.1 built.
+// start runs the command on stubs.
 func start(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	return startWith(context.Background(), stdin, args...)
@@ -48,8 +49,12 @@ func start(t *testing.T, stdin string, args ...string) (code int, stdout, stderr
 func startWith(ctx context.Context, stdin string, args ...string) (code int, stdout, stderr string) {
 	var out, errOut bytes.Buffer
 	e := env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &errOut, machines: machines{
-		versions: func() []string { return []string{"3.10.4", "4.4.1"} },
-		boot:     func(c config) (scenario.Target, error) { return stubTarget{config: c}, nil },
+		boot: func(c config) (scenario.Target, error) { return stubTarget{config: c}, nil },
+		live: liveKernel{
+			version:   func() string { return "4.4.1-test" },
+			supported: func() (bool, string) { return false, "This kernel has no rings." },
+			boot:      func(initNet bool) (scenario.Target, error) { return stubTarget{config: config{initNet: initNet}}, nil },
+		},
 	}}
 	code = dispatch(ctx, e, args)
 	return code, out.String(), errOut.String()
@@ -90,7 +95,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"vreify"}, exitBadInput, `unknown command "vreify": did you mean "verify"?`},
 		{[]string{"run"}, exitBadInput, "expected one file"},
 		{[]string{"run", "--kernal", "4.4.1", "-"}, exitBadInput, "flag provided but not defined: -kernal"},
-		{[]string{"run", "--kernel", "4.4", "-"}, exitBadInput, `unknown kernel version "4.4": there are 3.10.4, 4.4.1`},
+		{[]string{"run", "--kernel", "4.4", "-"}, exitBadInput, `unknown kernel version "4.4": did you mean "4.4.1"? There are 3.10.4, 3.19.8`},
 		{[]string{"run", "nosuch.txt"}, exitBadInput, "nosuch.txt: no such file"},
 		{[]string{"verify", "nosuch"}, exitBadInput, "nosuch: no such file or directory"},
 		{[]string{"verify", "--kernel", "9"}, exitBadInput, `unknown kernel version "9"`},

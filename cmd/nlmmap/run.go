@@ -11,16 +11,14 @@ import (
 	"strings"
 
 	"nlmmap/scenario"
+	"nlmmap/versions"
 )
-
-// defaultVersion is what run uses if no version is given.
-const defaultVersion = "4.4.1"
 
 func runCommand() command {
 	return command{
 		name:    "run",
 		summary: "run a scenario and print it with what the model did",
-		help: `Usage: nlmmap run [--kernel V] [--trace] FILE|-
+		help: `Usage: nlmmap run [--kernel K] [--set NAME=VALUE ...] [--trace] FILE|-
 
 Prints the scenario with the outputs of the model. The file needs no outputs; those it has are replaced.
 Files named init_* run in the initial network namespace, all others in a fresh one.
@@ -28,6 +26,7 @@ Files named init_* run in the initial network namespace, all others in a fresh o
 Examples:
   nlmmap run testdata/kernels/4.4.1/tx_basic.txt
   nlmmap run --kernel 3.10.4 --trace my.txt
+  nlmmap run --kernel 4.4.1 --set dump-reserve-in-frame=never my.txt
   printf 'socket a route\n\ngetsockname a\n' | nlmmap run -
 `,
 		run: runScenario,
@@ -36,7 +35,8 @@ Examples:
 
 func runScenario(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
-	version := flags.String("kernel", defaultVersion, "kernel version: "+list(e.machines.versions()))
+	var k kernelFlag
+	k.add(flags, versions.Default.String(), kernelUsage)
 	trace := flags.Bool("trace", false, "print every event to standard error")
 	rest, code, ok := c.parse(e, flags, args)
 	if !ok {
@@ -45,16 +45,17 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 	if len(rest) != 1 {
 		return e.bad("run: expected one file (or - for standard input), got %d; see \"nlmmap run --help\"", len(rest))
 	}
-	if err := e.knownVersion(*version); err != nil {
+	version, err := k.version(versions.All())
+	if err != nil {
 		return e.bad("%v", err)
 	}
 	f, err := e.open(rest[0])
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	cfg := config{version: *version, initNet: inInitNet(rest[0])}
+	cfg := config{version: version, initNet: inInitNet(rest[0])}
 	if *trace {
-		cfg.trace = func(line string) { fmt.Fprintln(e.stderr, line) }
+		cfg.trace = e.stderr
 	}
 	if err := play(ctx, e, cfg, f); err != nil {
 		fmt.Fprintf(e.stderr, "nlmmap: %s: %v\n", f.Name, err)

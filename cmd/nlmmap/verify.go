@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nlmmap/kernel"
 	"nlmmap/scenario"
+	"nlmmap/versions"
 )
 
 // defaultTree is where verify looks for recordings if it is not told.
@@ -27,17 +28,25 @@ func verifyCommand() command {
 	return command{
 		name:    "verify",
 		summary: "compare the model with recordings of real kernels",
-		help: `Usage: nlmmap verify [-v] [-json] [--kernel V] [DIR|FILE ...]
+		help: `Usage: nlmmap verify [-v] [-json] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
+       nlmmap verify --live [-v] [-json] [--kernel K] [--set NAME=VALUE ...] DIR|FILE ...
 
 Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
-version and contains *.txt; a FILE is a recording of the version that its directory is named after, or of the one
-that --kernel gives. Without arguments the recordings are those in ` + defaultTree + `.
-Prints one line per version: scenarios and steps that agree, of how many.
+version and contains *.txt; a FILE is a recording of the version that its directory is named after. Without arguments
+the recordings are those in ` + defaultTree + `. Prints one line per version: scenarios and steps that agree, of how many.
+
+With --kernel every FILE, and every DIR of *.txt, is compared with that kernel, whatever the directory is called. Of a
+DIR with VERSION/*.txt the recordings of the release that K is based on are taken. --set alone changes the kernel of
+every version.
+
+With --live the scenarios, recorded or not, run on the kernel that nlmmap itself runs on, and every step is compared
+with what the model does (K; without it the modelled release that uname -r names, else ` + versions.Default.String() + `).
 
 Examples:
   nlmmap verify
   nlmmap verify -v --kernel 4.4.1
   nlmmap verify -v testdata/kernels/3.10.4/tx_basic.txt
+  nlmmap verify --kernel vendor.kernel --set poll-scans-ring=on vendor-recordings
   nlmmap verify -json my-recordings >result.json
 `,
 		run: verify,
@@ -48,26 +57,25 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
 	verbose := flags.Bool("v", false, "show the first step that disagrees in each scenario")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
-	version := flags.String("kernel", "", "only this version; for files, their version: "+list(e.machines.versions()))
+	onLive := flags.Bool("live", false, "compare the kernel nlmmap runs on with the model")
+	var k kernelFlag
+	k.add(flags, "", kernelUsage)
 	paths, code, ok := c.parse(e, flags, args)
 	if !ok {
 		return code
 	}
-	if *version != "" {
-		if err := e.knownVersion(*version); err != nil {
-			return e.bad("%v", err)
-		}
+	var r report
+	var err error
+	if *onLive {
+		r, err = e.verifyLive(ctx, k, paths)
+	} else {
+		r, err = e.verifyModel(ctx, k, paths)
 	}
-	if len(paths) == 0 {
-		paths = []string{defaultTree}
-	}
-	jobs, err := e.plan(paths, *version)
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	r := e.verifyAll(ctx, jobs)
 	if *asJSON {
-		err = r.writeJSON(e.stdout)
+		err = writeJSON(e.stdout, r)
 	} else {
 		err = r.write(e.stdout, *verbose)
 	}
@@ -77,19 +85,66 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	return r.exitCode()
 }
 
+func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string) (report, error) {
+	if len(paths) == 0 {
+		paths = []string{defaultTree}
+	}
+	p, err := newPlan(k)
+	if err != nil {
+		return report{}, err
+	}
+	jobs, err := e.plan(p, paths)
+	if err != nil {
+		return report{}, err
+	}
+	return e.verifyAll(ctx, jobs), nil
+}
+
 // A job is one recording to verify.
 type job struct {
-	version string
-	built   bool // the model has that version
+	version string // what to call the kernel
+	built   bool   // the model has that version
+	kernel  kernel.Version
 	path    string
 	file    *scenario.File // only if it is built
 }
 
+// A planner says which kernel a recording is compared with.
+type planner struct {
+	table versions.Table
+	given *kernel.Version // by --kernel
+	sets  []string
+}
+
+func newPlan(k kernelFlag) (planner, error) {
+	p := planner{table: versions.All(), sets: k.sets}
+	if k.name == "" {
+		_, err := p.table.Set(kernel.Version{}, k.sets...) // whatever is verified, the settings must be good
+		return p, err
+	}
+	v, err := k.version(p.table)
+	p.given = &v
+	return p, err
+}
+
+// job returns the job for a recording of the named version.
+func (p planner) job(version, path string) job {
+	if p.given != nil {
+		return job{version: p.given.String(), built: true, kernel: *p.given, path: path}
+	}
+	v, err := kernel.ParseVersion(version)
+	if err != nil {
+		return job{version: version, path: path}
+	}
+	v, err = p.table.Set(v, p.sets...)
+	return job{version: v.String(), built: err == nil, kernel: v, path: path}
+}
+
 // plan finds and parses all recordings, so that nothing runs when one of them is malformed.
-func (e env) plan(paths []string, version string) ([]job, error) {
+func (e env) plan(p planner, paths []string) ([]job, error) {
 	var jobs []job
 	for _, path := range paths {
-		found, err := find(path, version)
+		found, err := p.find(path)
 		if err != nil {
 			return nil, err
 		}
@@ -109,17 +164,13 @@ func (e env) parseAll(jobs []job) error {
 	var errs []error
 	for i := range jobs {
 		j := &jobs[i]
-		j.built = e.knownVersion(j.version) == nil
 		f, err := e.open(j.path)
+		if err == nil {
+			err = recorded(f)
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
-		}
-		for _, s := range f.Steps {
-			if !s.Recorded {
-				errs = append(errs, &scenario.Error{File: f.Name, Line: s.Line, Msg: "no recorded output: expected ---- after the directive"})
-				break
-			}
 		}
 		if j.built {
 			j.file = f
@@ -128,8 +179,18 @@ func (e env) parseAll(jobs []job) error {
 	return errors.Join(errs...)
 }
 
+// recorded checks that every step of a file has an output.
+func recorded(f *scenario.File) error {
+	for _, s := range f.Steps {
+		if !s.Recorded {
+			return &scenario.Error{File: f.Name, Line: s.Line, Msg: "no recorded output: expected ---- after the directive"}
+		}
+	}
+	return nil
+}
+
 // find lists the recordings that a path names.
-func find(path, version string) ([]job, error) {
+func (p planner) find(path string) ([]job, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such file or directory", path)
@@ -138,21 +199,25 @@ func find(path, version string) ([]job, error) {
 		return nil, err
 	}
 	if !info.IsDir() {
-		v, err := versionOf(filepath.Dir(path), version)
-		return []job{{version: v, path: path}}, err
+		v, err := p.versionOf(filepath.Dir(path))
+		return []job{p.job(v, path)}, err
 	}
 	files, err := filepath.Glob(filepath.Join(globQuote(path), "*.txt"))
 	if err != nil {
 		return nil, err
 	}
-	if len(files) > 0 {
-		v, err := versionOf(path, version)
-		return jobsFor(v, files), err
+	if len(files) == 0 {
+		return p.findInTree(path)
 	}
-	return findInTree(path, version)
+	v, err := p.versionOf(path)
+	var jobs []job
+	for _, file := range files {
+		jobs = append(jobs, p.job(v, file))
+	}
+	return jobs, err
 }
 
-func findInTree(root, version string) ([]job, error) {
+func (p planner) findInTree(root string) ([]job, error) {
 	files, err := filepath.Glob(filepath.Join(globQuote(root), "*", "*.txt"))
 	if err != nil {
 		return nil, err
@@ -163,12 +228,13 @@ func findInTree(root, version string) ([]job, error) {
 		if !versionPattern.MatchString(v) {
 			return nil, fmt.Errorf("%s: the directory %q is not named like a kernel version", path, v)
 		}
-		if version == "" || v == version {
-			jobs = append(jobs, job{version: v, path: path})
+		if p.given == nil || v == p.given.Release.String() {
+			jobs = append(jobs, p.job(v, path))
 		}
 	}
-	if len(jobs) == 0 && version != "" {
-		return nil, fmt.Errorf("%s: no recordings of %s: expected %s/*.txt in it", root, version, version)
+	if len(jobs) == 0 && p.given != nil {
+		r := p.given.Release
+		return nil, fmt.Errorf("%s: no recordings of %s: expected %s/*.txt in it", root, r, r)
 	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("%s: no recordings: expected VERSION/*.txt or, in a directory named like a version, *.txt", root)
@@ -176,20 +242,13 @@ func findInTree(root, version string) ([]job, error) {
 	return jobs, nil
 }
 
-func jobsFor(version string, paths []string) []job {
-	var jobs []job
-	for _, p := range paths {
-		jobs = append(jobs, job{version: version, path: p})
-	}
-	return jobs
-}
-
 var versionPattern = regexp.MustCompile(`^\d+\.\d+(\.\d+)*$`)
 
-// versionOf is the version that the files in a directory are recordings of: the one given, or else the name.
-func versionOf(dir, given string) (string, error) {
-	if given != "" {
-		return given, nil
+// versionOf is the version that the files in a directory are recordings of, by its name. It does not matter when a
+// kernel is given.
+func (p planner) versionOf(dir string) (string, error) {
+	if p.given != nil {
+		return "", nil
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -241,7 +300,7 @@ func (e env) verifyOne(ctx context.Context, j job) *scenario.Result {
 		return nil
 	}
 	boot := func() (scenario.Target, error) {
-		return e.machines.boot(config{version: j.version, initNet: inInitNet(j.path)})
+		return e.machines.boot(config{version: j.kernel, initNet: inInitNet(j.path)})
 	}
 	r := scenario.Verify(ctx, boot, j.file)
 	if ctx.Err() != nil && !r.OK() {
@@ -335,13 +394,6 @@ func (r report) exitCode() int {
 		return exitDisagree
 	}
 	return code
-}
-
-func (r report) writeJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
 }
 
 func (r report) write(w io.Writer, verbose bool) error {
