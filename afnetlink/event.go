@@ -35,13 +35,13 @@ func (e PublishEvent) String() string {
 }
 
 func (sk *Sock) claimed(cur *kernel.Task, f ringmm.Frame, m *skb.SKB) {
-	if sk.K.Tracing() {
+	if sk.K.Watched() {
 		sk.K.Emit(cur, ClaimEvent{sk, f.Pos, m})
 	}
 }
 
 func (sk *Sock) published(cur *kernel.Task, f ringmm.Frame, m *skb.SKB, status uint32) {
-	if !sk.K.Tracing() {
+	if !sk.K.Watched() {
 		return
 	}
 	e := PublishEvent{Sock: sk, Pos: f.Pos, SKB: m, Status: status}

@@ -17,8 +17,11 @@ type Record struct {
 	Event Event
 }
 
-// Tracing tells whether anybody listens. Guard the making of events with it.
-func (k *Kernel) Tracing() bool { return k.cfg.Trace != nil }
+// Tracing tells whether anybody listens to everything. Guard the making of events with it.
+func (k *Kernel) Tracing() bool { return k.cfg.Trace != nil && !k.cfg.Quiet }
+
+// Watched tells whether anybody listens at least to what checkers need.
+func (k *Kernel) Watched() bool { return k.cfg.Trace != nil }
 
 // Emit tells the listener of an event.
 func (k *Kernel) Emit(cur *Task, e Event) {
@@ -86,7 +89,7 @@ func (k *Kernel) Taint(cur *Task, defect, format string, args ...any) {
 
 // Corrupt reports a Corruption.
 func (k *Kernel) Corrupt(cur *Task, defect, format string, args ...any) {
-	if k.Tracing() {
+	if k.Watched() {
 		k.Emit(cur, Corruption{defect, fmt.Sprintf(format, args...)})
 	}
 }

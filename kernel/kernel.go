@@ -71,6 +71,8 @@ type Config struct {
 	Seed uint64
 	// Trace receives everything observable; nil costs one branch for each event.
 	Trace func(Record)
+	// Quiet leaves locks, wake-ups, system calls and frame states out of what Trace receives.
+	Quiet bool
 }
 
 // A Kernel is a booted machine.
