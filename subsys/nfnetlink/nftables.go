@@ -16,7 +16,7 @@ type BatchStats struct {
 	Aborts  int
 }
 
-// Batches returns how batches have ended so far.
+// Batches returns how batches have ended so far, in all namespaces. It must not be called while one runs.
 func (f *Family) Batches() BatchStats { return f.batches }
 
 // nfTables is a stand-in for nf_tables, so that there is a subsystem that takes batches. It stores nothing: tables can
