@@ -165,6 +165,9 @@ func (d *Sockdiag) fill(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, sk
 
 // putRings is sk_diag_put_rings_cfg.
 func putRings(cur *kernel.Task, s *skb.SKB, b afnetlink.Builder, sk *afnetlink.Sock) bool {
+	if sk.PgVecLock().Held(cur) {
+		cur.Kernel().Taint(cur, "diag-mutex-atomic", "the task waits for ever for the pg_vec_lock that it holds, and keeps what it has")
+	}
 	sk.PgVecLock().Lock(cur)
 	rx, tx := sk.RxRing().Request(), sk.TxRing().Request()
 	ok := b.Attr(cur, s, AttrRxRing, rx.Bytes()) && b.Attr(cur, s, AttrTxRing, tx.Bytes())

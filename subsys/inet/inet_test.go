@@ -1,0 +1,166 @@
+package inet_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
+)
+
+func boot(t *testing.T) (*inet.Inet, *kernel.Kernel, *kernel.Task) {
+	k, err := kernel.Boot(kernel.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return inet.Register(k), k, k.KernelTask("admin")
+}
+
+func TestNeighLimit(t *testing.T) {
+	in, k, cur := boot(t)
+	a, b := in.Stack(k.InitNet()), in.Stack(k.NewNet())
+	if err := a.PopulateNeigh(cur, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.PopulateNeigh(cur, 25); kernel.ErrnoOf(err) != kernel.ENOBUFS {
+		t.Errorf("1025 neighbours: %v", err)
+	}
+	if err := a.DelNeigh(cur, 2, netip.MustParseAddr("10.0.0.1")); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := a.NeighAt(0)
+	if n.Dst != netip.MustParseAddr("10.0.0.2") {
+		t.Errorf("%v", n)
+	}
+	if found, ok := a.FindNeigh(2, netip.MustParseAddr("10.0.3.232")); !ok || found.Dev != 2 {
+		t.Errorf("%v %t", found, ok)
+	}
+	if err := b.AddNeigh(cur, inet.Neigh{Dst: netip.MustParseAddr("10.9.9.9"), Dev: 2}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	in, k, cur := boot(t)
+	s := in.Stack(k.InitNet())
+	if _, err := s.Lookup(netip.MustParseAddr("127.0.0.1"), 0); kernel.ErrnoOf(err) != inet.ENETUNREACH {
+		t.Error(err)
+	}
+	s.LoUp(cur)
+	s.LoUp(cur)
+	if err := s.PopulateRoute(cur, 2); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"254 10.0.0.0/24", "254 10.0.1.0/24", "255 127.0.0.0/32", "255 127.0.0.0/8", "255 127.0.0.1/32",
+		"255 127.255.255.255/32"}
+	for i := 0; ; i++ {
+		r, ok := s.RouteAt(i)
+		if !ok {
+			if i != len(want) {
+				t.Errorf("%d routes", i)
+			}
+			break
+		}
+		if got := fmt.Sprint(r.Table, " ", r.Dst); i >= len(want) || got != want[i] {
+			t.Errorf("route %d is %s", i, got)
+		}
+	}
+	r, err := s.Lookup(netip.MustParseAddr("127.9.9.9"), 0)
+	if err != nil || r.Dst.Bits() != 8 || r.Type != inet.RTNLocal {
+		t.Errorf("%v %v", r, err)
+	}
+	if _, err := s.Lookup(netip.MustParseAddr("127.0.0.1"), inet.TableMain); err == nil {
+		t.Error("127.0.0.1 is in the main table")
+	}
+}
+
+func TestOutput(t *testing.T) {
+	in, k, cur := boot(t)
+	s := in.Stack(k.InitNet())
+	var queued []*inet.Packet
+	logged := 0
+	s.AddRule(cur, inet.Rule{Name: "log", Target: func(*kernel.Task, *inet.Packet) inet.Verdict { logged++; return inet.Continue }})
+	s.AddRule(cur, inet.Rule{Name: "queue", Target: func(_ *kernel.Task, p *inet.Packet) inet.Verdict {
+		queued = append(queued, p)
+		return inet.Stolen
+	}})
+	if sent, failed := s.SendUDP(cur, 2, 100); sent != 2 || failed != 0 {
+		t.Errorf("%d %d", sent, failed)
+	}
+	if sent, failed := s.SendUDP(cur, 1, 65508); sent != 0 || failed != 1 {
+		t.Errorf("too long: %d %d", sent, failed)
+	}
+	s.Reinject(cur, queued[0], inet.Accept)
+	s.Reinject(cur, queued[1], inet.Repeat)
+	s.Reinject(cur, queued[2], inet.Drop)
+	if got, want := s.Stats(), (inet.Stats{Sent: 2, Delivered: 1, Dropped: 1}); got != want || logged != 3 {
+		t.Errorf("%+v, logged %d", got, logged)
+	}
+	s.FlushRules(cur)
+	s.SendUDP(cur, 1, 0)
+	if got := s.Stats().Delivered; got != 2 {
+		t.Errorf("%d delivered", got)
+	}
+}
+
+// TestChecksum: the sum over pseudo header and datagram is 0 when the checksum is complete.
+func TestChecksum(t *testing.T) {
+	in, k, cur := boot(t)
+	for _, size := range []int{0, 1, 100, 1001} {
+		p, err := in.Stack(k.InitNet()).NewUDP(cur, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range size {
+			p.Data[28+i] = byte(i * 7)
+		}
+		p.CompleteChecksum()
+		p.CompleteChecksum()
+		sum := uint32(17 + 8 + size)
+		add := func(b []byte) {
+			for i := 0; i < len(b); i += 2 {
+				v := uint32(b[i]) << 8
+				if i+1 < len(b) {
+					v |= uint32(b[i+1])
+				}
+				sum += v
+			}
+		}
+		add(p.Data[12:])
+		for sum > 0xffff {
+			sum = sum&0xffff + sum>>16
+		}
+		if sum != 0xffff {
+			t.Errorf("size %d: %#x, checksum %#x", size, sum, binary.BigEndian.Uint16(p.Data[26:]))
+		}
+	}
+}
+
+// A rule that drops every packet; the sender does not notice.
+func Example() {
+	k, err := kernel.Boot(kernel.Config{})
+	if err != nil {
+		panic(err)
+	}
+	admin := k.KernelTask("admin")
+	stack := inet.Register(k).Stack(k.InitNet())
+	stack.AddRule(admin, inet.Rule{Name: "drop", Target: func(_ *kernel.Task, p *inet.Packet) inet.Verdict {
+		fmt.Println("a packet of", p.Len(), "bytes")
+		return inet.Drop
+	}})
+	fmt.Println(stack.SendUDP(admin, 1, 100))
+	fmt.Println(stack.Stats())
+	fmt.Println(k.Close())
+	// Output:
+	// a packet of 128 bytes
+	// 1 0
+	// {1 0 1 0}
+	// <nil>
+}

@@ -1,0 +1,48 @@
+package others_test
+
+import (
+	"fmt"
+	"testing"
+
+	"nlmmap/kernel"
+	"nlmmap/subsys"
+	"nlmmap/subsys/internal/nltest"
+	"nlmmap/uapi"
+)
+
+func TestRequests(t *testing.T) {
+	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
+		m.Task = m.Task.Kernel().NewProcess("init", m.Task.Kernel().InitNet())
+		for _, proto := range []int{uapi.NetlinkXFRM, uapi.NetlinkISCSI, uapi.NetlinkSCSITransport} {
+			if code := m.Open(proto, 1000, 0).Ack(16, 0, make([]byte, 4)); code != -22 {
+				t.Errorf("protocol %d: %d", proto, code)
+			}
+		}
+		c := m.Open(uapi.NetlinkConnector, 1000, 0)
+		c.Send(16, uapi.NLMFAck, nil)
+		if b := c.Bytes(); b != nil {
+			t.Errorf("the connector answers % x", b)
+		}
+	})
+}
+
+// A request that nothing is behind.
+func Example() {
+	k, err := kernel.Boot(kernel.Config{})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := subsys.Register(k); err != nil {
+		panic(err)
+	}
+	task := k.NewProcess("main", k.InitNet())
+	fd, _ := task.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkXFRM)
+	_, _ = task.Sendto(fd, nltest.Msg(16, 0, nil), 0, uapi.SockaddrNL{Family: uapi.AFNetlink}.Bytes())
+	buf := make([]byte, 100)
+	n, _ := task.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, 0)
+	fmt.Println(n, "bytes, error", int8(buf[16]))
+	fmt.Println(k.Close())
+	// Output:
+	// 36 bytes, error -22
+	// <nil>
+}
