@@ -188,7 +188,7 @@ func FuzzBuildAndParse(f *testing.F) {
 	f.Add(uint16(16), uint16(1), []byte("one"), uint16(2), []byte{})
 	f.Fuzz(func(t *testing.T, typ, a uint16, da []byte, n uint16, dn []byte) {
 		var b userspace.Builder
-		b.Begin(uapi.NLMsgHdr{Type: typ}).Raw(1, 2, 3, 4).Attr(a&0x3fff, da).Nest(n & 0x3fff).Attr(1, dn).EndNest()
+		b.Begin(uapi.NLMsgHdr{Type: typ}).Raw(1, 2, 3, 4).Attr(a&0x3fff, da).Nest(n&0x3fff).Attr(1, dn).EndNest()
 		msg, err := b.Bytes()
 		if err != nil {
 			if len(da) < 65000 && len(dn) < 65000 {

@@ -42,6 +42,7 @@ type ReaderStats struct {
 	Copied   int // of them, messages that came through the receive queue
 	Empty    int // VALID frames of length 0
 	Overruns int
+	Stray    int // of Copied, messages that no frame announced
 }
 
 // A Reader reads the RX ring of a Socket in order.
@@ -55,6 +56,11 @@ type Reader struct {
 	// passed is set when a skipped frame was released at the reader's position: the kernel may have passed over it
 	// before, and then does not come back to it in this round.
 	passed bool
+	// idle counts the naps since there was something. stray is a message that no frame announced, early how many of
+	// those were received, so that their frames may still come.
+	idle  int
+	stray *lease
+	early int
 }
 
 // lease is what the reader knows of the frame at one position. gen tells the frames apart that come there.
@@ -69,9 +75,10 @@ type lease struct {
 // A Frame is a lease on one frame of the RX ring: its methods work until it is released, afterwards they return
 // ErrReleased.
 type Frame struct {
-	r   *Reader
-	pos uint32
-	gen uint64
+	r     *Reader
+	pos   uint32
+	gen   uint64
+	stray *lease // instead of a place in the ring
 }
 
 // Frames iterates over the frames that are ready, in order, and ends when there is none: see Err and Wait. A frame
@@ -89,7 +96,7 @@ func (r *Reader) Frames() iter.Seq[Frame] {
 				return
 			}
 			more := yield(f)
-			if l := &r.leases[f.pos]; l.gen == f.gen && l.held && !l.skipped {
+			if l, err := f.lease(); err == nil && !l.skipped {
 				if err := f.Release(); err != nil && r.err == nil {
 					r.err = err
 				}
@@ -118,6 +125,11 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 	for {
 		if r.sock.closed {
 			return f, false, ErrClosed
+		}
+		if l := r.stray; l != nil {
+			r.stray = nil
+			r.stats.Frames++
+			return Frame{r: r, stray: l}, true, nil
 		}
 		if r.leases[r.pos].held {
 			if !r.passOver() {
@@ -155,6 +167,13 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 			if errors.Is(err, ErrTruncated) {
 				return f, false, errors.Join(fmt.Errorf("frame %d: %w", r.pos, err), r.advance(true))
 			}
+			if errors.Is(err, kernel.EAGAIN) && r.early > 0 {
+				r.early--
+				if err := r.advance(true); err != nil {
+					return f, false, err
+				}
+				continue
+			}
 			if err != nil {
 				return f, false, r.count(fmt.Errorf("frame %d: %w", r.pos, err))
 			}
@@ -165,8 +184,9 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 		}
 		l.gen, l.held = r.leases[r.pos].gen+1, true
 		r.leases[r.pos] = l
-		f = Frame{r, r.pos, l.gen}
+		f = Frame{r: r, pos: r.pos, gen: l.gen}
 		r.stats.Frames++
+		r.idle = 0
 		return f, true, r.advance(false)
 	}
 }
@@ -211,8 +231,12 @@ func (r *Reader) ready(pos uint32) bool {
 	return err == nil && (status == uapi.NLMMapStatusValid || status == uapi.NLMMapStatusCopy)
 }
 
-// napTime is how long a reader sleeps that is told again and again that there is something to read when there is not.
-const napTime = 5 * kernel.Millisecond
+// A reader that is told again and again that there is something to read when there is not sleeps for napTime, and after
+// strayNaps of these looks into the receive queue.
+const (
+	napTime   = 5 * kernel.Millisecond
+	strayNaps = 4
+)
 
 // Wait polls until the socket is readable, at most timeout (negative: for ever; 0: only a look). The kernel continues a
 // running dump in it.
@@ -220,6 +244,10 @@ const napTime = 5 * kernel.Millisecond
 // nil means that it is worth to iterate again, though the frame at the reader's position can still be empty: a message
 // before others may take longer, and some kernels call a RESERVED frame readable. Wait then sleeps 5 ms so that loops
 // do not spin.
+//
+// After 20 ms of that it takes a message out of the receive queue, which then comes with the next iteration although no
+// frame announced it: a kernel on several processors marks the frame after it has queued the message, and a second
+// sender can take the same frame in between (copy-header-after-unlock).
 //
 // Errors: ErrTimeout; *Overrun; other pending errors of the socket, EINTR; ErrClosed.
 func (r *Reader) Wait(timeout kernel.Time) error {
@@ -241,7 +269,10 @@ func (r *Reader) Wait(timeout kernel.Time) error {
 	}
 	if !r.ready(r.pos) && !r.passOver() {
 		if r.leases[r.pos].held || !r.passed {
-			return r.nap(timeout)
+			if err := r.nap(timeout); err != nil || r.idle < strayNaps {
+				return err
+			}
+			return r.takeStray()
 		}
 		// The frame at this position was kept and is free now. If a later one stays ready while this one stays
 		// free, the kernel has passed over it.
@@ -257,7 +288,28 @@ func (r *Reader) Wait(timeout kernel.Time) error {
 	return nil
 }
 
+// takeStray receives a message if the reader's frame still does not announce one.
+func (r *Reader) takeStray() error {
+	r.idle = 0
+	if r.ready(r.pos) {
+		return nil
+	}
+	data, _, err := r.sock.recv()
+	switch {
+	case errors.Is(err, kernel.EAGAIN):
+		return nil
+	case err != nil:
+		return r.count(err)
+	}
+	r.stray = &lease{held: true, data: data, length: len(data)}
+	r.early++
+	r.stats.Copied++
+	r.stats.Stray++
+	return nil
+}
+
 func (r *Reader) nap(timeout kernel.Time) error {
+	r.idle++
 	if timeout == 0 {
 		return nil
 	}
@@ -304,15 +356,23 @@ func (f Frame) lease() (*lease, error) {
 	if f.r.sock.closed {
 		return nil, ErrClosed
 	}
-	l := &f.r.leases[f.pos]
+	l := f.stray
+	if l == nil {
+		l = &f.r.leases[f.pos]
+	}
 	if !l.held || l.gen != f.gen {
 		return nil, ErrReleased
 	}
 	return l, nil
 }
 
-// Index is the frame's position in the ring.
-func (f Frame) Index() int { return int(f.pos) }
+// Index is the frame's position in the ring, -1 for a message that no frame announced.
+func (f Frame) Index() int {
+	if f.stray != nil {
+		return -1
+	}
+	return int(f.pos)
+}
 
 // Valid tells whether the frame's data may still be looked at.
 func (f Frame) Valid() bool {
@@ -363,9 +423,9 @@ type Sender struct {
 	UID, GID uint32
 }
 
-// Sender reads the frame header.
+// Sender reads the frame header. A message that no frame announced has none: all zero.
 func (f Frame) Sender() (Sender, error) {
-	if _, err := f.lease(); err != nil {
+	if _, err := f.lease(); err != nil || f.stray != nil {
 		return Sender{}, err
 	}
 	var words [4]uint32
@@ -389,10 +449,14 @@ func (f Frame) Skip() error {
 	if err != nil {
 		return err
 	}
+	l.skipped = true
+	if f.stray != nil {
+		return nil
+	}
 	if err := f.r.area.store(f.pos, uapi.NMStatus, uapi.NLMMapStatusSkip); err != nil {
+		l.skipped = false
 		return err
 	}
-	l.skipped = true
 	return nil
 }
 
@@ -402,6 +466,10 @@ func (f Frame) Release() error {
 	l, err := f.lease()
 	if err != nil {
 		return err
+	}
+	if f.stray != nil {
+		*l = lease{}
+		return nil
 	}
 	if l.skipped && f.pos == f.r.pos {
 		f.r.passed = true
