@@ -99,6 +99,8 @@ func (as *AddressSpace) open(cur *Task, v *VMA) {
 
 // close removes a VMA: first the owner is told, then the reference to the file goes (spec 3.2).
 func (as *AddressSpace) close(cur *Task, v *VMA) {
+	// Taking the pages out of the page tables is a barrier for all processors that used them.
+	cur.cpu.Barrier(mm.SmpMB)
 	v.raw.Unmap()
 	v.Ops.Close(cur, v)
 	as.k.Count(ResVMA, -1)
@@ -229,13 +231,21 @@ func clonePage(cur *Task, mem *mm.Memory, off int) *mm.Memory {
 
 // put ends one task's use of the address space; with the last one all mappings go.
 func (as *AddressSpace) put(cur *Task) {
-	if as.users.Add(cur, -1) == 0 {
+	if as.users.DecAndTest(cur) {
 		as.unmap(cur, 0, ^uint64(0)&^pageMask)
 	}
 }
 
 // VMAs returns the live mappings, in order of address, for checkers and printing.
-func (t *Task) VMAs() []*VMA { return slices.Clone(t.as.vmas) }
+func (t *Task) VMAs() []*VMA {
+	if t.as == nil {
+		return nil
+	}
+	return slices.Clone(t.as.vmas)
+}
+
+// Memory is the task's address space: threads share one.
+func (t *Task) Memory() *AddressSpace { return t.as }
 
 // Mmap maps length bytes of a file and returns the address. Without MAP_FIXED addr is ignored. Length 0 or an offset
 // that is not a multiple of the page size is EINVAL; the file may refuse with errors of its own (spec 3.1).

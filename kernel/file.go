@@ -45,7 +45,7 @@ func (f *File) get(cur *Task) *File {
 
 // put drops a reference; with the last one the file is released.
 func (f *File) put(cur *Task) {
-	if f.count.Add(cur, -1) != 0 {
+	if !f.count.DecAndTest(cur) {
 		return
 	}
 	f.mu.Lock()
@@ -92,7 +92,7 @@ func (ft *FdTable) copy(cur *Task) *FdTable {
 }
 
 func (ft *FdTable) put(cur *Task) {
-	if ft.users.Add(cur, -1) != 0 {
+	if !ft.users.DecAndTest(cur) {
 		return
 	}
 	for fd := range ft.files {

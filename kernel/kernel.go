@@ -202,7 +202,11 @@ func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
 		k.pages.Add(-size)
 		return nil, Errorf(ENOMEM, "%d bytes do not fit the machine's %d", size, k.cfg.RAM)
 	}
-	report := func(what string) { k.Warn(nil, "ring memory: %s", what) }
+	// With one task at a time an access outside is an error of the model; with several the modelled kernels do it.
+	report := func(what string) { k.Corrupt(nil, "memory", "ring memory: %s", what) }
+	if k.cfg.Mode == Inline {
+		report = func(what string) { k.Warn(nil, "ring memory: %s", what) }
+	}
 	var m *mm.Memory
 	var err error
 	if k.cfg.Memfd {

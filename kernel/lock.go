@@ -171,6 +171,12 @@ func (a *Atomic) Add(cur *Task, delta int64) int64 {
 	return a.v.Add(delta)
 }
 
+// DecAndTest takes one off and tells whether nothing is left; it is a full memory barrier.
+func (a *Atomic) DecAndTest(cur *Task) bool {
+	cur.cpu.Barrier(mm.SmpMB)
+	return a.Add(cur, -1) == 0
+}
+
 // Swap sets the value and returns the old one; it is a full memory barrier.
 func (a *Atomic) Swap(cur *Task, v int64) int64 {
 	cur.cpu.Barrier(mm.SmpMB)

@@ -121,6 +121,21 @@ func (t *Task) Fork(name string) (*Task, error) {
 	return child, nil
 }
 
+// CloneVM makes a process that shares the memory but has a copy of the descriptors: clone(CLONE_VM), as vfork.
+func (t *Task) CloneVM(name string) (*Task, error) {
+	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
+	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
+		child.files, child.as = t.files.copy(t), t.as
+		t.as.users.Add(t, 1)
+		t.k.adopt(child, 0)
+		return child.pid, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}
+
 // Thread makes a second thread: it shares descriptors and memory.
 func (t *Task) Thread(name string) (*Task, error) {
 	th := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
 )
 
@@ -161,10 +162,12 @@ type WaitEntry struct {
 	q    *WaitQueue
 }
 
+// point is where sleepers and those who wake them meet: a full memory barrier on both sides.
 func (q *WaitQueue) point(cur *Task, kind sched.Kind) {
 	if cur.th == nil {
 		return
 	}
+	cur.cpu.Barrier(mm.SmpMB)
 	if q.obj == 0 {
 		q.obj = cur.k.cfg.Run.NewObj()
 	}
@@ -255,6 +258,7 @@ func (t *Task) sleepPoint(cur *Task, kind sched.Kind) {
 	if cur.th == nil {
 		return
 	}
+	cur.cpu.Barrier(mm.SmpMB)
 	if t.sleep.obj == 0 {
 		t.sleep.obj = t.k.cfg.Run.NewObj()
 	}
@@ -359,7 +363,15 @@ func (t *Task) Spin(why string) {
 	if t.k.cfg.Mode == Inline {
 		t.hang("spins in %s", why)
 	}
-	t.Yield()
+	t.GiveWay(why)
+}
+
+// GiveWay is for loops of userspace that look again and again: a controlled task goes on when others have done
+// something.
+func (t *Task) GiveWay(why string) {
+	if t.th != nil {
+		t.th.GiveWay(why)
+	}
 }
 
 // Yield lets others run: yield() and cond_resched().

@@ -340,12 +340,10 @@ func (s *SKB) Freed() bool { return s.users.Peek() <= 0 }
 
 // Free drops a reference; with the last one the destructor runs: kfree_skb and consume_skb.
 func (s *SKB) Free(cur *kernel.Task) {
-	n := s.users.Add(cur, -1)
-	if n > 0 {
-		return
-	}
-	if n < 0 {
-		s.k.Warn(cur, "skb freed twice")
+	if !s.users.DecAndTest(cur) {
+		if s.users.Peek() < 0 {
+			s.k.Warn(cur, "skb freed twice")
+		}
 		return
 	}
 	s.Orphan(cur)

@@ -98,12 +98,12 @@ func (s *Sock) HoldFound() { s.refs.Bump(1) }
 
 // Put drops a reference: sock_put.
 func (s *Sock) Put(cur *kernel.Task) {
-	switch n := s.refs.Add(cur, -1); {
-	case n == 0:
+	switch {
+	case s.refs.DecAndTest(cur):
 		s.destruct(cur)
 		s.K.Count(kernel.ResSocket, -1)
-	case n < 0:
-		s.K.Warn(cur, "socket reference dropped %d times too often", -n)
+	case s.refs.Peek() < 0:
+		s.K.Warn(cur, "socket reference dropped too often")
 	}
 }
 

@@ -160,6 +160,9 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 	if !m.check(off, len(data), "store") {
 		return
 	}
+	if len(c.buffer) >= bufferSize {
+		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: room{c}, Label: "room in the store buffer"})
+	}
 	s := &store{m, off, data, c.epoch, c.Bus.Run.Steps()}
 	c.buffer = append(c.buffer, s)
 	if c.Bus.Model == TSO && len(c.slots) > 0 {
@@ -337,6 +340,14 @@ func (c *CPU) flush() {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: empty{c}, Label: "store buffer is empty"})
 	}
 }
+
+// bufferSize is how many stores wait at most.
+const bufferSize = 8
+
+type room struct{ c *CPU }
+
+// Ready implements sched.Resource.
+func (r room) Ready() bool { return len(r.c.buffer) < bufferSize }
 
 type empty struct{ c *CPU }
 

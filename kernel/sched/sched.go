@@ -184,6 +184,21 @@ func (r *Run) Agent(name string, op Op, step func()) *Thread {
 // IsAgent tells whether the thread was made by Agent.
 func (t *Thread) IsAgent() bool { return t.agent != nil }
 
+// GiveWay announces that the thread turns in a loop until others do something: it goes on only after another thread
+// has made a step, so that no schedule turns in the loop for ever. If nobody else can go on the run ends as a Deadlock.
+func (t *Thread) GiveWay(label string) {
+	t.Point(Op{Kind: Yield, Res: &turn{t, t.run.steps}, Label: label})
+}
+
+// turn is ready when somebody else has made a step since.
+type turn struct {
+	t     *Thread
+	since int
+}
+
+// Ready implements Resource.
+func (u *turn) Ready() bool { return u.t.run.steps > u.since && u.t.run.cur != u.t }
+
 // Choose lets the scheduler pick an outcome of the present step, from 0 to n-1.
 func (t *Thread) Choose(n int) int {
 	r := t.run

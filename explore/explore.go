@@ -1,0 +1,418 @@
+// Package explore runs small programs on a simulated kernel under all schedules that can differ, or many random ones,
+// with every invariant watched, and turns a failure into something a person can read and replay.
+//
+// A Program is a function that boots nothing and knows of no defect: it sets up sockets and rings in a World and
+// starts tasks. Each run gets a fresh machine in controlled mode: tasks are coroutines, one makes a step at a time, and
+// a scheduler of package sched chooses which. Ring memory follows one of the memory models of package mm.
+//
+//	explore.Test(t, func(w *explore.World) {
+//		reader := w.Process("reader")
+//		...
+//		w.Go(reader, func(t *kernel.Task) { ... w.Assert(...) })
+//	})
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
+	"nlmmap/kernel/sched"
+	"nlmmap/subsys"
+)
+
+// A Program is a situation to explore.
+type Program struct {
+	Name string
+	Doc  string
+	// Setup prepares the world and starts its tasks. It must do the same each time.
+	Setup func(w *World)
+}
+
+// Options say how to explore. The zero value searches a 3.10.4 kernel exhaustively, sequentially consistent, for at
+// most a minute.
+type Options struct {
+	Version kernel.Version
+	Memory  mm.Model
+	// Scheduler is "dfs" (or empty), "pct", "random" or "roundrobin".
+	Scheduler string
+	// Bound limits the preemptions of dfs, 0 means none; Depth is the depth of bugs that pct looks for, 0 means 3.
+	Bound, Depth int
+	Seed         uint64
+	// Runs and Time end the search; 0 means no limit of runs, and a minute.
+	Runs int
+	Time time.Duration
+	// MaxSteps ends a run as a livelock; 0 means 20,000.
+	MaxSteps int
+	// Ignore names invariants and defects whose violation is not a failure. Only, if not empty, names the only ones
+	// that are.
+	Ignore, Only []string
+	// KeepGoing reports no failure but counts violations by name in Result.Violations.
+	KeepGoing bool
+	// Progress is called now and then.
+	Progress func(Result)
+	// disabled are the optional steps that a run leaves out.
+	disabled map[int]bool
+}
+
+// A Result says what a search has seen.
+type Result struct {
+	Runs, Pruned int
+	Steps        int64
+	Elapsed      time.Duration
+	// Exhausted tells that there is no other schedule.
+	Exhausted bool
+	// Failure is the first violation, minimised; nil if there was none.
+	Failure *Failure
+	// FoundAfter is the number of runs until then.
+	FoundAfter int
+	// Violations counts by name, with KeepGoing.
+	Violations map[string]int
+	// Err is not nil when the search itself went wrong.
+	Err error
+}
+
+func (r Result) String() string {
+	s := fmt.Sprintf("%d schedules (%d cut short as repetitions), %d steps, %v", r.Runs, r.Pruned, r.Steps, r.Elapsed.Round(time.Millisecond))
+	switch {
+	case r.Err != nil:
+		s += ": " + r.Err.Error()
+	case r.Failure != nil:
+		s += fmt.Sprintf(": %s violated in schedule %d", r.Failure.Violation.Name, r.FoundAfter)
+	case r.Exhausted:
+		s += ": all schedules, nothing found"
+	default:
+		s += ": nothing found within the budget"
+	}
+	return s
+}
+
+// A Violation is an invariant that a run broke.
+type Violation struct {
+	Name string // of the invariant or the defect
+	What string
+}
+
+func (v Violation) Error() string { return v.Name + ": " + v.What }
+
+// A World is one run of a program: a machine, its tasks and the watch on its invariants.
+type World struct {
+	K   *kernel.Kernel
+	Sys *subsys.System
+	Net *kernel.Net
+
+	opts     *Options
+	run      *sched.Run
+	watch    *watch
+	tasks    []*kernel.Task
+	finally  []func()
+	optional int
+	fail     *Violation
+	seen     []Violation
+}
+
+// Process makes a process; drive it during Setup directly and with Go after.
+func (w *World) Process(name string) *kernel.Task {
+	t := w.K.NewProcess(name, w.Net)
+	w.tasks = append(w.tasks, t)
+	return t
+}
+
+// Go lets fn drive a task concurrently with the others.
+func (w *World) Go(t *kernel.Task, fn func(t *kernel.Task)) {
+	t.Go(fn)
+}
+
+// Softirq lets fn run as the kernel does beside all processes: packet delivery, a timer.
+func (w *World) Softirq(name string, fn func(t *kernel.Task)) {
+	t := w.K.KernelTask(name)
+	w.tasks = append(w.tasks, t)
+	t.Go(fn)
+}
+
+// Finally adds a check for when all tasks are done.
+func (w *World) Finally(fn func()) { w.finally = append(w.finally, fn) }
+
+// Optional runs step, unless the search for a smaller failing program leaves it out.
+func (w *World) Optional(step func()) {
+	w.optional++
+	if !w.opts.disabled[w.optional] {
+		step()
+	}
+}
+
+// Assert fails the run with the invariant "assertion" if ok is false.
+func (w *World) Assert(ok bool, format string, args ...any) {
+	if !ok {
+		w.Violate("assertion", format, args...)
+	}
+}
+
+// Must fails the run if a step of the program that cannot fail did.
+func (w *World) Must(err error) {
+	if err != nil {
+		w.Violate("assertion", "the program's own step failed: %v", err)
+	}
+}
+
+// Violate fails the run.
+func (w *World) Violate(name, format string, args ...any) {
+	v := Violation{name, fmt.Sprintf(format, args...)}
+	if contains(w.opts.Ignore, name) || len(w.opts.Only) > 0 && !contains(w.opts.Only, name) {
+		return
+	}
+	w.seen = append(w.seen, v)
+	if w.fail == nil && !w.opts.KeepGoing {
+		w.fail = &v
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// guard ends a run that has failed.
+type guard struct {
+	sched.Scheduler
+	w *World
+}
+
+// Next implements sched.Scheduler.
+func (g guard) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *sched.Thread {
+	if g.w.fail != nil {
+		return nil
+	}
+	return g.Scheduler.Next(r, cur, enabled)
+}
+
+// once runs a program once under a scheduler and returns the world as it was at the end. cut tells whether the
+// scheduler gave the run up as a repetition.
+func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe func(*World, sched.Scheduler) sched.Scheduler) (*World, error) {
+	w := &World{opts: o}
+	w.run = &sched.Run{MaxSteps: o.MaxSteps}
+	if w.run.MaxSteps == 0 {
+		w.run.MaxSteps = 20_000
+	}
+	w.watch = newWatch(w)
+	k, err := kernel.Boot(kernel.Config{Version: o.Version, Mode: kernel.Controlled, Run: w.run, Memory: o.Memory,
+		Seed: o.Seed, Trace: w.watch.record, Quiet: observe == nil})
+	if err != nil {
+		return nil, err
+	}
+	w.K = k
+	if w.Sys, err = subsys.Register(k); err != nil {
+		return nil, err
+	}
+	w.Net = k.NewNet()
+	if observe != nil {
+		s = observe(w, s)
+	}
+	w.run.Scheduler = guard{s, w}
+	p.Setup(w)
+	err = w.run.Loop()
+	for _, t := range w.tasks {
+		t.Attach(nil)
+	}
+	if w.fail != nil || cut != nil && cut() {
+		return w, nil
+	}
+	if d, ok := s.(*sched.DFS); ok && d.Err() != nil {
+		return w, nil
+	}
+	w.end(err)
+	return w, nil
+}
+
+// end makes the checks of a finished run.
+func (w *World) end(err error) {
+	var dead *sched.Deadlock
+	switch {
+	case errors.As(err, &dead):
+		w.watch.deadlock(dead)
+		return
+	case errors.Is(err, sched.ErrSteps):
+		w.Violate("livelock", "%d steps and no end", w.run.Steps())
+		return
+	}
+	w.watch.quiescent()
+	for _, fn := range w.finally {
+		fn()
+	}
+	if w.fail != nil {
+		return
+	}
+	if err := w.K.Close(); err != nil {
+		w.Violate("accounting", "%v", err)
+	}
+}
+
+// Explore searches for a schedule of a program that violates an invariant, and minimises it.
+func Explore(ctx context.Context, p Program, o Options) Result {
+	if o.Time == 0 {
+		o.Time = time.Minute
+	}
+	res := search(ctx, p, o)
+	if res.Failure != nil {
+		res.Failure.minimise(ctx)
+	}
+	return res
+}
+
+func search(ctx context.Context, p Program, o Options) (res Result) {
+	start := time.Now()
+	deadline := start.Add(o.Time)
+	res.Violations = map[string]int{}
+	next, err := newSearch(o)
+	if err != nil {
+		res.Err = err
+		return res
+	}
+	for {
+		switch {
+		case ctx.Err() != nil || o.Runs > 0 && res.Runs >= o.Runs:
+			res.Elapsed = time.Since(start)
+			return res
+		case res.Runs%64 == 0:
+			res.Elapsed = time.Since(start)
+			if o.Progress != nil && res.Runs > 0 {
+				o.Progress(res)
+			}
+			if time.Now().After(deadline) {
+				return res
+			}
+		}
+		s, more := next.schedule(res.Runs)
+		if !more {
+			res.Exhausted = next.err() == nil
+			res.Err = next.err()
+			res.Elapsed = time.Since(start)
+			return res
+		}
+		w, err := once(p, &o, s, next.repeated, nil)
+		if err != nil {
+			res.Err = err
+			return res
+		}
+		res.Runs++
+		res.Steps += int64(w.run.Steps())
+		if next.repeated() {
+			res.Pruned++
+		}
+		for _, v := range w.seen {
+			res.Violations[v.Name]++
+		}
+		if w.fail != nil {
+			res.FoundAfter = res.Runs
+			res.Elapsed = time.Since(start)
+			res.Failure = &Failure{Program: p, Options: o, Violation: *w.fail, Switches: next.switches()}
+			return res
+		}
+	}
+}
+
+// searcher yields one scheduler after the other.
+type searcher struct {
+	o    Options
+	dfs  *sched.DFS
+	last *sched.Recorder
+}
+
+// Schedulers are the names that Options.Scheduler can have.
+func Schedulers() []string { return []string{"dfs", "pct", "random", "roundrobin"} }
+
+func newSearch(o Options) (*searcher, error) {
+	s := &searcher{o: o}
+	switch o.Scheduler {
+	case "", "dfs":
+		s.dfs = &sched.DFS{Bound: o.Bound}
+	case "pct", "random", "roundrobin":
+	default:
+		return nil, fmt.Errorf("no scheduler %q: there are %v", o.Scheduler, Schedulers())
+	}
+	return s, nil
+}
+
+func (s *searcher) schedule(run int) (sched.Scheduler, bool) {
+	if s.dfs != nil {
+		return s.dfs, s.dfs.More()
+	}
+	seed := s.o.Seed + uint64(run)
+	depth := s.o.Depth
+	if depth == 0 {
+		depth = 3
+	}
+	switch s.o.Scheduler {
+	case "pct":
+		s.last = &sched.Recorder{Scheduler: sched.NewPCT(seed, depth, 100)}
+	case "random":
+		s.last = &sched.Recorder{Scheduler: sched.NewRandom(seed)}
+	default:
+		if run >= 16 {
+			return nil, false
+		}
+		s.last = &sched.Recorder{Scheduler: &sched.RoundRobin{Quantum: run + 1}}
+	}
+	return s.last, true
+}
+
+func (s *searcher) err() error {
+	if s.dfs != nil {
+		return s.dfs.Err()
+	}
+	return nil
+}
+
+func (s *searcher) repeated() bool { return s.dfs != nil && s.dfs.Repeated() }
+
+func (s *searcher) switches() []sched.Switch {
+	if s.dfs != nil {
+		return s.dfs.Switches()
+	}
+	return s.last.Switches
+}
+
+// Replay runs a program once with the given switches and returns the violation, nil for none.
+func Replay(p Program, o Options, switches []sched.Switch) (*Violation, error) {
+	w, err := once(p, &o, &sched.Replay{Switches: switches}, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return w.fail, nil
+}
+
+// CheckDeterminism runs the schedule that belongs to seed twice and compares every event of the two runs.
+func CheckDeterminism(p Program, o Options) error {
+	var logs [2][]string
+	for i := range logs {
+		_, err := once(p, &o, sched.NewRandom(o.Seed), nil, func(w *World, s sched.Scheduler) sched.Scheduler {
+			w.watch.log = func(r kernel.Record) {
+				name := ""
+				if r.Task != nil {
+					name = r.Task.Name
+				}
+				logs[i] = append(logs[i], fmt.Sprintf("%d %v %s %v", w.run.Steps(), r.Time, name, r.Event))
+			}
+			return s
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for i := range min(len(logs[0]), len(logs[1])) {
+		if logs[0][i] != logs[1][i] {
+			return fmt.Errorf("event %d differs between two runs of seed %d:\n  %s\n  %s", i, o.Seed, logs[0][i], logs[1][i])
+		}
+	}
+	if len(logs[0]) != len(logs[1]) {
+		return fmt.Errorf("two runs of seed %d have %d and %d events", o.Seed, len(logs[0]), len(logs[1]))
+	}
+	return nil
+}

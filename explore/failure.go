@@ -1,0 +1,264 @@
+package explore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nlmmap/kernel"
+	"nlmmap/kernel/sched"
+)
+
+// A Failure is a run that violates an invariant, in a form that can be replayed.
+type Failure struct {
+	Program   Program
+	Options   Options
+	Violation Violation
+	Switches  []sched.Switch
+	// LeftOut are the optional steps that the failure does not need.
+	LeftOut []int
+}
+
+// minimise looks for a run with fewer switches and fewer steps of the program that violates the same invariant.
+func (f *Failure) minimise(ctx context.Context) {
+	f.Options.Only, f.Options.Ignore = []string{f.Violation.Name}, nil
+	if !f.fails(f.Switches, f.LeftOut) {
+		return
+	}
+	// A search with few preemptions finds what deleting cannot reach.
+	for bound := 1; bound <= 2 && len(f.Switches) > bound; bound++ {
+		o := f.Options
+		o.Scheduler, o.Bound, o.Time, o.Runs, o.Progress = "dfs", bound, 3*time.Second, 0, nil
+		if r := search(ctx, f.Program, o); r.Failure != nil && len(r.Failure.Switches) < len(f.Switches) {
+			f.Switches, f.Violation = r.Failure.Switches, r.Failure.Violation
+		}
+	}
+	for again := true; again && ctx.Err() == nil; {
+		again = f.dropSwitch() || f.dropStep()
+	}
+}
+
+func (f *Failure) dropSwitch() bool {
+	for i := range f.Switches {
+		fewer := append(append([]sched.Switch(nil), f.Switches[:i]...), f.Switches[i+1:]...)
+		if f.fails(fewer, f.LeftOut) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *Failure) dropStep() bool {
+	w, err := once(f.Program, f.options(f.LeftOut), &sched.Replay{Switches: f.Switches}, nil, nil)
+	if err != nil {
+		return false
+	}
+	for i := 1; i <= w.optional; i++ {
+		if !w.opts.disabled[i] && f.fails(f.Switches, append(f.LeftOut[:len(f.LeftOut):len(f.LeftOut)], i)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *Failure) options(leftOut []int) *Options {
+	o := f.Options
+	o.disabled = map[int]bool{}
+	for _, i := range leftOut {
+		o.disabled[i] = true
+	}
+	return &o
+}
+
+// fails tries switches, and takes them over, as they were really made, if the same invariant is violated.
+func (f *Failure) fails(switches []sched.Switch, leftOut []int) bool {
+	rec := &sched.Recorder{Scheduler: &sched.Replay{Switches: switches}}
+	w, err := once(f.Program, f.options(leftOut), rec, nil, nil)
+	if err != nil || w.fail == nil || w.fail.Name != f.Violation.Name {
+		return false
+	}
+	f.Violation, f.Switches, f.LeftOut = *w.fail, rec.Switches, leftOut
+	return true
+}
+
+// FormatSwitches writes switches as ParseSwitches reads them: "12:1 30:0", at step 12 thread 1, at step 30 thread 0.
+func FormatSwitches(switches []sched.Switch) string {
+	words := make([]string, len(switches))
+	for i, s := range switches {
+		words[i] = fmt.Sprintf("%d:%d", s.Step, s.Pick)
+	}
+	return strings.Join(words, " ")
+}
+
+// ParseSwitches reads what FormatSwitches writes.
+func ParseSwitches(text string) ([]sched.Switch, error) {
+	var list []sched.Switch
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' }) {
+		step, pick, ok := strings.Cut(word, ":")
+		s, err1 := strconv.Atoi(step)
+		p, err2 := strconv.Atoi(pick)
+		if !ok || err1 != nil || err2 != nil || s < 0 || p < 0 {
+			return nil, fmt.Errorf("%q is no switch: expected STEP:THREAD, for example 12:1", word)
+		}
+		if n := len(list); n > 0 && list[n-1].Step >= s {
+			return nil, fmt.Errorf("switch %q is not after the one before it", word)
+		}
+		list = append(list, sched.Switch{Step: s, Pick: p})
+	}
+	return list, nil
+}
+
+// row is one step of a run.
+type row struct {
+	thread int
+	text   string
+	notes  []string
+	frames string
+}
+
+// rows replays the failure and writes down every step.
+func (f *Failure) rows() (threads []string, rows []row, err error) {
+	ob := &observer{}
+	w, err := once(f.Program, f.options(f.LeftOut), &sched.Replay{Switches: f.Switches}, nil, func(w *World, s sched.Scheduler) sched.Scheduler {
+		ob.Scheduler, ob.w = s, w
+		w.watch.log = ob.event
+		return ob
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	ob.flush()
+	for _, t := range w.run.Threads() {
+		threads = append(threads, t.Name)
+	}
+	return threads, ob.rows, nil
+}
+
+// observer writes down what the scheduler chose and what happened then.
+type observer struct {
+	sched.Scheduler
+	w      *World
+	rows   []row
+	states string
+}
+
+// flush completes the last row.
+func (ob *observer) flush() {
+	if len(ob.rows) == 0 {
+		return
+	}
+	if s := ob.w.watch.states(); s != ob.states {
+		ob.rows[len(ob.rows)-1].frames = s
+		ob.states = s
+	}
+}
+
+// Next implements sched.Scheduler.
+func (ob *observer) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *sched.Thread {
+	ob.flush()
+	t := ob.Scheduler.Next(r, cur, enabled)
+	if t != nil {
+		ob.rows = append(ob.rows, row{thread: t.ID, text: ob.describe(t)})
+	}
+	return t
+}
+
+// Choose implements sched.Scheduler.
+func (ob *observer) Choose(r *sched.Run, t *sched.Thread, n int) int {
+	pick := ob.Scheduler.Choose(r, t, n)
+	if pick > 0 {
+		ob.note(fmt.Sprintf("sees an old value (%d of %d)", pick, n-1))
+	}
+	return pick
+}
+
+func (ob *observer) describe(t *sched.Thread) string {
+	op := t.Op
+	text := op.String()
+	if op.Len > 0 {
+		text += fmt.Sprintf(" +%d", op.Off)
+	}
+	return text
+}
+
+func (ob *observer) note(s string) {
+	if n := len(ob.rows); n > 0 {
+		ob.rows[n-1].notes = append(ob.rows[n-1].notes, s)
+	}
+}
+
+func (ob *observer) event(r kernel.Record) {
+	switch e := r.Event.(type) {
+	case kernel.LockEvent, kernel.WakeEvent:
+	case kernel.SyscallEvent:
+		if e.Done {
+			ob.note(e.String())
+		}
+	default:
+		ob.note(r.Event.String())
+	}
+}
+
+// Print writes the failure for people: the invariant, a table with a column for each task and a row for each step,
+// the frames where they change, and how to replay it.
+func (f *Failure) Print(out io.Writer) error {
+	threads, rows, err := f.rows()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "violated: %s\n", f.Violation.Name)
+	for _, inv := range Invariants() {
+		if inv.Name == f.Violation.Name {
+			fmt.Fprintf(out, "  rule: %s\n", inv.Statement)
+		}
+	}
+	fmt.Fprintf(out, "  here: %s\n", f.Violation.What)
+	fmt.Fprintf(out, "program %s, kernel %v, memory %v, %d switches", f.Program.Name, f.Options.Version, f.Options.Memory, len(f.Switches))
+	if len(f.LeftOut) > 0 {
+		fmt.Fprintf(out, ", without optional steps %v", f.LeftOut)
+	}
+	fmt.Fprintf(out, "\n\n")
+	const width = 26
+	fmt.Fprintf(out, "%5s ", "step")
+	for _, t := range threads {
+		fmt.Fprintf(out, "%-*s", width, cut(t, width-1))
+	}
+	fmt.Fprintln(out, "frames")
+	for i, r := range rows {
+		fmt.Fprintf(out, "%5d ", i)
+		for t := range threads {
+			cell := ""
+			if t == r.thread {
+				cell = r.text
+			}
+			fmt.Fprintf(out, "%-*s", width, cut(cell, width-1))
+		}
+		fmt.Fprintln(out, strings.TrimSpace(r.frames))
+		for _, n := range r.notes {
+			fmt.Fprintf(out, "%5s %s  %s\n", "", strings.Repeat(" ", width*r.thread), n)
+		}
+	}
+	fmt.Fprintf(out, "\nreplay: %s\n    or: explore.Replay(p, explore.Options{...}, switches) with switches %q\n", f.Command(), FormatSwitches(f.Switches))
+	return nil
+}
+
+// Command is what replays the failure.
+func (f *Failure) Command() string {
+	c := "nlmmap explore --kernel " + f.Options.Version.Release.String()
+	for _, name := range slices.Sorted(maps.Keys(f.Options.Version.Set)) {
+		c += fmt.Sprintf(" --set %s=%s", name, f.Options.Version.Set[name])
+	}
+	return c + fmt.Sprintf(" --memory %v --replay %q %s", f.Options.Memory, FormatSwitches(f.Switches), f.Program.Name)
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}

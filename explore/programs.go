@@ -1,0 +1,445 @@
+package explore
+
+import (
+	"encoding/binary"
+
+	"nlmmap/kernel"
+	"nlmmap/uapi"
+)
+
+// Programs are small general situations. They know of no particular defect.
+func Programs() []Program {
+	return []Program{
+		{"reader-and-acks", "A process asks for acknowledgements, another reads them out of the ring as they come.", readerAndAcks},
+		{"two-senders", "Two processes send to one ring whose reader takes the messages as they come.", twoSenders},
+		{"skipping-reader", "A reader marks frames as skipped and gives them back later while messages come.", skippingReader},
+		{"dump-and-close", "A dump is read while another process closes its descriptor and the last one goes.", dumpAndClose},
+		{"dump-acks-reader", "A dump, acknowledgements between its messages, and a reader of both.", dumpAcksReader},
+		{"ring-torn-down", "A ring is cleared while a message is built in it or announced by it.", ringTornDown},
+		{"copy-and-reader", "A message that is queued beside the ring, and a reader that receives without looking at frames.", copyAndReader},
+		{"tx-second-thread", "A process sends its TX ring while a second thread rewrites the frames.", txSecondThread},
+		{"tx-shared-memory", "A process sends its TX ring while one that only shares its memory rewrites the frames.", txSharedMemory},
+		{"tx-writer", "A process fills TX frames while another sends them.", txWriter},
+		{"two-mappers", "Two processes map one socket and both read it.", twoMappers},
+		{"fork-exit-tx", "A process sends its TX ring while a forked child goes through its exit.", forkExitTx},
+		{"close-under-delivery", "A message is delivered to a socket that is being closed.", closeUnderDelivery},
+		{"nflog-batch", "The kernel collects logged packets in a frame while acknowledgements come behind it.", nflogBatch},
+		{"nfqueue-two-cpus", "Two processors queue packets to one reader, which answers with batch verdicts.", nfqueueTwoCPUs},
+		{"locks", "A process maps a socket's rings while another sends through the TX ring and a third changes a ring.", locks},
+	}
+}
+
+// Lookup returns the program with a name.
+func Lookup(name string) (Program, bool) {
+	for _, p := range Programs() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Program{}, false
+}
+
+const (
+	unused   = uapi.NLMMapStatusUnused
+	valid    = uapi.NLMMapStatusValid
+	skip     = uapi.NLMMapStatusSkip
+	dontwait = uapi.MsgDontwait
+)
+
+// forked makes a child that shares the descriptors of setup, to be driven beside its parent.
+func (w *World) forked(t *kernel.Task, name string) *kernel.Task {
+	child, err := t.Fork(name)
+	w.Must(err)
+	w.tasks = append(w.tasks, child)
+	return child
+}
+
+func (w *World) thread(t *kernel.Task, name string) *kernel.Task {
+	th, err := t.Thread(name)
+	w.Must(err)
+	w.tasks = append(w.tasks, th)
+	return th
+}
+
+func (w *World) send(t *kernel.Task, fd int, msg []byte, to []byte) {
+	_, err := t.Sendto(fd, msg, dontwait, to)
+	w.Must(err)
+}
+
+func readerAndAcks(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 1024)
+	sender := w.forked(main, "sender")
+	rx, _ := w.Map(main, fd)
+	w.Go(sender, func(t *kernel.Task) {
+		w.send(t, fd, noop(1), addr(0, 0))
+		w.Optional(func() { w.send(t, fd, noop(2), addr(0, 0)) })
+	})
+	w.Go(main, func(t *kernel.Task) {
+		rx.InOrder(0, seq(rx.Next()))
+		w.Optional(func() { rx.InOrder(0, seq(rx.Next())) })
+	})
+}
+
+func user(seq uint32, n int) []byte { return request(100, 0, seq, make([]byte, n)...) }
+
+func twoSenders(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
+	rx, _ := w.Map(main, fd)
+	for i := uint32(1); i <= 2; i++ {
+		name := []string{"", "sender1", "sender2"}[i]
+		t := w.Process(name)
+		from := w.Socket(t, uapi.NetlinkUsersock, 2000+i)
+		w.Go(t, func(t *kernel.Task) { w.send(t, from, user(10*i, int(4*i)), addr(1000, 0)) })
+	}
+	w.Go(main, func(*kernel.Task) {
+		rx.Next()
+		w.Optional(func() { rx.Next() })
+	})
+}
+
+func skippingReader(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 3, 512)
+	sender := w.forked(main, "sender")
+	rx, _ := w.Map(main, fd)
+	rx.SetStatus(0, skip)
+	w.Go(sender, func(t *kernel.Task) {
+		w.send(t, fd, noop(1), addr(0, 0))
+		w.Optional(func() { w.send(t, fd, noop(2), addr(0, 0)) })
+	})
+	w.Go(main, func(*kernel.Task) { rx.SetStatus(0, unused) })
+	w.Finally(func() { w.inRingOrder(rx, 2) })
+}
+
+// inRingOrder reads a ring from its first frame on as its reader would, and checks that frames follow each other
+// without gap: a reader that stops at the first frame without a message must find them all.
+func (w *World) inRingOrder(rx *Ring, sent int) {
+	lost := int(rx.sk.Drops.Peek())
+	first := 0
+	if rx.Status(0) != valid {
+		first = 1 // frame 0 was passed over while the reader kept it
+	}
+	found := 0
+	for i := first; i < rx.frames && rx.Status(i) == valid; i++ {
+		found++
+	}
+	all := 0
+	for i := range rx.frames {
+		if rx.Status(i) == valid {
+			all++
+		}
+	}
+	if all != found {
+		w.Violate("order", "the reader finds %d messages and then a free frame, behind it are %d more", found, all-found)
+	}
+	if all+lost < sent && len(w.opts.disabled) == 0 {
+		w.Violate("no-silent-loss", "%d messages were sent, %d are in the ring and %d were counted as lost", sent, all, lost)
+	}
+}
+
+func neighDump(seq uint32) []byte {
+	return request(uapi.RTMGetneigh, uapi.NLMFRequest|uapi.NLMFDump, seq, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+func (w *World) neighbours(n int) {
+	admin := w.K.KernelTask("admin")
+	w.Must(w.Sys.Inet(w.Net).PopulateNeigh(admin, n))
+}
+
+func dumpAndClose(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 4096)
+	w.neighbours(60)
+	child := w.forked(main, "child")
+	w.send(main, fd, neighDump(1), addr(0, 0))
+	w.Go(main, func(t *kernel.Task) {
+		_, err := t.Poll([]kernel.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
+		w.Must(err)
+		w.Must(t.Close(fd))
+	})
+	w.Go(child, func(t *kernel.Task) { w.Must(t.Close(fd)) })
+}
+
+func dumpAcksReader(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 4, 4096)
+	w.neighbours(60)
+	sender := w.forked(main, "sender")
+	rx, _ := w.Map(main, fd)
+	w.send(main, fd, neighDump(1), addr(0, 0))
+	w.Go(sender, func(t *kernel.Task) { w.send(t, fd, noop(2), addr(0, 0)) })
+	entries, done, acks := 0, 0, 0
+	w.Go(main, func(*kernel.Task) {
+		for done == 0 || acks == 0 {
+			msg := rx.Next()
+			for len(msg) >= uapi.NLMsgHdrlen {
+				h := uapi.ParseNLMsgHdr(msg)
+				switch h.Type {
+				case uapi.NLMsgDone:
+					done++
+				case uapi.NLMsgError:
+					acks++
+				case uapi.RTMNewneigh:
+					entries++
+				case 0: // shifted by dump-reserve-in-frame: what lies there is not the message
+					return
+				}
+				if h.Len < uapi.NLMsgHdrlen || int(h.Len) > len(msg) {
+					return
+				}
+				msg = msg[min(uapi.NLMsgAlign(int(h.Len)), len(msg)):]
+			}
+		}
+	})
+	w.Finally(func() {
+		if done > 0 && (done != 1 || entries != 60) {
+			w.Violate("dump-complete", "%d entries of 60 and %d times DONE", entries, done)
+		}
+		if n := rx.sk.Drops.Peek(); n != 0 {
+			w.Violate("dump-overrun", "%d messages were dropped though the reader took all", n)
+		}
+	})
+}
+
+func ringTornDown(w *World) {
+	main := w.Process("owner")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
+	sender := w.forked(main, "sender")
+	w.Go(sender, func(t *kernel.Task) {
+		// Too large for a frame, so that it is queued; the other one is built in a frame.
+		_, _ = t.Sendto(fd, request(511, uapi.NLMFRequest, 1, make([]byte, 3000)...), dontwait, addr(0, 0))
+		w.Optional(func() { _, _ = t.Sendto(fd, noop(2), dontwait, addr(0, 0)) })
+	})
+	w.Go(main, func(t *kernel.Task) {
+		_ = t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
+	})
+}
+
+func copyAndReader(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
+	rx, _ := w.Map(main, fd)
+	other := w.Process("sender")
+	from := w.Socket(other, uapi.NetlinkUsersock, 2000)
+	w.Go(other, func(t *kernel.Task) { w.send(t, from, user(1, 8), addr(1000, 0)) })
+	w.Go(main, func(*kernel.Task) {
+		w.Optional(func() { _, _ = rx.recv() })
+		if rx.Status(0) == uapi.NLMMapStatusCopy {
+			rx.SetStatus(0, unused)
+		}
+	})
+}
+
+func txSecondThread(w *World) {
+	main := w.Process("sender")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, 2, 512)
+	_, tx := w.Map(main, fd)
+	tx.Fill(0, request(511, uapi.NLMFRequest, 1, make([]byte, 8)...))
+	second := w.thread(main, "second")
+	mine := tx.As(second)
+	w.Go(main, func(*kernel.Task) { _, _ = tx.Kick(dontwait) })
+	w.Go(second, func(t *kernel.Task) {
+		w.Must(t.Store32(mine.frame(0)+uapi.NMLen, 5000))
+		w.Optional(func() { w.Must(t.Store32(mine.frame(0)+uapi.NLMMapHdrlen, 2000)) })
+	})
+}
+
+func txSharedMemory(w *World) {
+	main := w.Process("sender")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, 2, 512)
+	_, tx := w.Map(main, fd)
+	tx.Fill(0, request(511, uapi.NLMFRequest, 1, make([]byte, 8)...))
+	other, err := main.CloneVM("other")
+	w.Must(err)
+	w.tasks = append(w.tasks, other)
+	w.Must(other.Close(fd))
+	theirs := tx.As(other)
+	w.Go(main, func(*kernel.Task) { _, _ = tx.Kick(dontwait) })
+	w.Go(other, func(t *kernel.Task) {
+		w.Optional(func() { w.Must(t.Store32(theirs.frame(0)+uapi.NMLen, 5000)) })
+		w.Optional(func() { w.Must(t.Store32(theirs.frame(0)+uapi.NLMMapHdrlen, 2000)) })
+	})
+}
+
+func txWriter(w *World) {
+	main := w.Process("sender")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	other := w.Socket(main, uapi.NetlinkUsersock, 2000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, 2, 512)
+	_, tx := w.Map(main, fd)
+	writer := w.thread(main, "writer")
+	mine := tx.As(writer)
+	first := user(1, 16)
+	copy(first[uapi.NLMsgHdrlen:], "aaaaaaaaaaaaaaaa")
+	second := user(2, 16)
+	copy(second[uapi.NLMsgHdrlen:], "bbbbbbbbbbbbbbbb")
+	w.Go(writer, func(*kernel.Task) {
+		mine.Fill(0, first)
+		w.Optional(func() {
+			if mine.Status(0) == unused {
+				mine.Fill(0, second)
+			}
+		})
+	})
+	w.Go(main, func(t *kernel.Task) {
+		_, _ = t.Sendmsg(fd, &kernel.Msghdr{Name: addr(2000, 0), Iov: []kernel.Iovec{{}}}, dontwait)
+	})
+	w.Finally(func() {
+		buf := make([]byte, 512)
+		n, err := main.Recvmsg(other, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, dontwait)
+		if err != nil || n == 0 && tx.Status(0) == valid {
+			return
+		}
+		if string(buf[:n]) != string(first) {
+			w.Violate("validated-is-executed", "a frame that was VALID with %d bytes was sent as %d bytes %q", len(first), n, buf[:n])
+		}
+	})
+}
+
+func twoMappers(w *World) {
+	main := w.Process("first")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
+	other := w.forked(main, "second")
+	clear := func(t *kernel.Task) {
+		err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
+		if err != nil && kernel.ErrnoOf(err) != kernel.EBUSY {
+			w.Must(err)
+		}
+	}
+	w.Go(main, func(t *kernel.Task) {
+		addr, err := t.Mmap(0, 4096, uapi.ProtRead|uapi.ProtWrite, uapi.MapShared, fd, 0)
+		if err != nil {
+			return
+		}
+		w.Must(t.Store32(addr, unused))
+		w.Must(t.Munmap(addr, 4096))
+	})
+	w.Go(other, func(t *kernel.Task) { clear(t) })
+}
+
+func forkExitTx(w *World) {
+	main := w.Process("sender")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, 2, 512)
+	_, tx := w.Map(main, fd)
+	tx.Fill(0, noop(1))
+	tx.Fill(1, noop(2))
+	child := w.forked(main, "child")
+	theirs := tx.As(child)
+	w.Go(main, func(*kernel.Task) {
+		n, err := tx.Kick(dontwait)
+		w.Must(err)
+		if n != 32 {
+			w.Violate("tx-once", "the ring has two messages of 16 bytes, %d bytes were sent", n)
+		}
+	})
+	w.Go(child, func(t *kernel.Task) {
+		w.Must(t.Store32(theirs.frame(0)+uapi.NLMMapHdrlen+8, 77))
+		t.ExitGroup()
+	})
+	w.Finally(func() {
+		for i := range 2 {
+			if tx.Status(i) != unused {
+				w.Violate("tx-once", "frame %d was sent and not released", i)
+			}
+		}
+	})
+}
+
+func closeUnderDelivery(w *World) {
+	main := w.Process("receiver")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
+	other := w.Process("sender")
+	from := w.Socket(other, uapi.NetlinkUsersock, 2000)
+	w.Go(other, func(t *kernel.Task) { _, _ = t.Sendto(from, user(1, 8), dontwait, addr(1000, 0)) })
+	w.Go(main, func(t *kernel.Task) { w.Must(t.Close(fd)) })
+}
+
+// logConfig binds an nflog group, or an nfqueue queue, to the socket.
+func netfilterConfig(w *World, t *kernel.Task, fd int, typ uint16, num uint16, attrs ...byte) {
+	payload := binary.BigEndian.AppendUint16([]byte{0, 0}, num)
+	w.send(t, fd, request(typ, uapi.NLMFRequest, 1, append(payload, attrs...)...), addr(0, 0))
+}
+
+func nflogBatch(w *World) {
+	main := w.Process("logger")
+	fd := w.Socket(main, uapi.NetlinkNetfilter, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 3, 4096)
+	netfilterConfig(w, main, fd, uapi.NFULNLMsgConfig, 1, 5, 0, 1, 0, 1, 0, 0, 0)
+	sender := w.forked(main, "sender")
+	rx, _ := w.Map(main, fd)
+	stack := w.Sys.Inet(w.Net)
+	admin := w.K.KernelTask("admin")
+	stack.AddRule(admin, w.Sys.NFLog.Rule(1, 2))
+	w.Softirq("packets", func(t *kernel.Task) {
+		stack.SendUDP(t, 1, 16)
+		w.Optional(func() { stack.SendUDP(t, 1, 16) })
+		w.K.FireTimer(t)
+	})
+	w.Go(sender, func(t *kernel.Task) { w.send(t, fd, noop(7), addr(0, 0)) })
+	w.Go(main, func(*kernel.Task) {
+		rx.Next()
+		rx.Next()
+	})
+	w.Finally(func() { stack.FlushRules(admin) })
+}
+
+func nfqueueTwoCPUs(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkNetfilter, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 1024)
+	netfilterConfig(w, main, fd, uapi.NFQNLMsgConfig, 0, 8, 0, 1, 0, 1, 0, 0, 2)
+	netfilterConfig(w, main, fd, uapi.NFQNLMsgConfig, 0, 9, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0)
+	rx, _ := w.Map(main, fd)
+	stack := w.Sys.Inet(w.Net)
+	admin := w.K.KernelTask("admin")
+	stack.AddRule(admin, w.Sys.NFQueue.Rule(0, false))
+	stack.SendUDP(admin, 0, 0)
+	for _, name := range []string{"cpu0", "cpu1"} {
+		w.Softirq(name, func(t *kernel.Task) { stack.SendUDP(t, 1, 16) })
+	}
+	w.Finally(func() {
+		last := uint32(0)
+		for i := range 2 {
+			if rx.Status(i) != valid {
+				continue
+			}
+			b := make([]byte, 28)
+			w.Must(main.ReadMem(rx.frame(i)+uapi.NLMMapHdrlen, b))
+			id := binary.BigEndian.Uint32(b[24:])
+			if id < last {
+				w.Violate("order", "the frame of packet %d comes after that of packet %d: a batch verdict up to the first hits the second", id, last)
+			}
+			last = id
+		}
+		stack.FlushRules(admin)
+	})
+}
+
+func locks(w *World) {
+	main := w.Process("sender")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, 2, 512)
+	_, tx := w.Map(main, fd)
+	tx.Fill(0, noop(1))
+	mapper := w.thread(main, "mapper")
+	w.Go(main, func(*kernel.Task) { _, _ = tx.Kick(dontwait) })
+	w.Go(mapper, func(t *kernel.Task) {
+		addr, err := t.Mmap(0, 4096, uapi.ProtRead, uapi.MapShared, fd, 0)
+		w.Must(err)
+		w.Must(t.Munmap(addr, 4096))
+	})
+}

@@ -1,0 +1,243 @@
+package explore
+
+import (
+	"bytes"
+	"fmt"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/kernel/sched"
+	"nlmmap/ringmm"
+	"nlmmap/skb"
+	"nlmmap/uapi"
+)
+
+// An Invariant is a rule that every run is watched for. docs/invariants.md has one section for each.
+type Invariant struct {
+	Name      string
+	Statement string
+	Why       string
+}
+
+// Invariants returns all of them.
+func Invariants() []Invariant {
+	return []Invariant{
+		{"frame-ownership", "The kernel takes only frames that are UNUSED, and no two messages share a frame.",
+			"A frame that is written for two messages shows the reader a mixture, or hides one of them."},
+		{"publication", "What a reader finds in a VALID frame is the message as the kernel built it, and stays so until the reader releases the frame.",
+			"The status word is all that tells a reader that the rest of the frame is complete."},
+		{"no-silent-loss", "Every message that was sent is in the ring, in the queue with a COPY frame, or was counted and reported.",
+			"A reader that was told of a loss can ask again; one that was not waits for ever or acts on half of the truth."},
+		{"order", "The messages of one sender arrive in the order in which they were sent.",
+			"Readers apply changes one after the other."},
+		{"copy-pairs", "A reader that finds a COPY frame receives the message that belongs to it.",
+			"Frame header and message are tied by order only."},
+		{"pending", "When nothing runs, the number of frames that the kernel says it holds is the number it has reserved.",
+			"The number decides whether the ring can be changed."},
+		{"accounting", "When all tasks have ended nothing is left: no socket, message, reference, mapping, page or charge.",
+			"A leak in a kernel lasts until the next boot."},
+		{"mapped", "The number of mappings that the kernel counts is the number of live mappings, and no ring is freed while it is mapped.",
+			"A ring that is freed while it is mapped gives userspace memory that belongs to others."},
+		{"dump-complete", "A dump shows every entry once and ends with exactly one DONE.",
+			"That is what a dump is for."},
+		{"dump-overrun", "A dump whose reader keeps up does not overrun its own ring.",
+			"Flow control is the point of dumps that are continued by poll."},
+		{"tx-once", "A TX frame that is VALID is processed once and released once.",
+			"A request that runs twice, or never, is not what was asked."},
+		{"validated-is-executed", "What the kernel has checked of a message is what it acts on.",
+			"A length that changes between check and use is a buffer overflow."},
+		{"poll", "poll reports what a reader can take, and a message wakes a reader that waits for one.",
+			"A lost wake-up is a program that hangs."},
+		{"memory", "No access goes outside a ring or to one that was removed.",
+			"It would be somebody else's memory."},
+		{"lock-order", "No two classes of locks are taken in both orders.",
+			"Two tasks that do so at the same time wait for each other for ever."},
+		{"deadlock", "No task waits for ever for something that nobody will do.", "It cannot be killed."},
+		{"livelock", "Every run ends.", "A task that turns in the kernel for ever cannot be killed either."},
+		{"assertion", "What the program itself asserts.", "It knows best."},
+	}
+}
+
+// watch checks the invariants of a run from its events.
+type watch struct {
+	w      *World
+	frames map[frameKey]*frame
+	log    func(kernel.Record)
+	closed map[*afnetlink.Sock]bool
+}
+
+type frameKey struct {
+	sk  *afnetlink.Sock
+	pos uint32
+}
+
+// A frame is what the kernel has done with an RX frame.
+type frame struct {
+	owner     *skb.SKB // claimed for it and not published yet
+	published bool
+	status    uint32
+	message   *skb.SKB
+	data      []byte
+}
+
+func newWatch(w *World) *watch { return &watch{w: w, frames: map[frameKey]*frame{}} }
+
+func (c *watch) frame(sk *afnetlink.Sock, pos uint32) *frame {
+	f := c.frames[frameKey{sk, pos}]
+	if f == nil {
+		f = &frame{}
+		c.frames[frameKey{sk, pos}] = f
+	}
+	return f
+}
+
+// record is told of every event.
+func (c *watch) record(r kernel.Record) {
+	if c.log != nil {
+		c.log(r)
+	}
+	switch e := r.Event.(type) {
+	case afnetlink.ClaimEvent:
+		f := c.frame(e.Sock, e.Pos)
+		if f.owner != nil {
+			c.w.Violate("frame-ownership", "rx[%d] is taken for a message while another is being written to it", e.Pos)
+		}
+		*f = frame{owner: e.SKB}
+	case afnetlink.PublishEvent:
+		f := c.frame(e.Sock, e.Pos)
+		if e.SKB != nil && f.owner != e.SKB {
+			c.w.Violate("frame-ownership", "rx[%d] is published for a message that does not own it any more", e.Pos)
+		}
+		*f = frame{published: true, status: e.Status, message: e.SKB, data: e.Data}
+		if e.Status == uapi.NLMMapStatusCopy && e.SKB != nil {
+			f.data = e.SKB.Peek(r.Task)
+		}
+	case kernel.Corruption:
+		c.w.Violate(e.Defect, "%s", e.What)
+	case kernel.Oops:
+		c.w.Violate(e.Defect, "oops: %s", e.What)
+	case kernel.Warning:
+		c.w.Violate("accounting", "%s", e.What)
+	case kernel.LockOrder:
+		c.w.Violate("lock-order", "%v", e)
+	}
+}
+
+// deadlock tells what a run that came to a stop violates: poll, if a waiting reader has something to read.
+func (c *watch) deadlock(d *sched.Deadlock) {
+	for _, sk := range c.sockets() {
+		if c.readable(sk) {
+			c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %v", sk.Portid(), d)
+			return
+		}
+	}
+	c.w.Violate("deadlock", "%v", d)
+}
+
+func (c *watch) sockets() []*afnetlink.Sock { return c.w.Sys.Netlink.Sockets(c.w.Net) }
+
+func (c *watch) readable(sk *afnetlink.Sock) bool {
+	for pos := range rings(sk.RxRing()) {
+		if status(c.w, sk.RxRing(), pos) == uapi.NLMMapStatusValid {
+			return true
+		}
+	}
+	return sk.ReceiveQueue.First() != nil
+}
+
+// rings yields the positions of a ring that is set.
+func rings(r *ringmm.Ring) func(yield func(uint32) bool) {
+	return func(yield func(uint32) bool) {
+		if r.MapSize() == 0 {
+			return
+		}
+		for pos := range r.Frames() {
+			if !yield(pos) {
+				return
+			}
+		}
+	}
+}
+
+func status(w *World, r *ringmm.Ring, pos uint32) uint32 {
+	return r.Status(w.K.KernelTask("watch"), pos)
+}
+
+// quiescent checks what holds when nothing runs.
+func (c *watch) quiescent() {
+	for _, sk := range c.sockets() {
+		held := int64(0)
+		for pos := range rings(sk.RxRing()) {
+			if f := c.frames[frameKey{sk, pos}]; f != nil && f.owner != nil {
+				held++
+			}
+		}
+		if n := sk.RxRing().Pending.Peek(); n != held {
+			c.w.Violate("pending", "portid %d says that the kernel holds %d RX frames, it holds %d", sk.Portid(), n, held)
+		}
+		vmas := 0
+		counted := map[*kernel.AddressSpace]bool{}
+		for _, t := range c.w.tasks {
+			if t.Dead() || counted[t.Memory()] {
+				continue
+			}
+			counted[t.Memory()] = true
+			for _, v := range t.VMAs() {
+				if afnetlink.SockOf(v.File) == sk {
+					vmas++
+				}
+			}
+		}
+		if sk.Mapped() != vmas {
+			c.w.Violate("mapped", "portid %d counts %d mappings, there are %d", sk.Portid(), sk.Mapped(), vmas)
+		}
+	}
+}
+
+// checkValid compares what a reader found in a VALID frame with what the kernel published there.
+func (c *watch) checkValid(sk *afnetlink.Sock, pos, n uint32, data []byte) {
+	f := c.frame(sk, pos)
+	switch {
+	case !f.published || f.status != uapi.NLMMapStatusValid:
+		c.w.Violate("publication", "rx[%d] reads VALID but the kernel has published no message in it", pos)
+	case int(n) != len(f.data):
+		c.w.Violate("publication", "rx[%d] reads length %d, the kernel published %d", pos, n, len(f.data))
+	case !bytes.Equal(data, f.data):
+		c.w.Violate("publication", "rx[%d] reads other bytes than the kernel published", pos)
+	}
+}
+
+// checkCopy compares what a reader received at a COPY frame with the message that the frame announced.
+func (c *watch) checkCopy(sk *afnetlink.Sock, pos uint32, data []byte, err error) {
+	f := c.frame(sk, pos)
+	switch {
+	case err != nil:
+		c.w.Violate("copy-pairs", "rx[%d] is COPY and recvmsg says %v", pos, err)
+	case !bytes.Equal(data, f.data):
+		c.w.Violate("copy-pairs", "rx[%d] is COPY of %d bytes and recvmsg returns another message, of %d bytes", pos, len(f.data), len(data))
+	}
+}
+
+// states shows the rings of all sockets, a letter for each frame.
+func (c *watch) states() string {
+	s := ""
+	for _, sk := range c.sockets() {
+		for _, r := range []*ringmm.Ring{sk.RxRing(), sk.TxRing()} {
+			letters := ""
+			for pos := range rings(r) {
+				letters += letter(status(c.w, r, pos))
+			}
+			if letters != "" {
+				s += fmt.Sprintf(" %d.%s:%s", sk.Portid(), r.Name(), letters)
+			}
+		}
+	}
+	return s
+}
+
+func letter(status uint32) string {
+	if status <= uapi.NLMMapStatusSkip {
+		return uapi.StatusName(status)[:1]
+	}
+	return "?"
+}
