@@ -2,6 +2,7 @@ package afnetlink
 
 import (
 	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
 	"nlmmap/ringmm"
 	"nlmmap/skb"
 	"nlmmap/uapi"
@@ -244,10 +245,15 @@ func (nl *Netlink) Clone(cur *kernel.Task, m *skb.SKB) *skb.SKB {
 	return m.Clone(cur)
 }
 
+// sharedInfo returns where the count for a ring message is.
+func (nl *Netlink) sharedInfo(m *skb.SKB) (mem *mm.Memory, off int) {
+	mem, off = m.RingHead()
+	return mem, off + m.Headroom() + m.Capacity() + nl.sharedInfoRef()
+}
+
 // addSharedInfoRef changes the count and returns its new value; ok is false where the word lies behind the ring.
 func (nl *Netlink) addSharedInfoRef(cur *kernel.Task, m *skb.SKB, delta uint32) (count uint32, ok bool) {
-	mem, off := m.RingHead()
-	off += m.Headroom() + m.Capacity() + nl.sharedInfoRef()
+	mem, off := nl.sharedInfo(m)
 	if off+4 > mem.Size() {
 		nl.k.Corrupt(cur, "tap-copy-clone", "the user count of a ring message lies %d bytes behind the ring", off+4-mem.Size())
 		return 0, false

@@ -67,11 +67,14 @@ func (nl *Netlink) tapSKB(cur *kernel.Task, m *skb.SKB) *skb.SKB {
 		return m.Clone(cur)
 	}
 	if nl.D.TapCopy == TapClone {
-		nl.tapClone(cur, m)
+		release := nl.tapClone(cur, m)
 		c := skb.New(nl.k, m.Len())
-		if c != nil {
-			c.Put(cur, m.Message(cur))
+		if c == nil {
+			release(cur)
+			return nil
 		}
+		c.Put(cur, m.Message(cur))
+		c.Destructor = func(cur *kernel.Task, _ *skb.SKB) { release(cur) }
 		return c
 	}
 	// The whole room is copied from the start of the data on, not the message (tap-copy-whole).
@@ -87,17 +90,23 @@ func (nl *Netlink) tapSKB(cur *kernel.Task, m *skb.SKB) *skb.SKB {
 	return c
 }
 
-// tapClone is what cloning a ring message or virtually contiguous memory does (tap-copy-clone): the clone's
-// bookkeeping is kept in the next frame, and when the last clone goes and the word there becomes 0 the kernel frees
-// memory that it did not allocate.
-func (nl *Netlink) tapClone(cur *kernel.Task, m *skb.SKB) {
+// tapClone is what cloning a ring message or virtually contiguous memory does (tap-copy-clone): the clone is counted in
+// the next frame as long as it lives, and if the word there becomes 0 the kernel frees memory that it did not allocate.
+func (nl *Netlink) tapClone(cur *kernel.Task, m *skb.SKB) (release func(cur *kernel.Task)) {
 	if m.Vmalloc() {
 		nl.k.Oops(cur, "tap-copy-clone", "virtually contiguous memory of a tapped message is freed as heap memory")
 	}
-	if _, ok := nl.addSharedInfoRef(cur, m, 1); !ok {
-		return
+	count, ok := nl.addSharedInfoRef(cur, m, 1)
+	if !ok {
+		return func(*kernel.Task) {}
 	}
-	if count, _ := nl.addSharedInfoRef(cur, m, ^uint32(0)); count == 0 {
+	if count == 1 {
 		nl.k.Oops(cur, "tap-copy-clone", "a ring page is freed as heap memory when the tap's clone goes")
+	}
+	mem, off := nl.sharedInfo(m)
+	return func(cur *kernel.Task) {
+		if !mem.Freed() {
+			mem.Store32(cur.CPU(), off, mem.Load32(cur.CPU(), off)-1)
+		}
 	}
 }

@@ -46,14 +46,14 @@ type Run struct {
 	Label  string // as written in the file
 	Kernel kernel.Version
 	File   *scenario.File
-	// End is what the machine said when it was closed, as comment lines: warnings of the kernel, what leaked.
+	// End is what the model reported: memory that a real kernel would have corrupted, what leaked.
 	End []string
 }
 
 var sectionLine = regexp.MustCompile(`^-- (.+) --$`)
 
-// endMark begins the comment lines that hold a run's end.
-const endMark = "# at the end: "
+// endMark begins the comment lines that hold a run's reports.
+const endMark = "# the model reports: "
 
 // Load reads the demonstration of a defect from a directory.
 func Load(dir, name string, table versions.Table) (*Demo, error) {
@@ -163,13 +163,28 @@ func (d *Demo) Format(w io.Writer) error {
 	return err
 }
 
-// A Boot makes a machine with the given kernel.
-type Boot func(kernel.Version) (scenario.Target, error)
+// A Boot makes a machine with the given kernel, which tells of memory that a real kernel would have corrupted.
+type Boot func(v kernel.Version, report func(what string)) (scenario.Target, error)
+
+// Reports returns what Config.Trace needs to hear of corrupted memory.
+func Reports(report func(what string)) func(kernel.Record) {
+	return func(r kernel.Record) {
+		switch e := r.Event.(type) {
+		case kernel.Corruption:
+			report(e.String())
+		case kernel.Warning:
+			report(e.String())
+		}
+	}
+}
 
 // Play runs the scenario of a run on a kernel and returns what it gives.
 func (r Run) Play(ctx context.Context, boot Boot, v kernel.Version) Run {
-	outputs, failure := scenario.Play(ctx, func() (scenario.Target, error) { return boot(v) }, r.File)
-	played := Run{Label: r.Label, Kernel: v, File: &scenario.File{Name: r.File.Name}}
+	var reports []string
+	outputs, failure := scenario.Play(ctx, func() (scenario.Target, error) {
+		return boot(v, func(what string) { reports = append(reports, what) })
+	}, r.File)
+	played := Run{Label: r.Label, Kernel: v, File: &scenario.File{Name: r.File.Name}, End: reports}
 	for i, s := range r.File.Steps {
 		s.Recorded, s.Output = i < len(outputs), ""
 		if s.Recorded {
@@ -178,7 +193,7 @@ func (r Run) Play(ctx context.Context, boot Boot, v kernel.Version) Run {
 		played.File.Steps = append(played.File.Steps, s)
 	}
 	if failure != "" {
-		played.End = strings.Split(strings.TrimSuffix(failure, "\n"), "\n")
+		played.End = append(played.End, strings.Split(strings.TrimSuffix(failure, "\n"), "\n")...)
 	}
 	return played
 }
@@ -207,7 +222,7 @@ func Compare(a, b Run) []Line {
 	}
 	was, is := strings.Join(a.End, "\n"), strings.Join(b.End, "\n")
 	if was != is {
-		lines = append(lines, Line{0, "at the end", was + "\n", is + "\n"})
+		lines = append(lines, Line{0, "the model reports", was + "\n", is + "\n"})
 	}
 	return lines
 }
@@ -227,7 +242,7 @@ func SideBySide(w io.Writer, a, b Run) error {
 		out.WriteByte('\n')
 	}
 	if len(a.End)+len(b.End) > 0 {
-		out.WriteString("at the end\n")
+		out.WriteString("the model reports\n")
 		columns(&out, a.Label, b.Label, joined(a.End), joined(b.End))
 	}
 	_, err := io.WriteString(w, strings.TrimSuffix(out.String(), "\n")+"\n")

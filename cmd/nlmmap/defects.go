@@ -73,8 +73,8 @@ func runDefects(ctx context.Context, e env, c command, args []string) int {
 }
 
 // bootHeap boots a kernel for a scenario that nothing outside will look at.
-func (e env) bootHeap(v kernel.Version) (scenario.Target, error) {
-	return e.machines.boot(config{version: v, heap: true})
+func (e env) bootHeap(v kernel.Version, report func(string)) (scenario.Target, error) {
+	return e.machines.boot(config{version: v, heap: true, listen: defects.Reports(report)})
 }
 
 // A replayJSON is what a replay prints with -json.

@@ -2,23 +2,22 @@ package main
 
 import (
 	"flag"
-	"io"
 	"strings"
 
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/scenario/live"
 	"nlmmap/scenario/sim"
-	"nlmmap/trace"
 	"nlmmap/versions"
 )
 
 // A config says which machine a scenario runs on.
 type config struct {
 	version kernel.Version
-	initNet bool      // the initial network namespace instead of a fresh one
-	heap    bool      // ring memory on the heap: faster to boot, but no other process could map it
-	trace   io.Writer // where every event is printed, or nil
+	initNet bool // the initial network namespace instead of a fresh one
+	heap    bool // ring memory on the heap: faster to boot, but no other process could map it
+	// listen hears of everything observable; nil is faster.
+	listen func(kernel.Record)
 }
 
 // machines makes them. It stands between the command and the simulator, so that tests can do without.
@@ -38,11 +37,7 @@ type liveKernel struct {
 func simulator() machines {
 	return machines{
 		boot: func(c config) (scenario.Target, error) {
-			cfg := sim.Config{Version: c.version, InitNet: c.initNet, Heap: c.heap}
-			if c.trace != nil {
-				cfg.Trace = (&trace.Printer{W: c.trace}).Record
-			}
-			return sim.New(cfg)
+			return sim.New(sim.Config{Version: c.version, InitNet: c.initNet, Heap: c.heap, Trace: c.listen})
 		},
 		live: liveKernel{
 			version:   unameRelease,

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"nlmmap/scenario"
+	"nlmmap/trace"
 	"nlmmap/versions"
 )
 
@@ -37,7 +38,7 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
 	var k kernelFlag
 	k.add(flags, versions.Default.String(), kernelUsage)
-	trace := flags.Bool("trace", false, "print every event to standard error")
+	traced := flags.Bool("trace", false, "print every event to standard error")
 	rest, code, ok := c.parse(e, flags, args)
 	if !ok {
 		return code
@@ -54,8 +55,8 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("%v", err)
 	}
 	cfg := config{version: version, initNet: inInitNet(rest[0])}
-	if *trace {
-		cfg.trace = e.stderr
+	if *traced {
+		cfg.listen = (&trace.Printer{W: e.stderr}).Record
 	}
 	if err := play(ctx, e, cfg, f); err != nil {
 		fmt.Fprintf(e.stderr, "nlmmap: %s: %v\n", f.Name, err)

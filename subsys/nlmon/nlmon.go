@@ -28,6 +28,7 @@ type Packet struct {
 	Protocol int // the netlink protocol
 	Len      int // of the whole packet
 	Data     []byte
+	held     *skb.SKB // what a clone of a message in a frame is counted by, until it is read
 }
 
 // A Device is an nlmon device that is up, with a packet socket on it.
@@ -56,29 +57,41 @@ func New(_ *kernel.Task, nl *afnetlink.Netlink, net *kernel.Net) (*Device, error
 func (d *Device) Net() *kernel.Net { return d.net }
 
 // xmit queues a packet for the reader: nlmon_xmit. The buffer is given back at once, so that nothing that taps keep
-// outlives its socket.
+// outlives its socket; only a clone of a message in a ring frame (tap-copy-clone) stays one until it is read.
 func (d *Device) xmit(cur *kernel.Task, s *skb.SKB) {
 	p := Packet{Type: PacketOutgoing, Protocol: s.Protocol, Len: s.Len(), Data: append([]byte(nil), s.Message(cur)...)}
-	s.Free(cur)
-	d.lock.Lock(cur)
-	defer d.lock.Unlock(cur)
-	if len(d.queue) == maxPackets {
-		d.lost++
-		return
+	if s.Destructor != nil {
+		p.held = s
 	}
-	d.queue = append(d.queue, p)
+	d.lock.Lock(cur)
+	full := len(d.queue) == maxPackets
+	if full {
+		d.lost++
+	} else {
+		d.queue = append(d.queue, p)
+	}
+	d.lock.Unlock(cur)
+	if full || p.held == nil {
+		s.Free(cur)
+	}
 }
 
 // Read returns the next packet; ok is false when there is none.
 func (d *Device) Read(cur *kernel.Task) (p Packet, ok bool) {
 	d.lock.Lock(cur)
-	defer d.lock.Unlock(cur)
-	if len(d.queue) == 0 {
-		return Packet{}, false
+	if ok = len(d.queue) > 0; ok {
+		p, d.queue = d.queue[0], d.queue[1:]
 	}
-	p = d.queue[0]
-	d.queue = d.queue[1:]
-	return p, true
+	d.lock.Unlock(cur)
+	p.release(cur)
+	return p, ok
+}
+
+func (p *Packet) release(cur *kernel.Task) {
+	if p.held != nil {
+		p.held.Free(cur)
+		p.held = nil
+	}
 }
 
 // Lost is the number of packets for which there was no room.
@@ -92,6 +105,10 @@ func (d *Device) Lost(cur *kernel.Task) int {
 func (d *Device) Close(cur *kernel.Task) {
 	d.nl.RemoveTap(&d.tap)
 	d.lock.Lock(cur)
-	defer d.lock.Unlock(cur)
+	unread := d.queue
 	d.queue = nil
+	d.lock.Unlock(cur)
+	for i := range unread {
+		unread[i].release(cur)
+	}
 }
