@@ -231,16 +231,19 @@ func life(k *kernel.Kernel, rng *rand.Rand, name string, peer uint32) error {
 	if err != nil {
 		return err
 	}
+	// The process or its child uses the memory of the rings. Two would tread on each other.
+	own := true
 	var others sync.WaitGroup
 	defer others.Wait()
 	if rng.IntN(2) == 0 {
+		own = rng.IntN(2) == 0
 		child, err := task.Fork(name + ".child")
 		if err != nil {
 			return err
 		}
 		o, seed := s.On(child), rng.Uint64()
 		others.Go(func() {
-			busy(o, rand.New(rand.NewPCG(seed, 3)))
+			busy(o, rand.New(rand.NewPCG(seed, 3)), !own)
 			child.ExitGroup()
 		})
 	}
@@ -251,7 +254,7 @@ func life(k *kernel.Kernel, rng *rand.Rand, name string, peer uint32) error {
 		}
 		o := s.On(thread)
 		seed := rng.Uint64()
-		others.Go(func() { busy(o, rand.New(rand.NewPCG(seed, 4))) })
+		others.Go(func() { busy(o, rand.New(rand.NewPCG(seed, 4)), false) })
 	}
 	if rng.IntN(3) == 0 {
 		a, _, err := task.Socketpair()
@@ -272,7 +275,7 @@ func life(k *kernel.Kernel, rng *rand.Rand, name string, peer uint32) error {
 			return err
 		}
 	}
-	busy(s, rng)
+	busy(s, rng, own)
 	if rng.IntN(2) == 0 {
 		return s.Close()
 	}
@@ -280,26 +283,35 @@ func life(k *kernel.Kernel, rng *rand.Rand, name string, peer uint32) error {
 }
 
 // busy does this and that with a socket that others use and close meanwhile: errors are part of it.
-func busy(s *userspace.Socket, rng *rand.Rand) {
+func busy(s *userspace.Socket, rng *rand.Rand, own bool) {
 	for range 20 {
-		switch rng.IntN(8) {
-		case 0:
-			_ = s.Send(userspace.DumpRequest(testDump, 0, 1), nil)
-		case 1, 2:
-			_ = s.Send(request(testOK, 1), nil)
-		case 3:
-			_ = s.TX.Send(request(testFail, 1), nil)
-		case 4:
-			_, _ = s.TX.Kick(nil)
-		case 5:
-			_ = s.RX.Wait(kernel.Time(rng.IntN(3)) * kernel.Millisecond)
-		case 6:
-			_, _ = drain(s)
-			_ = s.RX.Discard()
-		case 7:
-			if rng.IntN(10) == 0 {
-				_ = s.Task().Close(s.FD())
-			}
+		switch what := rng.IntN(8); {
+		case !own && (what == 3 || what == 6):
+			continue
+		default:
+			something(s, rng, what)
+		}
+	}
+}
+
+func something(s *userspace.Socket, rng *rand.Rand, what int) {
+	switch what {
+	case 0:
+		_ = s.Send(userspace.DumpRequest(testDump, 0, 1), nil)
+	case 1, 2:
+		_ = s.Send(request(testOK, 1), nil)
+	case 3:
+		_ = s.TX.Send(request(testFail, 1), nil)
+	case 4:
+		_, _ = s.TX.Kick(nil)
+	case 5:
+		_ = s.RX.Wait(kernel.Time(rng.IntN(3)) * kernel.Millisecond)
+	case 6:
+		_, _ = drain(s)
+		_ = s.RX.Discard()
+	case 7:
+		if rng.IntN(10) == 0 {
+			_ = s.Task().Close(s.FD())
 		}
 	}
 }
