@@ -30,7 +30,8 @@ func (t *Task) page(addr uint64, write bool) (pte, error) {
 		}
 		t.faultAnon(v, p, write)
 	case write && v.Private && !p.own:
-		if v.raw == nil {
+		// The really mapped page copies itself; the page of zeros and the heap's pages do not.
+		if v.raw == nil || p.mem != v.raw.Memory() {
 			*p = pte{mem: clonePage(t, p.mem, p.off)}
 		}
 		p.own = true

@@ -210,11 +210,11 @@ func (as *AddressSpace) fork(cur *Task) *AddressSpace {
 	return child
 }
 
-// ownPages lists the byte offsets of v's private copies.
+// ownPages lists the byte offsets of the private copies that are in v's real mapping.
 func ownPages(v *VMA) []int {
 	var own []int
 	for i, p := range v.pages {
-		if p.own {
+		if p.own && v.raw != nil && p.mem == v.raw.Memory() {
 			own = append(own, i*uapi.PageSize)
 		}
 	}
@@ -355,6 +355,9 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 			return 0, EINVAL
 		}
 		oldlen, newlen = pageAlign(oldlen), pageAlign(newlen)
+		if fixed && addr < newaddr+newlen && newaddr < addr+oldlen {
+			return 0, Errorf(EINVAL, "the old and the new range overlap")
+		}
 		t.as.sem.Lock(t)
 		defer t.as.sem.Unlock(t)
 		v := t.as.find(addr)
@@ -366,7 +369,11 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 			oldlen = newlen
 		}
 		if !fixed && !move {
-			if newlen == oldlen || addr+oldlen == v.End && t.as.free(v.End, addr+newlen) {
+			if newlen == oldlen {
+				newaddr = addr
+				return 0, nil
+			}
+			if addr+oldlen == v.End && t.as.free(v.End, addr+newlen) {
 				t.as.grow(t, v, newlen-oldlen)
 				newaddr = addr
 				return 0, nil
@@ -374,6 +381,7 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 		}
 		if fixed {
 			t.as.unmap(t, newaddr, newaddr+newlen)
+			v = t.as.find(addr) // the new range may have been another part of the same mapping
 		} else {
 			newaddr = t.as.unmappedArea(newlen)
 		}
@@ -395,10 +403,10 @@ func (as *AddressSpace) free(start, end uint64) bool {
 // grow adds pages that are not present.
 func (as *AddressSpace) grow(_ *Task, v *VMA, by uint64) {
 	as.mu.Lock()
+	old := v.raw
+	v.raw = v.raw.Grow(int(by), ownPages(v))
 	v.End += by
 	v.pages = append(slices.Clip(v.pages), make([]pte, by/uapi.PageSize)...)
-	old := v.raw
-	v.raw = v.raw.Grow(int(by))
 	v.moveRaw(old)
 	as.mu.Unlock()
 	if v.raw != old {
@@ -425,7 +433,7 @@ func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr ui
 	n := *v
 	n.Start, n.End, n.Pgoff = newaddr, newaddr+oldlen, v.Pgoff+from
 	n.pages = slices.Clone(v.pages[from : from+oldlen/uapi.PageSize])
-	n.raw = v.raw.Move(int(addr-v.Start), int(oldlen))
+	n.raw = v.raw.Move(int(addr-v.Start), int(oldlen), ownPages(v))
 	n.moveRaw(v.raw)
 	as.open(cur, &n)
 	as.insert(&n)

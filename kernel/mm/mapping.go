@@ -121,47 +121,60 @@ func (m *Mapping) Split(at int) (lower, upper *Mapping) {
 	return &lo, &up
 }
 
-// Fork returns the child's copy; own lists the offsets of pages whose bytes are private.
+// Fork returns the child's copy; own lists the byte offsets of pages that are private copies.
 func (m *Mapping) Fork(own []int) *Mapping {
 	if m == nil {
 		return nil
 	}
-	c := *m
-	c.prot = unix.PROT_READ | unix.PROT_WRITE
-	if c.mapRange() != nil {
-		return m
-	}
-	for _, off := range own {
-		copy(c.Bytes()[off:off+pageSize], m.Bytes()[off:off+pageSize])
-	}
-	c.Protect(m.prot)
-	return &c
+	return m.again(0, m.size, own)
 }
 
 const pageSize = 4096
 
-// Move returns a new mapping of bytes [off, off+size) of this one.
-func (m *Mapping) Move(off, size int) *Mapping {
+// Move returns a new mapping of bytes [off, off+size) of this one, with the private copies among own.
+func (m *Mapping) Move(off, size int, own []int) *Mapping {
 	if m == nil {
 		return nil
 	}
-	c := *m
-	c.off, c.size = m.off+off, size
-	if c.mapRange() != nil {
-		return m
-	}
-	return &c
+	return m.again(off, size, own)
 }
 
 // Grow returns a mapping with by more bytes, which have no pages behind them.
-func (m *Mapping) Grow(by int) *Mapping {
+func (m *Mapping) Grow(by int, own []int) *Mapping {
 	if m == nil {
 		return nil
 	}
+	return m.again(0, m.size+by, own)
+}
+
+// again maps bytes [off, off+size) of the range at a fresh place. Private copies do not come along by themselves: their
+// bytes are copied.
+func (m *Mapping) again(off, size int, own []int) *Mapping {
 	c := *m
-	c.size += by
+	c.off, c.size = m.off+off, size
+	if len(own) == 0 {
+		if c.mapRange() != nil {
+			return m
+		}
+		return &c
+	}
+	c.prot = unix.PROT_READ | unix.PROT_WRITE
 	if c.mapRange() != nil {
 		return m
 	}
+	prot := m.prot
+	if prot&unix.PROT_READ == 0 {
+		m.Protect(unix.PROT_READ) // what the program may not read must still be copied
+	}
+	from, to := m.Bytes(), c.Bytes()
+	for _, at := range own {
+		if at >= off && at < off+size {
+			copy(to[at-off:at-off+pageSize], from[at:at+pageSize])
+		}
+	}
+	if m.prot != prot {
+		m.Protect(prot)
+	}
+	c.Protect(prot)
 	return &c
 }
