@@ -227,6 +227,27 @@ func Compare(a, b Run) []Line {
 	return lines
 }
 
+// Judge says whether a run on some other kernel shows the defect: "has", "no", or "other" if it is like neither of the
+// stored runs. What decides is the first step in which those differ.
+func (d *Demo) Judge(played Run) string {
+	if len(d.Runs) < 2 {
+		return "other"
+	}
+	has, not := d.Runs[0].File.Steps, d.Runs[1].File.Steps
+	for i, s := range played.File.Steps {
+		switch {
+		case has[i].Output == not[i].Output:
+		case s.Output == has[i].Output:
+			return "has"
+		case s.Output == not[i].Output:
+			return "no"
+		default:
+			return "other"
+		}
+	}
+	return "other"
+}
+
 // SideBySide prints two runs of one scenario: what both gave once, what differs in two columns with a mark between.
 func SideBySide(w io.Writer, a, b Run) error {
 	var out strings.Builder

@@ -45,7 +45,7 @@ func (t Table) Find(name string) (kernel.Difference, error) {
 			return d, nil
 		}
 	}
-	if near := scenario.Nearest(name, t.names()); near != "" {
+	if near := nearest(name, t.names()); near != "" {
 		return kernel.Difference{}, fmt.Errorf("unknown difference %q: did you mean %q?", name, near)
 	}
 	return kernel.Difference{}, fmt.Errorf("unknown difference %q: \"nlmmap versions\" lists them", name)
@@ -81,7 +81,7 @@ func (t Table) parseSet(set string) (name, value string, err error) {
 
 func unknownValue(d kernel.Difference, name, value string) error {
 	err := fmt.Errorf("difference %s has no value %q", name, value)
-	if near := scenario.Nearest(value, d.Values); near != "" {
+	if near := nearest(value, d.Values); near != "" {
 		err = fmt.Errorf("%w: did you mean %q?", err, near)
 	}
 	return fmt.Errorf("%w (it has %s)", err, strings.Join(d.Values, ", "))
@@ -144,16 +144,20 @@ func Release(name string) (kernel.Version, error) {
 	for _, r := range kernel.Releases() {
 		names = append(names, r.String())
 	}
-	near := scenario.Nearest(name, names)
-	for _, full := range names {
-		if strings.HasPrefix(full, name+".") { // 4.4 is a series
-			near = full
-		}
-	}
-	if near != "" {
+	if near := nearest(name, names); near != "" {
 		return v, fmt.Errorf("unknown kernel version %q: did you mean %q? There are %s", name, near, releases())
 	}
 	return v, err
+}
+
+// nearest prefers words that begin with what was written: 4.4, dump-reserve.
+func nearest(written string, words []string) string {
+	for _, w := range words {
+		if written != "" && strings.HasPrefix(w, written) {
+			return w
+		}
+	}
+	return scenario.Nearest(written, words)
 }
 
 func releases() string {

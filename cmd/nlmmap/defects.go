@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 
 	"nlmmap/defects"
@@ -20,8 +19,8 @@ func defectsCommand() command {
        nlmmap defects [-json] NAME
 
 Lists what was wrong with memory-mapped netlink in its lifetime: name, kernels that have it, how it is shown, title.
-With --kernel or --set it runs the scenario of each on that kernel and says whether it behaves like the kernels that
-have the defect (has), like those that do not (no), or like neither (other).
+With --kernel or --set it runs the scenarios on that kernel and says of each defect that some kernel lacks whether it
+behaves like a kernel that has it (has), like one that does not (no), or like neither (other).
 
 With a NAME it tells the story of one defect and replays its scenario on a kernel that has it and on one that does
 not, side by side; lines that differ are marked with |. Both run now; if one does not give what is stored in
@@ -168,10 +167,8 @@ func (e env) showReplay(d defects.Defect, now []defects.Run, changed [][]defects
 
 // A finding says whether a kernel has a defect.
 type finding struct {
-	Name   string `json:"name"`
-	Found  string `json:"found"` // has, no, other
-	Line   int    `json:"line,omitempty"`
-	Detail string `json:"detail,omitempty"` // the first step that is like neither kernel
+	Name  string `json:"name"`
+	Found string `json:"found"` // has, no, other
 }
 
 // checkDefects runs all scenarios on one kernel.
@@ -193,7 +190,10 @@ func (e env) checkDefects(ctx context.Context, k kernelFlag, dir string, asJSON 
 		if err != nil {
 			return e.bad("%v", err)
 		}
-		found = append(found, e.check(ctx, d, demo, v))
+		if len(demo.Runs) > 1 {
+			played := demo.Runs[0].Play(ctx, e.bootHeap, v)
+			found = append(found, finding{d.Name, demo.Judge(played)})
+		}
 	}
 	if asJSON {
 		if err := writeJSON(e.stdout, found); err != nil {
@@ -203,26 +203,10 @@ func (e env) checkDefects(ctx context.Context, k kernelFlag, dir string, asJSON 
 	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	for _, f := range found {
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Name, f.Found, f.Detail)
+		fmt.Fprintf(tw, "%s\t%s\n", f.Name, f.Found)
 	}
 	if err := tw.Flush(); err != nil {
 		return e.bad("%v", err)
 	}
 	return exitOK
-}
-
-func (e env) check(ctx context.Context, d defects.Defect, demo *defects.Demo, v kernel.Version) finding {
-	f := finding{Name: d.Name, Found: "other"}
-	played := demo.Runs[0].Play(ctx, e.bootHeap, v)
-	for i, r := range demo.Runs {
-		lines := defects.Compare(r, played)
-		if len(lines) == 0 {
-			return finding{Name: d.Name, Found: [...]string{"has", "no"}[min(i, 1)]}
-		}
-		if i == 0 {
-			f.Line = lines[0].Number
-			f.Detail = fmt.Sprintf("unlike %s at line %d: %s", r.Label, lines[0].Number, strings.TrimSpace(lines[0].Directive))
-		}
-	}
-	return f
 }
