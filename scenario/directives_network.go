@@ -31,9 +31,10 @@ var networkDirectives = []form{
 		run:     flushRules,
 	},
 	{
-		syntax: compile("packet count=COUNT size=BYTES [linear=BYTES]"),
-		help: "UDP datagrams of that payload size from 127.0.0.1:4000 to 127.0.0.1:9; prints sent= failed=. With linear= " +
-			"only so many bytes of a packet, headers included, are in one piece and the rest in page fragments (simulator only)",
+		syntax: compile("packet count=COUNT size=BYTES [linear=BYTES] [stamped] [received]"),
+		help: "UDP datagrams of that payload size from 127.0.0.1:4000 to 127.0.0.1:9; prints sent= failed=. On the simulator " +
+			"only: with linear= so many bytes of a packet, headers included, are in one piece and the rest in page fragments; " +
+			"stamped packets have a time stamp; received ones look as if they had come in over lo",
 		example: "packet count=2 size=100",
 		run:     packet,
 	},
@@ -70,7 +71,11 @@ func nflogRule(c *call) (string, error) {
 func flushRules(c *call) (string, error) { return ok(c.target.FlushRules()) }
 
 func packet(c *call) (string, error) {
-	sent, failed, err := c.target.Packet(int(c.args.get("count", 0)), int(c.args.get("size", 0)), int(c.args.get("linear", WholePacket)))
+	sent, failed, err := c.target.Packet(Datagrams{
+		Count: int(c.args.get("count", 0)), Size: int(c.args.get("size", 0)),
+		Fragmented: c.args.has("linear"), Linear: int(c.args.get("linear", 0)),
+		Stamped: c.args.has("stamped"), Received: c.args.has("received"),
+	})
 	if err != nil {
 		return "", err
 	}

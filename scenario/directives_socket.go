@@ -55,32 +55,35 @@ var socketDirectives = []form{
 		run:     detachFilter,
 	},
 	{
-		syntax:  compile("stat FD"),
-		help:    "the socket's line in /proc/net/netlink: portid= groups= rmem= dump=0|1 drops=",
+		syntax:  compile("stat FD [raw]"),
+		help:    "the socket's line in /proc/net/netlink: portid= groups= rmem= dump=0|1 drops=; raw adds how often it is listed and the dump column as it is (pointer, if it is one)",
 		example: "stat a",
 		run:     stat,
 	},
 }
 
 const settable = "add_membership|drop_membership|pktinfo|broadcast_error|no_enobufs|" +
-	"rcvbuf|rcvbufforce|sndbuf|passcred"
+	"rcvbuf|rcvbufforce|sndbuf|passcred|listen_all_nsid|list_memberships|cap_ack"
 
 // An option is a socket option's level and number.
 type option struct{ level, name int }
 
 var options = map[string]option{
-	"add_membership":  {uapi.SolNetlink, uapi.NetlinkAddMembership},
-	"drop_membership": {uapi.SolNetlink, uapi.NetlinkDropMembership},
-	"pktinfo":         {uapi.SolNetlink, uapi.NetlinkPktinfo},
-	"broadcast_error": {uapi.SolNetlink, uapi.NetlinkBroadcastError},
-	"no_enobufs":      {uapi.SolNetlink, uapi.NetlinkNoENOBUFS},
-	"rx_ring":         {uapi.SolNetlink, uapi.NetlinkRxRing},
-	"tx_ring":         {uapi.SolNetlink, uapi.NetlinkTxRing},
-	"rcvbuf":          {uapi.SolSocket, uapi.SoRcvbuf},
-	"rcvbufforce":     {uapi.SolSocket, uapi.SoRcvbufforce},
-	"sndbuf":          {uapi.SolSocket, uapi.SoSndbuf},
-	"passcred":        {uapi.SolSocket, uapi.SoPasscred},
-	"error":           {uapi.SolSocket, uapi.SoError},
+	"add_membership":   {uapi.SolNetlink, uapi.NetlinkAddMembership},
+	"drop_membership":  {uapi.SolNetlink, uapi.NetlinkDropMembership},
+	"pktinfo":          {uapi.SolNetlink, uapi.NetlinkPktinfo},
+	"broadcast_error":  {uapi.SolNetlink, uapi.NetlinkBroadcastError},
+	"no_enobufs":       {uapi.SolNetlink, uapi.NetlinkNoENOBUFS},
+	"listen_all_nsid":  {uapi.SolNetlink, uapi.NetlinkListenAllNSID},
+	"list_memberships": {uapi.SolNetlink, uapi.NetlinkListMemberships},
+	"cap_ack":          {uapi.SolNetlink, uapi.NetlinkCapAck},
+	"rx_ring":          {uapi.SolNetlink, uapi.NetlinkRxRing},
+	"tx_ring":          {uapi.SolNetlink, uapi.NetlinkTxRing},
+	"rcvbuf":           {uapi.SolSocket, uapi.SoRcvbuf},
+	"rcvbufforce":      {uapi.SolSocket, uapi.SoRcvbufforce},
+	"sndbuf":           {uapi.SolSocket, uapi.SoSndbuf},
+	"passcred":         {uapi.SolSocket, uapi.SoPasscred},
+	"error":            {uapi.SolSocket, uapi.SoError},
 }
 
 func bind(c *call) (string, error) {
@@ -176,8 +179,12 @@ func stat(c *call) (string, error) {
 	if !found {
 		return "not listed", nil
 	}
-	return fmt.Sprintf("portid=%s groups=0x%x rmem=%s dump=%d drops=%s",
-		c.print.identity(addr.Pid), row.groups, row.rmem, row.dump, row.drops), nil
+	line := fmt.Sprintf("portid=%s groups=0x%x rmem=%s dump=%d drops=%s",
+		c.print.identity(addr.Pid), row.groups, row.rmem, row.dump, row.drops)
+	if c.args.has("raw") {
+		line += fmt.Sprintf(" rows=%d column=%s", row.rows, row.column)
+	}
+	return line, nil
 }
 
 // A statRow is what stat shows of a line of /proc/net/netlink.
@@ -186,10 +193,12 @@ type statRow struct {
 	rmem   string
 	dump   int
 	drops  string
+	column string // of the dump, without the pointer's value
+	rows   int    // how often the socket is listed
 }
 
 // findRow returns the first row of that protocol and port id: old kernels may list a socket several times.
-func findRow(text string, protocol int, portid uint32) (statRow, bool) {
+func findRow(text string, protocol int, portid uint32) (row statRow, found bool) {
 	const columns = 10 // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
 	for _, line := range strings.Split(text, "\n") {
 		f := strings.Fields(line)
@@ -200,10 +209,16 @@ func findRow(text string, protocol int, portid uint32) (statRow, bool) {
 		if err != nil || uint32(pid) != portid {
 			continue
 		}
-		groups, _ := strconv.ParseUint(f[3], 16, 64)
-		return statRow{groups: groups, rmem: f[4], dump: dumping(f[6]), drops: f[8]}, true
+		if row.rows++; row.rows > 1 {
+			continue
+		}
+		row.groups, _ = strconv.ParseUint(f[3], 16, 64)
+		row.rmem, row.dump, row.drops, row.column = f[4], dumping(f[6]), f[8], f[6]
+		if len(row.column) > 1 && row.dump == 1 {
+			row.column = "pointer"
+		}
 	}
-	return statRow{}, false
+	return row, row.rows > 0
 }
 
 // dumping reads the Dump column, which is a flag or, on old kernels, a pointer.

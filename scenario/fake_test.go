@@ -49,7 +49,7 @@ func (f *fakeTarget) PopulateRoute(int) error                  { return nil }
 func (f *fakeTarget) NFQueueRule(int, bool) error              { return nil }
 func (f *fakeTarget) NFLogRule(int, int) error                 { return nil }
 func (f *fakeTarget) FlushRules() error                        { return nil }
-func (f *fakeTarget) Packet(count, _, _ int) (int, int, error) { return count - 1, 1, nil }
+func (f *fakeTarget) Packet(p Datagrams) (int, int, error)     { return p.Count - 1, 1, nil }
 func (f *fakeTarget) Netlink() (string, error)                 { return f.netlink, nil }
 func (f *fakeTarget) Close() error                             { return f.leak }
 func (f *fakeTarget) Tap() (Tap, error)                        { return &fakeTap{}, nil }

@@ -16,10 +16,8 @@ type Target interface {
 	NFQueueRule(num int, bypass bool) error
 	NFLogRule(group, threshold int) error
 	FlushRules() error
-	// Packet sends count UDP datagrams with size bytes of payload from 127.0.0.1:4000 to 127.0.0.1:9.
-	// With linear other than WholePacket only that many bytes of each packet, headers included, lie in one piece and
-	// the rest in page fragments.
-	Packet(count, size, linear int) (sent, failed int, err error)
+	// Packet sends UDP datagrams from 127.0.0.1:4000 to 127.0.0.1:9.
+	Packet(p Datagrams) (sent, failed int, err error)
 	// Tap makes an nlmon device with a packet socket on it.
 	Tap() (Tap, error)
 	// Netlink returns the text of /proc/net/netlink as the main task reads it.
@@ -28,8 +26,16 @@ type Target interface {
 	Close() error
 }
 
-// WholePacket is for Target.Packet: the packets are in one piece.
-const WholePacket = -1
+// Datagrams are what Target.Packet sends.
+type Datagrams struct {
+	Count int
+	Size  int // of the payload
+	// What follows only a driver can do, so it exists on the simulator only.
+	Fragmented bool // only Linear bytes of a packet, headers included, lie in one piece, the rest in page fragments
+	Linear     int
+	Stamped    bool // the packets have a time stamp
+	Received   bool // they seem to have come in over lo
+}
 
 // A Tap is a packet socket on an nlmon device.
 type Tap interface {

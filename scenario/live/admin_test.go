@@ -110,7 +110,7 @@ func TestQueueRule(t *testing.T) {
 	fd := netfilterSocket(t, main)
 	config(t, main, fd, uapi.NFQNLMsgConfig, 3, attr(1, []byte{1, 0, 0, 2}))          // bind
 	config(t, main, fd, uapi.NFQNLMsgConfig, 3, attr(2, []byte{0, 0, 0xff, 0xff, 2})) // copy packets
-	sent, failed, err := tg.Packet(2, 100, scenario.WholePacket)
+	sent, failed, err := tg.Packet(scenario.Datagrams{Count: 2, Size: 100})
 	if sent != 2 || failed != 0 || err != nil {
 		t.Errorf("sent %d, failed %d, %v", sent, failed, err)
 	}
@@ -122,7 +122,7 @@ func TestQueueRule(t *testing.T) {
 		}
 	}
 	check(t, tg.FlushRules())
-	_, _, err = tg.Packet(1, 100, scenario.WholePacket)
+	_, _, err = tg.Packet(scenario.Datagrams{Count: 1, Size: 100})
 	check(t, err)
 	_, err = main.Recvmsg(fd, 8192, uapi.MsgDontwait)
 	wantErr(t, err, unix.EAGAIN)
@@ -132,13 +132,13 @@ func TestQueueRule(t *testing.T) {
 	check(t, err)
 	check(t, main.Bind(receiver, []byte{uapi.AFInet, 0, 0, 9, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}))
 	check(t, tg.NFQueueRule(4, false))
-	_, _, err = tg.Packet(1, 10, scenario.WholePacket)
+	_, _, err = tg.Packet(scenario.Datagrams{Count: 1, Size: 10})
 	check(t, err)
 	_, err = main.Recvmsg(receiver, 100, uapi.MsgDontwait)
 	wantErr(t, err, unix.EAGAIN)
 	check(t, tg.FlushRules())
 	check(t, tg.NFQueueRule(4, true))
-	_, _, err = tg.Packet(1, 10, scenario.WholePacket)
+	_, _, err = tg.Packet(scenario.Datagrams{Count: 1, Size: 10})
 	check(t, err)
 	r, err := main.Recvmsg(receiver, 100, uapi.MsgDontwait)
 	check(t, err)
@@ -154,7 +154,7 @@ func TestLogRule(t *testing.T) {
 	fd := netfilterSocket(t, main)
 	config(t, main, fd, uapi.NFULNLMsgConfig, 1, attr(1, []byte{1}))
 	config(t, main, fd, uapi.NFULNLMsgConfig, 1, attr(2, []byte{0, 0, 0, 0, 2, 0}))
-	if sent, _, err := tg.Packet(4, 100, scenario.WholePacket); sent != 4 || err != nil {
+	if sent, _, err := tg.Packet(scenario.Datagrams{Count: 4, Size: 100}); sent != 4 || err != nil {
 		t.Errorf("sent %d, %v", sent, err)
 	}
 	for range 2 {

@@ -66,15 +66,15 @@ func (tg *target) FlushRules() error {
 	return tg.tr.do(func() error { return tg.adm.flushRules() })
 }
 
-// errFragments is for what only a driver or TCP can make.
-var errFragments = errors.New("packets with page fragments (linear=) exist on the simulator only")
+// errDriver is for what only a network driver can do.
+var errDriver = errors.New("linear=, stamped and received packets exist on the simulator only")
 
-func (tg *target) Packet(count, size, linear int) (sent, failed int, err error) {
-	if linear != scenario.WholePacket {
-		return 0, 0, errFragments
+func (tg *target) Packet(p scenario.Datagrams) (sent, failed int, err error) {
+	if p.Fragmented || p.Stamped || p.Received {
+		return 0, 0, errDriver
 	}
 	err = tg.tr.do(func() error {
-		sent, failed, err = tg.adm.packet(count, size)
+		sent, failed, err = tg.adm.packet(p.Count, p.Size)
 		return err
 	})
 	return sent, failed, err

@@ -92,31 +92,36 @@ func (m *Machine) FlushRules() error {
 }
 
 // Packet implements scenario.Target.
-func (m *Machine) Packet(count, size, linear int) (sent, failed int, err error) {
-	if linear == scenario.WholePacket {
-		sent, failed = m.stack().SendUDP(m.admin, count, size)
-		return sent, failed, nil
-	}
+func (m *Machine) Packet(d scenario.Datagrams) (sent, failed int, err error) {
 	m.stack().LoUp(m.admin)
-	for range count {
-		p, err := m.stack().NewUDP(m.admin, size)
+	for range d.Count {
+		p, err := m.stack().NewUDP(m.admin, d.Size)
 		if err != nil {
 			failed++
 			continue
 		}
-		fragment(p, linear)
+		m.shape(p, d)
 		m.stack().Output(m.admin, p)
 		sent++
 	}
 	return sent, failed, nil
 }
 
-// fragment moves what is behind the first bytes of a packet to page fragments.
-func fragment(p *inet.Packet, linear int) {
-	const page = 4096
-	rest := p.Data[min(linear, len(p.Data)):]
-	p.Data = p.Data[:len(p.Data)-len(rest)]
-	p.Frags = slices.Collect(slices.Chunk(rest, page))
+// shape makes a packet into what a driver could have made it.
+func (m *Machine) shape(p *inet.Packet, d scenario.Datagrams) {
+	if d.Fragmented {
+		const page = 4096
+		rest := p.Data[min(d.Linear, len(p.Data)):]
+		p.Data = p.Data[:len(p.Data)-len(rest)]
+		p.Frags = slices.Collect(slices.Chunk(rest, page))
+	}
+	if d.Stamped {
+		p.Timestamp, p.HasTimestamp = m.Kernel.Now(), true
+	}
+	if d.Received {
+		p.CompleteChecksum()
+		p.InDev, p.OutDev, p.HasSock = inet.LoIndex, 0, false
+	}
 }
 
 // Tap implements scenario.Target.
