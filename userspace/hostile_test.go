@@ -81,7 +81,10 @@ func (h *hostile) scribble(t *tape) {
 }
 
 // event is the kernel's listener.
-func (h *hostile) event(kernel.Record) {
+func (h *hostile) event(r kernel.Record) {
+	if _, inAccess := r.Event.(kernel.Corruption); inAccess {
+		return // may come out of an access of this very program
+	}
 	if h.busy || h.sock == nil || len(h.inner) == 0 {
 		return
 	}

@@ -132,10 +132,10 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 			return Frame{r: r, stray: l}, true, nil
 		}
 		if r.leases[r.pos].held {
-			if !r.passOver() {
-				return f, false, nil
+			if r.passOver() {
+				continue
 			}
-			continue
+			return f, false, nil
 		}
 		status, err := r.area.load(r.pos, uapi.NMStatus)
 		if err != nil {
@@ -210,8 +210,11 @@ func (r *Reader) advance(release bool) error {
 }
 
 // passOver moves on over frames that the reader keeps, if the kernel has done so: when it has filled the frame behind
-// them.
+// them. Over any other frame it does not move: one that is not ready belongs to a sender that is slower than others.
 func (r *Reader) passOver() bool {
+	if !r.leases[r.pos].held {
+		return false
+	}
 	for pos := r.area.next(r.pos); pos != r.pos; pos = r.area.next(pos) {
 		if r.leases[pos].held {
 			continue

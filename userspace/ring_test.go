@@ -317,6 +317,67 @@ func TestReleaseOfAFramePassedOver(t *testing.T) {
 	finish(t, k)
 }
 
+// A sender that is slower than the next one: the reader waits for its frame and loses nothing.
+func TestReaderWaitsForTheSlowerSender(t *testing.T) {
+	k := boot(t, kernel.Config{Version: kernel.Version{Release: kernel.Linux4_4}})
+	s := open(t, k.NewProcess("p", k.InitNet()), uapi.NetlinkRoute, userspace.Config{RX: ring(4)})
+	for range 2 {
+		must(t, s.Send(request(testOK, s.Seq()), nil))
+	}
+	first := frameAddr(s, ring(4), 0)
+	must(t, s.Task().Store32(first, uapi.NLMMapStatusReserved))
+	for range 10 {
+		for f := range s.RX.Frames() {
+			t.Fatalf("frame %d", f.Index())
+		}
+		must(t, s.RX.Wait(kernel.Second))
+	}
+	must(t, s.Task().Store32(first, uapi.NLMMapStatusValid))
+	var got []int
+	for f := range s.RX.Frames() {
+		got = append(got, f.Index())
+	}
+	if !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("frames %v", got)
+	}
+	finish(t, k)
+}
+
+// A message whose frame somebody else took over is found nevertheless, and its frame is no riddle when it comes late.
+func TestReaderFindsStrayMessages(t *testing.T) {
+	k := boot(t, kernel.Config{Version: kernel.Version{Release: kernel.Linux4_4}})
+	s := open(t, k.NewProcess("p", k.InitNet()), uapi.NetlinkUsersock, userspace.Config{RX: ring(4)})
+	peer := open(t, s.Task(), uapi.NetlinkUsersock, userspace.Config{})
+	must(t, peer.Send(data(8, 1), &uapi.SockaddrNL{Pid: s.Portid()}))
+	must(t, s.Task().Store32(frameAddr(s, ring(4), 0), uapi.NLMMapStatusUnused))
+	var got []userspace.Frame
+	for range 10 {
+		for f := range s.RX.Frames() {
+			if b, err := f.Bytes(); err != nil || !bytes.Equal(b, data(8, 1)) || f.Index() != -1 || !f.Copied() {
+				t.Errorf("%d: % x, %v", f.Index(), b, err)
+			}
+			got = append(got, f)
+		}
+		must(t, s.RX.Err())
+		if err := s.RX.Wait(kernel.Second); errors.Is(err, userspace.ErrTimeout) {
+			break
+		}
+	}
+	if len(got) != 1 || got[0].Valid() || s.RX.Stats().Stray != 1 {
+		t.Fatalf("%d frames, %+v", len(got), s.RX.Stats())
+	}
+	must(t, s.Task().Store32(frameAddr(s, ring(4), 0), uapi.NLMMapStatusCopy))
+	must(t, peer.Send(data(8, 1), &uapi.SockaddrNL{Pid: s.Portid()}))
+	n := 0
+	for range s.RX.Frames() {
+		n++
+	}
+	if n != 1 || s.RX.Err() != nil {
+		t.Errorf("%d frames, %v", n, s.RX.Err())
+	}
+	finish(t, k)
+}
+
 func TestCorruptFramesAreReported(t *testing.T) {
 	k := boot(t, kernel.Config{Version: kernel.Version{Release: kernel.Linux4_4}})
 	s := open(t, k.NewProcess("p", k.InitNet()), uapi.NetlinkRoute, userspace.Config{RX: ring(2)})
