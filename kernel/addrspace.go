@@ -36,6 +36,7 @@ type VMA struct {
 	Pgoff      uint64 // offset in the file, in pages
 	Prot       int
 	Private    bool
+	DontFork   bool // a child does not get it
 	File       *File
 	Ops        VMOps
 	pages      []pte
@@ -193,6 +194,9 @@ func (as *AddressSpace) fork(cur *Task) *AddressSpace {
 	child := newAddressSpace(as.k)
 	as.sem.Lock(cur)
 	for _, v := range as.vmas {
+		if v.DontFork {
+			continue
+		}
 		c := *v
 		c.pages = slices.Clone(v.pages)
 		c.raw = v.raw.Fork(ownPages(v))
@@ -443,8 +447,9 @@ func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr ui
 	}
 }
 
-// Madvise with MADV_DONTNEED throws the pages of a range away: the next access to one is a fault. ENOMEM when part of
-// the range is not mapped; other advice does nothing.
+// Madvise with MADV_DONTNEED throws the pages of a range away: the next access to one is a fault. With MADV_DONTFORK
+// a child of fork does not get the range, MADV_DOFORK undoes that; both cut mappings as mprotect does. Other advice does
+// nothing. ENOMEM when part of the range is not mapped; the rest is treated all the same.
 func (t *Task) Madvise(addr, length uint64, advice int) error {
 	_, err := t.sys(Call{Name: "madvise", Ints: [4]int64{int64(addr), int64(length), int64(advice)}, NInts: 3}, func() (int, error) {
 		if err := checkRange(addr, length); err != nil {
@@ -452,19 +457,37 @@ func (t *Task) Madvise(addr, length uint64, advice int) error {
 		}
 		t.as.sem.Lock(t)
 		defer t.as.sem.Unlock(t)
-		t.as.mu.Lock()
-		defer t.as.mu.Unlock()
-		end := addr + pageAlign(length)
-		for ; addr < end; addr += uapi.PageSize {
+		var err error
+		for end := addr + pageAlign(length); addr < end; {
 			v := t.as.find(addr)
 			if v == nil {
-				return 0, Errorf(ENOMEM, "nothing is mapped at %#x", addr)
+				err = Errorf(ENOMEM, "nothing is mapped at %#x", addr)
+				addr += uapi.PageSize
+				continue
 			}
-			if advice == uapi.MadvDontneed {
-				v.pages[(addr-v.Start)/uapi.PageSize] = pte{}
-			}
+			to := min(end, v.End)
+			t.as.advise(t, v, addr, to, advice)
+			addr = to
 		}
-		return 0, nil
+		return 0, err
 	})
 	return err
+}
+
+// advise does what madvise does to the part [from, to) of one mapping.
+func (as *AddressSpace) advise(cur *Task, v *VMA, from, to uint64, advice int) {
+	switch advice {
+	case uapi.MadvDontneed:
+		as.mu.Lock()
+		clear(v.pages[(from-v.Start)/uapi.PageSize : (to-v.Start)/uapi.PageSize])
+		as.mu.Unlock()
+	case uapi.MadvDontfork, uapi.MadvDofork:
+		dontFork := advice == uapi.MadvDontfork
+		if v.DontFork == dontFork {
+			return
+		}
+		for _, part := range as.isolate(cur, from, to) {
+			part.DontFork = dontFork
+		}
+	}
 }

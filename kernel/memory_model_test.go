@@ -93,14 +93,15 @@ func (m *model) mprotect(as map[uint64]*modelPTE, from, to uint64, prot int) err
 	return nil
 }
 
-func (m *model) madvise(as map[uint64]*modelPTE, from, to uint64) error {
+func (m *model) madvise(as map[uint64]*modelPTE, from, to uint64) (err error) {
 	for p := from; p < to; p++ {
 		if as[p] == nil {
-			return kernel.ENOMEM
+			err = kernel.ENOMEM
+		} else {
+			as[p].page, as[p].own = nil, false
 		}
-		as[p].page, as[p].own = nil, false
 	}
-	return nil
+	return err
 }
 
 // mremap returns how the pages of a moved range come to lie at to; where is asked only if the kernel chooses.
@@ -227,7 +228,7 @@ func memoryAgainstModel(t *rapid.T, r kernel.Release, memfd bool) {
 	const (
 		pages = 4
 		base  = 0x10000 // page number of the area that the ops are about
-		area  = 14
+		area  = 8
 	)
 	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: r}, Memfd: memfd})
 	if err != nil {
@@ -242,7 +243,7 @@ func memoryAgainstModel(t *rapid.T, r kernel.Release, memfd bool) {
 	b.d = devs.last
 	m := newModel(pages, r <= kernel.Linux3_19)
 	page := rapid.Uint64Range(base, base+area-1)
-	length := rapid.Uint64Range(1, 6)
+	length := rapid.Uint64Range(1, 5)
 	prots := rapid.SampledFrom([]int{0, uapi.ProtRead, uapi.ProtWrite, rw, rw, rw})
 	const ps = uapi.PageSize
 	t.Repeat(map[string]func(*rapid.T){"step": func(t *rapid.T) {
@@ -251,7 +252,7 @@ func memoryAgainstModel(t *rapid.T, r kernel.Release, memfd bool) {
 		from := page.Draw(t, "page")
 		n := length.Draw(t, "pages")
 		switch op := rapid.SampledFrom([]string{"mmap", "mmap", "munmap", "mprotect", "mremap", "fork", "madvise", "load",
-			"store", "store", "store", "kernel"}).Draw(t, "op"); op {
+			"store", "update", "update", "kernel"}).Draw(t, "op"); op {
 		case "mmap":
 			prot, private := prots.Draw(t, "prot"), rapid.Bool().Draw(t, "private")
 			flags := uapi.MapShared | uapi.MapFixed
@@ -269,7 +270,7 @@ func memoryAgainstModel(t *rapid.T, r kernel.Release, memfd bool) {
 			prot := prots.Draw(t, "prot")
 			same(t, op, p.Mprotect(from*ps, n*ps, prot), m.mprotect(as, from, from+n, prot))
 		case "mremap":
-			newn := length.Draw(t, "new pages")
+			newn := length.Draw(t, "newPages")
 			move, fixed := rapid.Bool().Draw(t, "move"), rapid.Bool().Draw(t, "fixed")
 			to := page.Draw(t, "to")
 			addr, err := p.Mremap(from*ps, n*ps, newn*ps, move, fixed, to*ps)
@@ -288,7 +289,10 @@ func memoryAgainstModel(t *rapid.T, r kernel.Release, memfd bool) {
 			same(t, op, p.Madvise(from*ps, n*ps, uapi.MadvDontneed), m.madvise(as, from, from+n))
 		case "load":
 			checkLoad(t, b, m, i, from)
-		case "store":
+		case "store", "update":
+			if op == "update" {
+				checkLoad(t, b, m, i, from)
+			}
 			v := rapid.Uint32().Draw(t, "value")
 			pg, err := m.access(as, from, true)
 			same(t, op, p.Store32(from*ps, v), err)

@@ -286,6 +286,7 @@ const (
 	MapFixed     = 0x10
 	MadvDontneed = 4
 	MadvDontfork = 10
+	MadvDofork   = 11
 )
 
 // Capabilities.
