@@ -33,7 +33,7 @@ func (sk *Sock) header(cur *kernel.Task, m *skb.SKB) ringmm.Header {
 	if sk.Dead.Load(cur) != 0 {
 		sk.K.Corrupt(cur, "dead-ring-oops", "the ids of a message are mapped for a socket that is being closed")
 	}
-	if m.Freed() {
+	if m.Freed(cur) {
 		sk.K.Corrupt(cur, "copy-header-after-unlock", "the header of a COPY frame is made from a message that was received and freed")
 	}
 	ns := sk.Opener.UserNS

@@ -42,6 +42,7 @@ type Netlink struct {
 func Register(k *kernel.Kernel) (*Netlink, error) {
 	nl := &Netlink{k: k}
 	nl.table.lock.Name = "nl_table"
+	nl.table.word.Named("nl_table", 0)
 	nl.table.rover = roverStart
 	nl.table.rng = rand.New(rand.NewPCG(k.Config().Seed, 0x6e6c))
 	for _, table := range nl.Tables() {

@@ -72,6 +72,9 @@ func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 		sk.cbMutex = &sk.ownCbMutex
 	}
 	sk.pgVecLock.Name = "pg_vec_lock"
+	sk.mapped.Named("mapped", 0)
+	sk.congested.Named("CONGESTED", 0)
+	sk.cb.running.Named("cb_running", 0)
 	sk.rxRing.Init(nl.k, &nl.ringDiff, "rx")
 	sk.txRing.Init(nl.k, &nl.ringDiff, "tx")
 	return sk

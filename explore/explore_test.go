@@ -3,6 +3,7 @@ package explore_test
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,15 +13,22 @@ import (
 )
 
 func TestTry(t *testing.T) {
-	for _, p := range explore.Programs() {
-		for _, v := range []kernel.Release{kernel.Linux3_10, kernel.Linux4_5} {
-			for _, m := range []mm.Model{mm.SC, mm.Weak} {
-				r := explore.Explore(context.Background(), p, explore.Options{Version: kernel.Version{Release: v}, Memory: m, Time: 2 * time.Second, KeepGoing: os.Getenv("FIRST") == ""})
-				t.Log(p.Name, v, m, r, r.Violations)
-				if r.Failure != nil {
-					r.Failure.Print(os.Stdout)
-				}
-			}
-		}
+	f := strings.Fields(os.Getenv("TRY"))
+	if len(f) == 0 {
+		t.Skip()
+	}
+	p, _ := explore.Lookup(f[0])
+	v, _ := kernel.ParseVersion(f[1])
+	m := mm.SC
+	if f[2] == "weak" {
+		m = mm.Weak
+	}
+	if f[2] == "tso" {
+		m = mm.TSO
+	}
+	r := explore.Explore(context.Background(), p, explore.Options{Version: v, Memory: m, Time: 10 * time.Second, Only: f[3:]})
+	t.Log(r)
+	if r.Failure != nil {
+		r.Failure.Print(os.Stdout)
 	}
 }

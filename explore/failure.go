@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
 )
 
@@ -133,8 +134,21 @@ func (f *Failure) rows() (threads []string, rows []row, err error) {
 		return nil, nil, err
 	}
 	ob.flush()
+	// What an agent does stands in the column of its owner.
+	column := map[int]int{}
 	for _, t := range w.run.Threads() {
-		threads = append(threads, t.Name)
+		if t.Owner() == nil {
+			column[t.ID] = len(threads)
+			threads = append(threads, fmt.Sprintf("%s (%d)", t.Name, t.ID))
+		}
+	}
+	for _, t := range w.run.Threads() {
+		if t.Owner() != nil {
+			column[t.ID] = column[t.Owner().ID]
+		}
+	}
+	for i := range ob.rows {
+		ob.rows[i].thread = column[ob.rows[i].thread]
 	}
 	return threads, ob.rows, nil
 }
@@ -178,10 +192,12 @@ func (ob *observer) Choose(r *sched.Run, t *sched.Thread, n int) int {
 }
 
 func (ob *observer) describe(t *sched.Thread) string {
-	op := t.Op
-	text := op.String()
-	if op.Len > 0 {
-		text += fmt.Sprintf(" +%d", op.Off)
+	text := t.Op.String()
+	if place := ob.w.watch.place(t.Op); place != "" {
+		text = t.Op.Kind.String() + " " + place
+	}
+	if t.IsAgent() {
+		return fmt.Sprintf("~%d %s", t.ID, strings.TrimPrefix(text, "drain "))
 	}
 	return text
 }
@@ -229,6 +245,10 @@ func (f *Failure) Print(out io.Writer) error {
 		fmt.Fprintf(out, "%-*s", width, cut(t, width-1))
 	}
 	fmt.Fprintln(out, "frames")
+	legend := "~N X: store buffer slot N makes the task's store to X visible"
+	if f.Options.Memory != mm.SC {
+		fmt.Fprintf(out, "%5s %s\n", "", legend)
+	}
 	for i, r := range rows {
 		fmt.Fprintf(out, "%5d ", i)
 		for t := range threads {

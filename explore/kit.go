@@ -172,7 +172,7 @@ func (r *Ring) Next() []byte {
 			return msg
 		}
 		r.Wait()
-		if r.Status(r.next) != uapi.NLMMapStatusValid && r.Status(r.next) != uapi.NLMMapStatusCopy {
+		if s := r.Status(r.next); s != uapi.NLMMapStatusValid && s != uapi.NLMMapStatusCopy {
 			// poll said that there is something, and there is not: look again when others have run.
 			r.t.GiveWay("reader looks again")
 		}

@@ -16,6 +16,8 @@ func Programs() []Program {
 		{"dump-and-close", "A dump is read while another process closes its descriptor and the last one goes.", dumpAndClose},
 		{"dump-acks-reader", "A dump, acknowledgements between its messages, and a reader of both.", dumpAcksReader},
 		{"ring-torn-down", "A ring is cleared while a message is built in it or announced by it.", ringTornDown},
+		{"two-setups", "Two processes set the same ring in different ways, and messages go into it.", twoSetups},
+		{"reader-and-ack", "One acknowledgement and its reader: the smallest exchange through a ring.", readerAndAck},
 		{"copy-and-reader", "A message that is queued beside the ring, and a reader that receives without looking at frames.", copyAndReader},
 		{"tx-second-thread", "A process sends its TX ring while a second thread rewrites the frames.", txSecondThread},
 		{"tx-shared-memory", "A process sends its TX ring while one that only shares its memory rewrites the frames.", txSharedMemory},
@@ -79,6 +81,20 @@ func readerAndAcks(w *World) {
 	w.Go(main, func(t *kernel.Task) {
 		rx.InOrder(0, seq(rx.Next()))
 		w.Optional(func() { rx.InOrder(0, seq(rx.Next())) })
+	})
+}
+
+func readerAndAck(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
+	sender := w.forked(main, "sender")
+	rx, _ := w.Map(main, fd)
+	w.Go(sender, func(t *kernel.Task) { w.send(t, fd, noop(1), addr(0, 0)) })
+	w.Go(main, func(t *kernel.Task) {
+		if msg, ok := rx.Take(); ok {
+			rx.InOrder(0, seq(msg))
+		}
 	})
 }
 
@@ -220,6 +236,27 @@ func ringTornDown(w *World) {
 	})
 	w.Go(main, func(t *kernel.Task) {
 		_ = t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
+	})
+}
+
+func twoSetups(w *World) {
+	main := w.Process("first")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	other := w.forked(main, "second")
+	set := func(t *kernel.Task, req uapi.NLMMapReq) {
+		err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, req.Bytes())
+		if err != nil && kernel.ErrnoOf(err) != kernel.EBUSY {
+			w.Must(err)
+		}
+	}
+	w.Go(main, func(t *kernel.Task) {
+		set(t, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 2, FrameSize: 2048, FrameNr: 4})
+		for i := range uint32(4) {
+			_, _ = t.Sendto(fd, noop(i+1), dontwait, addr(0, 0))
+		}
+	})
+	w.Go(other, func(t *kernel.Task) {
+		set(t, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 1, FrameSize: 4096, FrameNr: 1})
 	})
 }
 

@@ -138,7 +138,7 @@ func (c *watch) sockets() []*afnetlink.Sock { return c.w.Sys.Netlink.Sockets(c.w
 
 func (c *watch) readable(sk *afnetlink.Sock) bool {
 	for pos := range rings(sk.RxRing()) {
-		if status(c.w, sk.RxRing(), pos) == uapi.NLMMapStatusValid {
+		if s, ok := sk.RxRing().PeekStatus(pos); ok && s == uapi.NLMMapStatusValid {
 			return true
 		}
 	}
@@ -157,10 +157,6 @@ func rings(r *ringmm.Ring) func(yield func(uint32) bool) {
 			}
 		}
 	}
-}
-
-func status(w *World, r *ringmm.Ring, pos uint32) uint32 {
-	return r.Status(w.K.KernelTask("watch"), pos)
 }
 
 // quiescent checks what holds when nothing runs.
@@ -225,7 +221,9 @@ func (c *watch) states() string {
 		for _, r := range []*ringmm.Ring{sk.RxRing(), sk.TxRing()} {
 			letters := ""
 			for pos := range rings(r) {
-				letters += letter(status(c.w, r, pos))
+				if s, ok := r.PeekStatus(pos); ok {
+					letters += letter(s)
+				}
 			}
 			if letters != "" {
 				s += fmt.Sprintf(" %d.%s:%s", sk.Portid(), r.Name(), letters)
@@ -233,6 +231,31 @@ func (c *watch) states() string {
 		}
 	}
 	return s
+}
+
+// place names the part of a ring that an operation touches: "rx[0] status", "tx[1] message".
+func (c *watch) place(op sched.Op) string {
+	if op.Obj == 0 || op.Len == 0 {
+		return ""
+	}
+	for _, sk := range c.sockets() {
+		for _, r := range []*ringmm.Ring{sk.RxRing(), sk.TxRing()} {
+			for _, seg := range r.Segments() {
+				if seg.Mem.Obj() == op.Obj && r.FrameSize() > 0 {
+					return r.Name() + field(int(op.Off), r.FrameSize())
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("freed ring +%d", op.Off)
+}
+
+func field(off, frameSize int) string {
+	names := [...]string{"status", "len", "group", "pid", "uid", "gid"}
+	if word := off % frameSize / 4; word < len(names) {
+		return fmt.Sprintf("[%d] %s", off/frameSize, names[word])
+	}
+	return fmt.Sprintf("[%d] message +%d", off/frameSize, off%frameSize-uapi.NLMMapHdrlen)
 }
 
 func letter(status uint32) string {

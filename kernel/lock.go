@@ -15,6 +15,7 @@ type Mutex struct {
 	mu    sync.Mutex // Free mode
 	owner atomic.Pointer[Task]
 	obj   sched.Obj
+	sync  mm.Sync
 }
 
 // A Spinlock is a lock that is held only for a moment, as spinlock_t.
@@ -35,7 +36,7 @@ func (l *Mutex) Lock(cur *Task) {
 	if cur.k.cfg.Mode != Free {
 		cur.k.lockdp.acquire(cur, l)
 	}
-	cur.cpu.AfterLock()
+	cur.cpu.Acquire(&l.sync)
 	l.owner.Store(cur)
 	if cur.k.Tracing() {
 		cur.k.Emit(cur, LockEvent{l.Name, true})
@@ -52,7 +53,7 @@ func (l *Mutex) Unlock(cur *Task) {
 	}
 	if cur.k.cfg.Mode != Free {
 		cur.k.lockdp.release(cur, l)
-		cur.cpu.BeforeUnlock()
+		cur.cpu.Release(&l.sync)
 		cur.point(sched.Unlock, l.id(cur), true, l.Name)
 	}
 	l.owner.Store(nil)
@@ -139,8 +140,15 @@ func (e LockOrder) String() string {
 // An Atomic is a number that tasks share without a lock, as atomic_t, or a plain word that is read racily. The zero
 // value is 0.
 type Atomic struct {
-	v   atomic.Int64
-	obj sched.Obj
+	v    atomic.Int64
+	obj  sched.Obj
+	name string
+}
+
+// Named gives a first value and a name for the tables of explorations.
+func (a *Atomic) Named(name string, v int64) {
+	a.name = name
+	a.v.Store(v)
 }
 
 func (a *Atomic) point(cur *Task, kind sched.Kind, write bool) {
@@ -150,7 +158,7 @@ func (a *Atomic) point(cur *Task, kind sched.Kind, write bool) {
 	if a.obj == 0 {
 		a.obj = cur.k.cfg.Run.NewObj()
 	}
-	cur.point(kind, a.obj, write, "")
+	cur.point(kind, a.obj, write, a.name)
 }
 
 // Load returns the value.

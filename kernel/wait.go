@@ -152,6 +152,7 @@ type WaitQueue struct {
 	mu      sync.Mutex
 	entries []*WaitEntry
 	obj     sched.Obj
+	sync    mm.Sync
 }
 
 // A WaitEntry is one sleeper of a WaitQueue. With Fn it is told instead of woken; key says what happened, as poll
@@ -167,11 +168,12 @@ func (q *WaitQueue) point(cur *Task, kind sched.Kind) {
 	if cur.th == nil {
 		return
 	}
-	cur.cpu.Barrier(mm.SmpMB)
 	if q.obj == 0 {
 		q.obj = cur.k.cfg.Run.NewObj()
 	}
+	cur.cpu.Release(&q.sync)
 	cur.point(kind, q.obj, true, "wait queue")
+	cur.cpu.Acquire(&q.sync)
 }
 
 // Add puts an entry on the queue.
@@ -229,6 +231,7 @@ type sleep struct {
 	ch       chan struct{} // Free mode
 	deadline Time
 	obj      sched.Obj
+	sync     mm.Sync
 }
 
 func (t *Task) wake() {
@@ -258,11 +261,12 @@ func (t *Task) sleepPoint(cur *Task, kind sched.Kind) {
 	if cur.th == nil {
 		return
 	}
-	cur.cpu.Barrier(mm.SmpMB)
 	if t.sleep.obj == 0 {
 		t.sleep.obj = t.k.cfg.Run.NewObj()
 	}
+	cur.cpu.Release(&t.sleep.sync)
 	cur.point(kind, t.sleep.obj, true, "sleep")
+	cur.cpu.Acquire(&t.sleep.sync)
 }
 
 // schedule sleeps until somebody wakes the task, deadline has come or a signal is pending.
@@ -276,6 +280,7 @@ func (t *Task) schedule(deadline Time) {
 			t.sleep.obj = t.k.cfg.Run.NewObj()
 		}
 		t.th.Point(sched.Op{Kind: sched.Wait, Write: true, Obj: t.sleep.obj, Res: t, Label: "sleep"})
+		t.cpu.Acquire(&t.sleep.sync)
 	default:
 		t.scheduleInline(deadline)
 	}
@@ -369,8 +374,13 @@ func (t *Task) Spin(why string) {
 // GiveWay is for loops of userspace that look again and again: a controlled task goes on when others have done
 // something.
 func (t *Task) GiveWay(why string) {
-	if t.th != nil {
+	if t.th == nil {
+		return
+	}
+	// What others did does not stay invisible for ever.
+	if !t.cpu.CatchUp() {
 		t.th.GiveWay(why)
+		t.cpu.CatchUp()
 	}
 }
 

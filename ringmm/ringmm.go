@@ -69,7 +69,12 @@ type pgVec struct {
 }
 
 // Init names the ring for traces ("rx" or "tx") and says how its kernel differs.
-func (r *Ring) Init(k *kernel.Kernel, d *Differences, name string) { r.k, r.d, r.name = k, d, name }
+func (r *Ring) Init(k *kernel.Kernel, d *Differences, name string) {
+	r.k, r.d, r.name = k, d, name
+	r.head.Named("head", 0)
+	r.Pending.Named("pending", 0)
+	r.setObj.Named("pg_vec", 0)
+}
 
 // Name is "rx" or "tx".
 func (r *Ring) Name() string { return r.name }
@@ -205,6 +210,20 @@ func (r *Ring) Frame(cur *kernel.Task, pos uint32) Frame {
 
 // Status is the status of frame pos.
 func (r *Ring) Status(cur *kernel.Task, pos uint32) uint32 { return r.Frame(cur, pos).Status(cur) }
+
+// PeekStatus returns the status of frame pos without being a scheduling point, for checkers and printing. ok is false
+// where there is no such frame.
+func (r *Ring) PeekStatus(pos uint32) (status uint32, ok bool) {
+	v, fpb := r.pgVec.Load(), uint32(r.framesPerBlock.Peek())
+	if v == nil || fpb == 0 || int(pos/fpb) >= v.blocks {
+		return 0, false
+	}
+	off := int(pos/fpb)*v.blockSize + int(pos%fpb)*r.FrameSize()
+	if off+4 > v.mem.Size() {
+		return 0, false
+	}
+	return v.mem.Load32(nil, off), true
+}
 
 // Current returns the frame at head if its status is the given one: netlink_current_frame.
 func (r *Ring) Current(cur *kernel.Task, status uint32) (Frame, bool) {

@@ -130,7 +130,7 @@ func newHead(k *kernel.Kernel, capacity, truesize int) *SKB {
 
 func (s *SKB) start() {
 	// The count starts before anybody can see the buffer.
-	s.users.Init(1)
+	s.users.Named("skb users", 1)
 	s.k.Count(kernel.ResSKB, 1)
 }
 
@@ -336,7 +336,7 @@ func (s *SKB) Get(cur *kernel.Task) *SKB {
 func (s *SKB) Shared(cur *kernel.Task) bool { return s.users.Load(cur) > 1 }
 
 // Freed tells whether the last reference is gone.
-func (s *SKB) Freed() bool { return s.users.Peek() <= 0 }
+func (s *SKB) Freed(cur *kernel.Task) bool { return s.users.Load(cur) <= 0 }
 
 // Free drops a reference; with the last one the destructor runs: kfree_skb and consume_skb.
 func (s *SKB) Free(cur *kernel.Task) {

@@ -82,11 +82,15 @@ func (s *Sock) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, 
 	s.Opener, s.limits, s.destruct = cur.Cred(), limits, destruct
 	s.Inode = s.K.NewInode()
 	s.ReceiveQueue.Lock.Name, s.WriteQueue.Lock.Name = "receive queue", "write queue"
-	s.Rcvbuf.Init(DefaultBuf)
-	s.Sndbuf.Init(DefaultBuf)
+	s.Rcvbuf.Named("rcvbuf", DefaultBuf)
+	s.Sndbuf.Named("sndbuf", DefaultBuf)
+	s.Rmem.Named("rmem", 0)
+	s.Err.Named("sk_err", 0)
+	s.Drops.Named("drops", 0)
+	s.Dead.Named("dead", 0)
 	s.rcvtimeo.Store(int64(kernel.Forever))
 	s.sndtimeo.Store(int64(kernel.Forever))
-	s.refs.Init(1)
+	s.refs.Named("sock refs", 1)
 	s.K.Count(kernel.ResSocket, 1)
 }
 

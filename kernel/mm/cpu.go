@@ -1,7 +1,6 @@
 package mm
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"nlmmap/kernel/sched"
@@ -39,11 +38,14 @@ type CPU struct {
 	obj    sched.Obj // the store buffer
 	buffer []*store  // oldest first
 	slots  []*slot
+	stores int // made so far
 	epoch  int // number of write barriers so far
 
 	floor uint64 // no load sees what was overwritten at or before this time
 	seen  uint64 // the latest store whose effect a load has seen
-	marks []mark
+	// drained is the latest store of the CPU's own that became visible.
+	drained uint64
+	marks   []mark
 }
 
 // A store waits in a store buffer.
@@ -53,6 +55,7 @@ type store struct {
 	data  []byte
 	epoch int
 	after int // for sched.Op.After
+	age   int // for sched.Op.Age
 }
 
 // A slot of a store buffer is an agent of the run: each time it is chosen, its store becomes visible.
@@ -160,41 +163,41 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 	if !m.check(off, len(data), "store") {
 		return
 	}
-	if len(c.buffer) >= bufferSize {
-		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: room{c}, Label: "room in the store buffer"})
+	if len(c.slots) == 0 {
+		c.makeSlots()
 	}
-	s := &store{m, off, data, c.epoch, c.Bus.Run.Steps()}
+	// Each store has a fixed slot, so that the same choices name the same stores.
+	sl := c.slots[c.stores%len(c.slots)]
+	c.stores++
+	if r := (room{c, sl}); !r.Ready() {
+		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: r, Label: "room in the store buffer"})
+	}
+	s := &store{m, off, data, c.epoch, c.Bus.Run.Steps(), c.stores}
 	c.buffer = append(c.buffer, s)
-	if c.Bus.Model == TSO && len(c.slots) > 0 {
-		c.refill()
-		return
+	if sl.store == nil {
+		sl.fill(s)
 	}
-	for _, sl := range c.slots {
-		if sl.store == nil {
-			sl.fill(s)
-			return
-		}
-	}
-	if c.obj == 0 {
-		c.obj = c.Bus.Run.NewObj()
-	}
-	sl := &slot{cpu: c}
-	sl.thread = c.Bus.Run.Agent(fmt.Sprintf("%s's store buffer", c.Thread.Name), sched.Op{}, sl.drain)
-	c.slots = append(c.slots, sl)
-	sl.fill(s)
 }
 
-// refill lets the only slot of a FIFO buffer hold the oldest store.
-func (c *CPU) refill() {
-	if sl := c.slots[0]; sl.store == nil && len(c.buffer) > 0 {
-		sl.fill(c.buffer[0])
+// makeSlots makes the agents of the store buffer. On TSO only the oldest store can leave: one is enough.
+func (c *CPU) makeSlots() {
+	c.obj = c.Bus.Run.NewObj()
+	n := bufferSize
+	if c.Bus.Model == TSO {
+		n = 1
+	}
+	for range n {
+		sl := &slot{cpu: c}
+		idle := sched.Op{Kind: sched.Drain, Res: sl}
+		sl.thread = c.Bus.Run.Agent(c.Thread, c.Thread.Name+"'s store buffer", idle, sl.drain)
+		c.slots = append(c.slots, sl)
 	}
 }
 
 func (sl *slot) fill(s *store) {
 	sl.store = s
 	sl.thread.Op = sched.Op{Kind: sched.Drain, Write: true, Obj: sl.cpu.Bus.obj(s.mem), Off: uint32(s.off),
-		Len: uint32(len(s.data)), Also: sl.cpu.obj, After: s.after, Res: sl}
+		Len: uint32(len(s.data)), Also: sl.cpu.obj, After: s.after, Age: s.age, Res: sl}
 }
 
 // Ready implements sched.Resource: the slot has a store, and no older one must become visible before.
@@ -225,6 +228,7 @@ func (sl *slot) drain() {
 		}
 	}
 	c.Bus.time++
+	c.drained = c.Bus.time
 	if s.mem.check(s.off, len(s.data), "store") {
 		if c.Bus.Model == Weak {
 			old := append([]byte(nil), s.mem.buf[s.off:s.off+len(s.data)]...)
@@ -233,8 +237,8 @@ func (sl *slot) drain() {
 		}
 		copy(s.mem.buf[s.off:], s.data)
 	}
-	if c.Bus.Model == TSO {
-		c.refill()
+	if c.Bus.Model == TSO && len(c.buffer) > 0 {
+		sl.fill(c.buffer[0])
 	}
 }
 
@@ -297,6 +301,9 @@ func (c *CPU) overlay(m *Memory, off int, dst []byte) {
 	}
 }
 
+// clock is the latest store that what the CPU does next comes after.
+func (c *CPU) clock() uint64 { return max(c.floor, c.seen, c.drained) }
+
 // Barrier orders the CPU's accesses.
 func (c *CPU) Barrier(kind Barrier) {
 	if c == nil || c.Bus.Model == SC {
@@ -305,11 +312,30 @@ func (c *CPU) Barrier(kind Barrier) {
 	switch kind {
 	case SmpMB:
 		c.flush()
-		c.floor = c.Bus.time
+		c.floor = c.clock()
 	case SmpWMB, Release:
 		c.epoch++
 	case SmpRMB, Acquire:
 		c.floor = max(c.floor, c.seen)
+	}
+}
+
+// A Sync is something through which CPUs meet: a lock, a wait queue. What came before a Release of one CPU comes
+// before what follows a later Acquire of another. The zero value is ready.
+type Sync struct{ time uint64 }
+
+// Acquire comes after taking a lock.
+func (c *CPU) Acquire(s *Sync) {
+	if c != nil {
+		c.floor = max(c.floor, s.time)
+	}
+}
+
+// Release comes before giving a lock back.
+func (c *CPU) Release(s *Sync) {
+	if c != nil && c.Bus.Model != SC {
+		c.flush()
+		s.time = max(s.time, c.clock())
 	}
 }
 
@@ -320,18 +346,12 @@ func (c *CPU) BeforeLock() {
 	}
 }
 
-// AfterLock makes visible what others did before they gave the lock back.
-func (c *CPU) AfterLock() {
-	if c != nil {
-		c.floor = c.Bus.time
-	}
-}
-
-// BeforeUnlock makes visible to others what was done under the lock.
-func (c *CPU) BeforeUnlock() {
-	if c != nil && c.Bus.Model != SC {
-		c.flush()
-	}
+// CatchUp lets the CPU see everything that is visible, and tells whether there was something that it may not have
+// seen.
+func (c *CPU) CatchUp() bool {
+	behind := c.floor < c.Bus.time
+	c.floor = c.Bus.time
+	return behind
 }
 
 // flush waits until the store buffer is empty.
@@ -344,10 +364,15 @@ func (c *CPU) flush() {
 // bufferSize is how many stores wait at most.
 const bufferSize = 8
 
-type room struct{ c *CPU }
+type room struct {
+	c  *CPU
+	sl *slot
+}
 
 // Ready implements sched.Resource.
-func (r room) Ready() bool { return len(r.c.buffer) < bufferSize }
+func (r room) Ready() bool {
+	return len(r.c.buffer) < bufferSize && (r.c.Bus.Model == TSO || r.sl.store == nil)
+}
 
 type empty struct{ c *CPU }
 

@@ -79,6 +79,9 @@ func (m *Memory) Free() {
 	}
 }
 
+// Obj is the memory's identity in a controlled run, 0 before its first access.
+func (m *Memory) Obj() sched.Obj { return m.obj }
+
 // Freed tells whether Free was called.
 func (m *Memory) Freed() bool { return m.freed.Load() }
 

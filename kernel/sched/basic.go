@@ -51,8 +51,7 @@ func (s *Random) Choose(_ *Run, _ *Thread, n int) int { return s.rng.IntN(n) }
 // outcome Pick is taken.
 type Switch struct{ Step, Pick int }
 
-// Replay runs each thread until it cannot go on and then takes the lowest enabled one, agents last, except at the
-// given switches. A switch that is not possible at its step is ignored. It is the sparse form in which runs are
+// Replay makes the Default step except at the given switches. A switch that is not possible at its step is ignored. It is the sparse form in which runs are
 // written down.
 type Replay struct {
 	Switches []Switch // in order of Step
@@ -89,19 +88,37 @@ func (s *Replay) Choose(r *Run, _ *Thread, n int) int {
 	return 0
 }
 
-// Default is the step that is no switch: the thread that made the last one goes on, else the lowest enabled thread,
-// agents last.
+// Default is the step that is no switch: the thread that made the last one goes on, when its stores have left its
+// buffer in their order; else the lowest enabled thread does so. It is what a machine without surprises does.
 func Default(cur *Thread, enabled []*Thread) *Thread {
-	var first *Thread
-	for _, t := range enabled {
-		if t == cur && !t.IsAgent() {
+	if cur != nil {
+		if cur.owner != nil {
+			cur = cur.owner
+		}
+		if t := own(cur, enabled); t != nil {
 			return t
 		}
-		if first == nil || first.IsAgent() && !t.IsAgent() {
-			first = t
+	}
+	for _, t := range enabled {
+		if !t.IsAgent() {
+			return own(t, enabled)
 		}
 	}
-	return first
+	return own(enabled[0].owner, enabled)
+}
+
+// own returns the oldest store of t that can leave its buffer, else t itself, nil if neither can.
+func own(t *Thread, enabled []*Thread) *Thread {
+	var best *Thread
+	for _, e := range enabled {
+		switch {
+		case e == t && best == nil:
+			best = e
+		case e.owner == t && t != nil && (best == nil || !best.IsAgent() || e.Op.Age < best.Op.Age):
+			best = e
+		}
+	}
+	return best
 }
 
 // A Recorder writes down what another scheduler does, as switches for Replay.

@@ -41,13 +41,14 @@ type DFS struct {
 type node struct {
 	outcomes int // > 0: a choice of values, not of threads
 	pick     int
+	usual    int // what Default picks
 	op       Op
 	ops      []Op // pending, by thread
 	enabled  uint64
 	back     uint64 // to be tried
 	done     uint64 // tried
 	sleep    uint64 // need not be tried
-	cur      int    // thread of the step before, -1 for none
+	canGoOn  bool   // the thread of the step before, or a store of it, is enabled
 	preempts int
 	index    int32 // the step's number among its thread's
 	clock    []int32
@@ -77,27 +78,11 @@ func (d *DFS) Switches() []Switch {
 			if n.pick > 0 {
 				list = append(list, Switch{step, n.pick})
 			}
-		} else if n.pick != n.usual() {
+		} else if n.pick != n.usual {
 			list = append(list, Switch{step, n.pick})
 		}
 	}
 	return list
-}
-
-// usual is what Default would pick.
-func (n *node) usual() int {
-	first := -1
-	for e := n.enabled; e != 0; e &= e - 1 {
-		t := bits.TrailingZeros64(e)
-		agent := n.ops[t].Kind == Drain
-		if t == n.cur && !agent {
-			return t
-		}
-		if first < 0 || n.ops[first].Kind == Drain && !agent {
-			first = t
-		}
-	}
-	return first
 }
 
 // More prepares the next run and tells whether there is one.
@@ -148,13 +133,14 @@ func (d *DFS) advance() bool {
 	return false
 }
 
+// preempts is the number of preemptions up to a step if it picks a thread: of steps that are not the usual one though
+// the thread that made the step before could go on.
 func (d *DFS) preempts(step, pick int) int {
 	n := &d.stack[step]
-	p := n.preempts
-	if pick != n.cur && n.cur >= 0 && n.enabled&(1<<n.cur) != 0 && n.ops[pick].Kind != Drain {
-		p++
+	if pick != n.usual && n.canGoOn {
+		return n.preempts + 1
 	}
-	return p
+	return n.preempts
 }
 
 // push makes room for a step, reusing what earlier runs have allocated.
@@ -187,10 +173,10 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 		}
 	} else {
 		n := d.push()
-		n.enabled, n.cur = set, -1
-		if cur != nil {
-			n.cur = cur.ID
-		}
+		n.enabled = set
+		usual := Default(cur, enabled)
+		n.usual = usual.ID
+		n.canGoOn = cur != nil && (usual == cur || usual.owner == cur || cur.owner != nil && (usual == cur.owner || usual.owner == cur.owner))
 		for _, t := range r.threads {
 			n.ops = append(n.ops, t.Op)
 		}
@@ -244,8 +230,8 @@ func (d *DFS) inherit(n *node) {
 
 // first picks what a new step does: the usual thing unless that sleeps. -1 means that everything does.
 func (n *node) first() int {
-	if u := n.usual(); n.sleep&(1<<u) == 0 {
-		return u
+	if n.sleep&(1<<n.usual) == 0 {
+		return n.usual
 	}
 	if awake := n.enabled &^ n.sleep; awake != 0 {
 		return bits.TrailingZeros64(awake)

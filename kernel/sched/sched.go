@@ -62,13 +62,14 @@ type Op struct {
 	Len   uint32   //
 	Also  Obj      // a second object that it changes: the store buffer that a Drain empties
 	After int      // 1 + the step that caused it, for a Drain the one that made the store; 0 for none
+	Age   int      // of a Drain: which of the CPU's stores it is
 	Res   Resource // nil: can always happen
 	Label string   // for humans: the lock, the system call, the field
 }
 
 // Dependent tells whether the order of a and b can matter: they touch the same part of an object and one changes it.
 func (a Op) Dependent(b Op) bool {
-	if a.Also != 0 && (a.Also == b.Obj || a.Also == b.Also) || b.Also != 0 && a.Obj == b.Also {
+	if a.Also != 0 && a.Also == b.Obj || b.Also != 0 && a.Obj == b.Also {
 		return true
 	}
 	if a.Obj == 0 || a.Obj != b.Obj || !a.Write && !b.Write {
@@ -112,6 +113,7 @@ type Thread struct {
 	daemon bool
 	// agent is the step of a thread that is no coroutine: it does its operation when it is chosen.
 	agent func()
+	owner *Thread
 	steps int
 }
 
@@ -173,13 +175,16 @@ func (r *Run) Go(name string, fn func(*Thread)) *Thread {
 	return t
 }
 
-// Agent adds a thread that is no coroutine: each time it is chosen it runs step. It is ready when op.Res says so; step
-// and others may change its Op. Agents are daemons.
-func (r *Run) Agent(name string, op Op, step func()) *Thread {
-	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: op, agent: step, daemon: true}
+// Agent adds a thread that is no coroutine, on behalf of owner: each time it is chosen it runs step. It is ready when
+// op.Res says so; step and others may change its Op. Agents are daemons.
+func (r *Run) Agent(owner *Thread, name string, op Op, step func()) *Thread {
+	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: op, agent: step, owner: owner, daemon: true}
 	r.threads = append(r.threads, t)
 	return t
 }
+
+// Owner is the thread on whose behalf an agent acts, nil for others.
+func (t *Thread) Owner() *Thread { return t.owner }
 
 // IsAgent tells whether the thread was made by Agent.
 func (t *Thread) IsAgent() bool { return t.agent != nil }
