@@ -304,7 +304,7 @@ func TestWarn(t *testing.T) {
 	l.Lock(a)
 	l.Unlock(b)
 	w := k.Warnings()
-	if len(w) != 1 || !strings.Contains(w[0].Stack, "task_test.go") || w[0].Seed != 77 {
+	if len(w) != 1 || !strings.Contains(w[0].Stack, "kernel_test.TestWarn") || w[0].Seed != 77 {
 		t.Errorf("%+v", w)
 	}
 	if err := k.Close(); err == nil || !strings.Contains(err.Error(), "unlock of some lock, which the task does not hold") {
