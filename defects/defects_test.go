@@ -1,8 +1,10 @@
 package defects_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +95,76 @@ func TestJudge(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Every defect is shown by a scenario or a program, or it says why not; and every file is one of a defect.
+func TestList(t *testing.T) {
+	known := map[string]bool{}
+	for _, d := range defects.All() {
+		ways := 0
+		for _, way := range []string{d.File, d.Explored, d.Outside} {
+			if way != "" {
+				ways++
+			}
+		}
+		if ways != 1 || d.Story == "" || d.Title == "" || d.Section == "" || known[d.Name] {
+			t.Errorf("bad entry: %+v", d)
+		}
+		known[d.Name] = true
+	}
+	paths, err := filepath.Glob(filepath.Join(dir, "*.txt"))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		if name := strings.TrimSuffix(filepath.Base(path), ".txt"); !known[name] {
+			t.Errorf("%s: no defect is called that", path)
+		}
+	}
+	if _, err := defects.Find("tap-copy-whol"); err == nil || !strings.Contains(err.Error(), `did you mean "tap-copy-whole"?`) {
+		t.Errorf("misspelt: %v", err)
+	}
+}
+
+func TestBadDemos(t *testing.T) {
+	table := versions.All()
+	for text, want := range map[string]string{
+		"# only a story\n":                "f: no scenario",
+		"sleep ms=0\n":                    "f:1: expected a comment or a line like -- 4.5.7 --",
+		"# x\n-- 4.5.6 --\nsleep ms=0\n":  `f:2: unknown kernel version "4.5.6"`,
+		"-- 4.5.7 a=b --\nsleep ms=0\n":   `f:1: unknown difference "a"`,
+		"-- 4.5.7 --\n":                   "f: no steps for 4.5.7",
+		"-- 4.5.7 --\n\n# x\nslep ms=0\n": `f:4: unknown directive "slep"`,
+	} {
+		_, err := defects.Parse("f", strings.NewReader(text), table)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// docs/defects.md is what "go generate ./..." writes.
+func TestDocs(t *testing.T) {
+	var want bytes.Buffer
+	if err := defects.Markdown(&want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile("../docs/defects.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want.Bytes()) {
+		t.Error("docs/defects.md is stale: run \"go generate ./...\"")
+	}
+}
+
+func Example() {
+	d, err := defects.Find("tx-path-dead")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(d.Title, "in", d.In)
+	// Output: The TX ring is never read in 4.1.18
 }
 
 func rewrite(t *testing.T, d defects.Defect, demo *defects.Demo) {

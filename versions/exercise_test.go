@@ -1,0 +1,180 @@
+package versions_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"nlmmap/defects"
+	"nlmmap/kernel"
+	"nlmmap/scenario"
+	"nlmmap/scenario/sim"
+	"nlmmap/versions"
+)
+
+const testdata = "../testdata"
+
+// A sample is a scenario with the outputs that one kernel gives.
+type sample struct {
+	file    *scenario.File
+	initNet bool
+	with    []string // settings of every kernel that it runs on
+}
+
+func boot(v kernel.Version, initNet bool) (scenario.Target, error) {
+	return sim.New(sim.Config{Version: v, InitNet: initNet, Heap: true})
+}
+
+func (s sample) play(v kernel.Version) (outputs []string, failure string) {
+	return scenario.Play(context.Background(), func() (scenario.Target, error) { return boot(v, s.initNet) }, s.file)
+}
+
+// changes tells whether a kernel does anything else than the one that the outputs are of.
+func (s sample) changes(v kernel.Version) bool {
+	outputs, failure := s.play(v)
+	if failure != "" {
+		return true
+	}
+	for i, out := range outputs {
+		if out != s.file.Steps[i].Output {
+			return true
+		}
+	}
+	return false
+}
+
+// A corpus has the scenarios of testdata as they run on the releases.
+type corpus struct {
+	t          *testing.T
+	table      versions.Table
+	recordings map[kernel.Release][]sample
+}
+
+func newCorpus(t *testing.T) *corpus {
+	c := &corpus{t: t, table: versions.All(), recordings: map[kernel.Release][]sample{}}
+	for _, r := range kernel.Releases() {
+		paths, err := filepath.Glob(filepath.Join(testdata, "kernels", r.String(), "*.txt"))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no recordings of %v: %v", r, err)
+		}
+		for _, path := range paths {
+			c.recordings[r] = append(c.recordings[r], sample{c.parse(path), strings.HasPrefix(filepath.Base(path), "init_"), nil})
+		}
+	}
+	return c
+}
+
+func (c *corpus) parse(path string) *scenario.File {
+	f, err := os.Open(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer f.Close()
+	file, err := scenario.Parse(path, f)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return file
+}
+
+// with returns the settings in a scenario's comment: "# with nf-init-net=off", for differences that show only together
+// with another one.
+func with(f *scenario.File) []string {
+	for _, line := range f.Steps[0].Before {
+		if sets, ok := strings.CutPrefix(line, "# with "); ok {
+			return strings.Fields(sets)
+		}
+	}
+	return nil
+}
+
+// own returns the scenarios that are named after a difference.
+func (c *corpus) own(d kernel.Difference) []sample {
+	var own []sample
+	for _, name := range []string{d.Name, d.Also} {
+		path := filepath.Join(testdata, "differences", name+".txt")
+		if _, err := os.Stat(path); err == nil {
+			f := c.parse(path)
+			own = append(own, sample{file: f, with: with(f)})
+		}
+		if demo, err := defects.Load(filepath.Join(testdata, "defects"), name, c.table); err == nil {
+			own = append(own, sample{file: demo.Runs[0].File})
+		}
+	}
+	return own
+}
+
+// kernel is a release with some settings.
+func (c *corpus) kernel(r kernel.Release, sets ...string) kernel.Version {
+	v, err := c.table.Set(kernel.Version{Release: r}, sets...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return v
+}
+
+// on runs scenarios on a release, so that their outputs are its.
+func (c *corpus) on(r kernel.Release, samples []sample) []sample {
+	var recorded []sample
+	for _, s := range samples {
+		outputs, failure := s.play(c.kernel(r, s.with...))
+		if failure != "" {
+			c.t.Errorf("%s on %v: %s", s.file.Name, r, failure)
+			continue
+		}
+		f := *s.file
+		f.Steps = slices.Clone(f.Steps)
+		for i := range f.Steps {
+			f.Steps[i].Output = outputs[i]
+		}
+		recorded = append(recorded, sample{&f, s.initNet, s.with})
+	}
+	return recorded
+}
+
+// Each value of each difference changes what some scenario does on a release that has another value, unless the
+// difference is marked as one that scenarios cannot show.
+func TestEveryDifferenceIsExercised(t *testing.T) {
+	c := newCorpus(t)
+	for _, d := range c.table {
+		if d.Visible != "" {
+			continue
+		}
+		t.Run(d.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, value := range d.Values {
+				if where := c.exercised(d, value); where == "" {
+					t.Errorf("no scenario changes when a kernel with another value is set to %s=%s: write %s/differences/%s.txt",
+						d.Name, value, testdata, d.Name)
+				} else {
+					t.Logf("%s=%s changes %s", d.Name, value, where)
+				}
+			}
+		})
+	}
+}
+
+// exercised names a scenario that a value changes.
+func (c *corpus) exercised(d kernel.Difference, value string) string {
+	own := c.own(d)
+	for _, ownOnly := range []bool{true, false} {
+		for _, r := range kernel.Releases() {
+			if versions.Value(d, r) == value || testing.Short() && !ownOnly {
+				continue
+			}
+			samples := c.recordings[r]
+			if ownOnly {
+				samples = c.on(r, own)
+			}
+			for _, s := range samples {
+				if s.changes(c.kernel(r, append(s.with, d.Name+"="+value)...)) {
+					return s.file.Name + " on " + r.String()
+				}
+			}
+		}
+	}
+	return ""
+}
