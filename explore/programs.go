@@ -12,6 +12,7 @@ func Programs() []Program {
 	return []Program{
 		{"reader-and-acks", "A process asks for acknowledgements, another reads them out of the ring as they come.", readerAndAcks},
 		{"two-senders", "Two processes send to one ring whose reader takes the messages as they come.", twoSenders},
+		{"two-senders-one-frame", "Two processes send to a ring of one frame.", twoSendersOneFrame},
 		{"skipping-reader", "A reader marks frames as skipped and gives them back later while messages come.", skippingReader},
 		{"dump-and-close", "A dump is read while another process closes its descriptor and the last one goes.", dumpAndClose},
 		{"dump-acks-reader", "A dump, acknowledgements between its messages, and a reader of both.", dumpAcksReader},
@@ -115,6 +116,17 @@ func twoSenders(w *World) {
 		rx.Next()
 		w.Optional(func() { rx.Next() })
 	})
+}
+
+func twoSendersOneFrame(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
+	for i, name := range []string{"sender1", "sender2"} {
+		t := w.Process(name)
+		from := w.Socket(t, uapi.NetlinkUsersock, 2000+uint32(i))
+		w.Go(t, func(t *kernel.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
+	}
 }
 
 func skippingReader(w *World) {

@@ -1,0 +1,110 @@
+package explore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
+)
+
+// A Score is a defect that needs concurrency or weak memory, and how a program finds it.
+type Score struct {
+	Defect  string // as in docs/defects.md
+	Program string
+	Memory  mm.Model
+	// Invariant is what is seen to be violated.
+	Invariant string
+	// On is a release that has the defect, Absent one that does not; -1 where all have it.
+	On, Absent kernel.Release
+}
+
+// Everywhere is the value of Score.Absent for a defect that was never fixed.
+const Everywhere kernel.Release = -1
+
+// Scores returns what the library's programs are to find.
+func Scores() []Score {
+	return []Score{
+		{"tx-len-reread", "tx-second-thread", mm.SC, "tx-len-reread", kernel.Linux3_10, kernel.Linux4_5},
+		{"tx-in-place", "tx-shared-memory", mm.SC, "tx-in-place", kernel.Linux3_10, kernel.Linux4_5},
+		{"set-status-barrier", "reader-and-ack", mm.Weak, "publication", kernel.Linux3_10, kernel.Linux3_19},
+		{"set-status-barrier", "reader-and-acks", mm.Weak, "publication", kernel.Linux3_10, kernel.Linux4_5},
+		{"skip-forward-broken", "skipping-reader", mm.SC, "order", kernel.Linux4_1, kernel.Linux4_4},
+		{"get-status-barrier", "tx-writer", mm.Weak, "validated-is-executed", kernel.Linux4_5, Everywhere},
+		{"copy-header-after-unlock", "copy-and-reader", mm.SC, "copy-header-after-unlock", kernel.Linux4_5, Everywhere},
+		{"copy-header-after-unlock", "two-senders-one-frame", mm.SC, "frame-ownership", kernel.Linux4_5, Everywhere},
+		{"set-ring-races", "ring-torn-down", mm.SC, "memory", kernel.Linux4_5, Everywhere},
+		{"set-ring-races", "two-setups", mm.SC, "set-ring-races", kernel.Linux4_5, Everywhere},
+		{"dead-ring-oops", "close-under-delivery", mm.SC, "dead-ring-oops", kernel.Linux4_5, Everywhere},
+		{"nfq-id-order", "nfqueue-two-cpus", mm.SC, "order", kernel.Linux4_5, Everywhere},
+	}
+}
+
+// A ScoreResult is what became of a Score.
+type ScoreResult struct {
+	Score
+	Found   Result
+	Without *Result // the exhaustive search of the version without the defect
+}
+
+// Play searches for the defect on a version that has it and, exhaustively, on one that does not. Each search ends
+// after at most budget.
+func (s Score) Play(ctx context.Context, budget time.Duration) (ScoreResult, error) {
+	p, ok := Lookup(s.Program)
+	if !ok {
+		return ScoreResult{}, fmt.Errorf("no program %q", s.Program)
+	}
+	o := Options{Version: kernel.Version{Release: s.On}, Memory: s.Memory, Only: []string{s.Invariant}, Time: budget}
+	r := ScoreResult{Score: s, Found: Explore(ctx, p, o)}
+	if s.Absent != Everywhere {
+		o.Version.Release = s.Absent
+		absent := Explore(ctx, p, o)
+		r.Without = &absent
+	}
+	return r, nil
+}
+
+// Problem says in what the result falls short, empty if in nothing: the defect is found, in at most 4 switches, and
+// where it is absent the search is complete and finds nothing.
+func (r ScoreResult) Problem() string {
+	switch {
+	case r.Found.Err != nil:
+		return r.Found.Err.Error()
+	case r.Found.Failure == nil:
+		return "not found: " + r.Found.String()
+	case len(r.Found.Failure.Switches) > 4:
+		return fmt.Sprintf("%d switches are needed", len(r.Found.Failure.Switches))
+	case r.Without == nil:
+		return ""
+	case r.Without.Err != nil:
+		return r.Without.Err.Error()
+	case r.Without.Failure != nil:
+		return "found where it should be absent: " + r.Without.Failure.Violation.Error()
+	case !r.Without.Exhausted:
+		return "the search of the version without it is not complete: " + r.Without.String()
+	}
+	return ""
+}
+
+// WriteScoreboard prints results as a Markdown table. It has no times, so that it is the same on every machine.
+func WriteScoreboard(w io.Writer, results []ScoreResult) {
+	fmt.Fprintln(w, "| defect | program | memory | violated | on | schedules until found | switches | absent on | schedules, all |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
+	for _, r := range results {
+		found, switches := "not found", "-"
+		if f := r.Found.Failure; f != nil {
+			found, switches = fmt.Sprint(r.Found.FoundAfter), fmt.Sprint(len(f.Switches))
+		}
+		absent, size := "-", "-"
+		if r.Without != nil {
+			absent, size = r.Absent.String(), fmt.Sprint(r.Without.Runs)
+			if !r.Without.Exhausted {
+				size += " (not complete)"
+			}
+		}
+		fmt.Fprintf(w, "| `%s` | %s | %v | %s | %v | %s | %s | %s | %s |\n", r.Defect, r.Program, r.Memory, r.Invariant, r.On,
+			found, switches, absent, size)
+	}
+}
