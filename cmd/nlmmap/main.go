@@ -39,7 +39,8 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		runCommand(), verifyCommand(), versionsCommand(), defectsCommand(), diffCommand(), recordCommand(), languageCommand(),
+		runCommand(), verifyCommand(), versionsCommand(), defectsCommand(), diffCommand(), recordCommand(),
+		exploreCommand(), languageCommand(),
 	}
 }
 

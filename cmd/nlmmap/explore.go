@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"nlmmap/explore"
+	"nlmmap/kernel/mm"
+	"nlmmap/scenario"
+	"nlmmap/versions"
+)
+
+func exploreCommand() command {
+	return command{
+		name:    "explore",
+		summary: "search the schedules of a small program for one that breaks an invariant",
+		help: `Usage: nlmmap explore [--kernel K] [--set NAME=VALUE ...] [--memory sc|tso|weak] [--scheduler S]
+                      [--budget TIME] [--only NAME,...] [--ignore NAME,...] [-json] PROGRAM
+       nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE PROGRAM
+       nlmmap explore --list
+       nlmmap explore --scoreboard [--budget TIME]
+
+Runs the program on a fresh machine again and again, each time under another schedule, until an invariant is violated,
+all schedules that can differ have been seen, or the budget is used up. A violation is minimised and printed as a table
+with a column for each task and a row for each step. docs/exploration.md tells how it works, docs/invariants.md what
+is watched for.
+
+Schedulers: dfs (all schedules, the default), pct, random, roundrobin. Switches are STEP:THREAD, in order.
+
+Exit codes: 0 nothing found, 1 a violation, 2 bad input.
+
+Examples:
+  nlmmap explore --list
+  nlmmap explore --kernel 3.10.4 --memory weak reader-and-ack
+  nlmmap explore --kernel 4.5.7 --scheduler pct --budget 30s two-senders
+  nlmmap explore --kernel 4.5.7 --replay "14:1" two-setups
+`,
+		run: runExplore,
+	}
+}
+
+func runExplore(ctx context.Context, e env, c command, args []string) int {
+	flags := c.flags()
+	var k kernelFlag
+	k.add(flags, versions.Default.String(), kernelUsage)
+	memory := flags.String("memory", "sc", "memory model of ring memory: sc, tso or weak")
+	scheduler := flags.String("scheduler", "dfs", "who chooses the schedules: "+strings.Join(explore.Schedulers(), ", "))
+	budget := flags.Duration("budget", time.Minute, "how long to search, for example 30s or 5m")
+	runs := flags.Int("runs", 0, "how many schedules to run at most, 0 for no limit")
+	seed := flags.Uint64("seed", 0, "seed of the random schedulers")
+	bound := flags.Int("bound", 0, "preemptions that dfs allows at most, 0 for no limit (a bounded search is not complete)")
+	only := flags.String("only", "", "invariants and defects to look for, separated by commas")
+	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
+	replay := flags.String("replay", "", "run once with these `SWITCHES`, or those in a file")
+	list := flags.Bool("list", false, "list the programs and the invariants")
+	scoreboard := flags.Bool("scoreboard", false, "search for every known defect that needs concurrency, print a table")
+	asJSON := flags.Bool("json", false, "print the result as JSON")
+	rest, code, ok := c.parse(e, flags, args)
+	if !ok {
+		return code
+	}
+	model, err := memoryModel(*memory)
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	version, err := k.version(versions.All())
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	switch {
+	case *list:
+		return e.listPrograms()
+	case *scoreboard:
+		return e.scoreboard(ctx, *budget)
+	case len(rest) != 1:
+		return e.bad("explore: expected one program, got %d; \"nlmmap explore --list\" lists them", len(rest))
+	}
+	p, err := program(rest[0])
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Seed: *seed, Runs: *runs,
+		Time: *budget, Only: words(*only), Ignore: words(*ignore)}
+	if flagGiven(flags, "replay") {
+		return e.replayProgram(p, o, *replay)
+	}
+	return e.explore(ctx, p, o, *asJSON)
+}
+
+func (e env) explore(ctx context.Context, p explore.Program, o explore.Options, asJSON bool) int {
+	last := time.Now()
+	o.Progress = func(r explore.Result) {
+		if e.terminal && time.Since(last) > time.Second {
+			last = time.Now()
+			fmt.Fprintf(e.stderr, "\r%d schedules, %v ", r.Runs, r.Elapsed.Round(time.Second))
+		}
+	}
+	r := explore.Explore(ctx, p, o)
+	if e.terminal {
+		fmt.Fprint(e.stderr, "\r")
+	}
+	switch {
+	case r.Err != nil:
+		return e.bad("%v", r.Err)
+	case asJSON:
+		e.resultJSON(p, o, r)
+	default:
+		fmt.Fprintf(e.stdout, "%s on %v, memory %v: %v\n", p.Name, o.Version, o.Memory, r)
+		if ctx.Err() != nil {
+			fmt.Fprintln(e.stdout, "interrupted: the figures are of what was covered until then")
+		}
+		if r.Failure != nil {
+			fmt.Fprintln(e.stdout)
+			if err := r.Failure.Print(e.stdout); err != nil {
+				return e.bad("%v", err)
+			}
+		}
+	}
+	if r.Failure != nil || ctx.Err() != nil {
+		return exitDisagree
+	}
+	return exitOK
+}
+
+func (e env) resultJSON(p explore.Program, o explore.Options, r explore.Result) {
+	out := struct {
+		Program   string             `json:"program"`
+		Kernel    string             `json:"kernel"`
+		Memory    string             `json:"memory"`
+		Schedules int                `json:"schedules"`
+		Steps     int64              `json:"steps"`
+		Exhausted bool               `json:"exhausted"`
+		Violation *explore.Violation `json:"violation,omitempty"`
+		Switches  string             `json:"switches,omitempty"`
+	}{p.Name, o.Version.String(), o.Memory.String(), r.Runs, r.Steps, r.Exhausted, nil, ""}
+	if r.Failure != nil {
+		out.Violation, out.Switches = &r.Failure.Violation, explore.FormatSwitches(r.Failure.Switches)
+	}
+	enc := json.NewEncoder(e.stdout)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(out)
+}
+
+// replayProgram runs a program once and prints every step.
+func (e env) replayProgram(p explore.Program, o explore.Options, text string) int {
+	if data, err := os.ReadFile(text); err == nil {
+		text = string(data)
+	}
+	switches, err := explore.ParseSwitches(text)
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	v, err := explore.Replay(p, o, switches)
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	f := explore.Failure{Program: p, Options: o, Switches: switches, Violation: explore.Violation{Name: "nothing", What: "the run violates no invariant"}}
+	if v != nil {
+		f.Violation = *v
+	}
+	if err := f.Print(e.stdout); err != nil {
+		return e.bad("%v", err)
+	}
+	if v != nil {
+		return exitDisagree
+	}
+	return exitOK
+}
+
+func (e env) listPrograms() int {
+	fmt.Fprintln(e.stdout, "Programs:")
+	for _, p := range explore.Programs() {
+		fmt.Fprintf(e.stdout, "  %-22s %s\n", p.Name, p.Doc)
+	}
+	fmt.Fprintln(e.stdout, "\nInvariants:")
+	for _, i := range explore.Invariants() {
+		fmt.Fprintf(e.stdout, "  %-22s %s\n", i.Name, i.Statement)
+	}
+	return exitOK
+}
+
+func (e env) scoreboard(ctx context.Context, budget time.Duration) int {
+	var results []explore.ScoreResult
+	code := exitOK
+	for _, s := range explore.Scores() {
+		if ctx.Err() != nil {
+			fmt.Fprintln(e.stderr, "interrupted: the table is not complete")
+			code = exitDisagree
+			break
+		}
+		if e.terminal {
+			fmt.Fprintf(e.stderr, "%s with %s ...\n", s.Defect, s.Program)
+		}
+		r, err := s.Play(ctx, budget)
+		if err != nil {
+			return e.bad("%v", err)
+		}
+		if problem := r.Problem(); problem != "" {
+			fmt.Fprintf(e.stderr, "nlmmap: %s with %s: %s\n", s.Defect, s.Program, problem)
+			code = exitDisagree
+		}
+		results = append(results, r)
+	}
+	explore.WriteScoreboard(e.stdout, results)
+	return code
+}
+
+func memoryModel(name string) (mm.Model, error) {
+	var names []string
+	for _, m := range []mm.Model{mm.SC, mm.TSO, mm.Weak} {
+		if m.String() == name {
+			return m, nil
+		}
+		names = append(names, m.String())
+	}
+	return 0, fmt.Errorf("no memory model %q: there are %s", name, strings.Join(names, ", "))
+}
+
+func program(name string) (explore.Program, error) {
+	if p, ok := explore.Lookup(name); ok {
+		return p, nil
+	}
+	var names []string
+	for _, p := range explore.Programs() {
+		names = append(names, p.Name)
+	}
+	if near := scenario.Nearest(name, names); near != "" {
+		return explore.Program{}, fmt.Errorf("no program %q: did you mean %q?", name, near)
+	}
+	return explore.Program{}, fmt.Errorf("no program %q; \"nlmmap explore --list\" lists them", name)
+}
+
+// flagGiven tells whether a flag was set, be it to nothing.
+func flagGiven(flags *flag.FlagSet, name string) bool {
+	given := false
+	flags.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	return given
+}
+
+// words splits a list of names at commas.
+func words(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
