@@ -219,3 +219,172 @@ func TestCompareVersions(t *testing.T) {
 		t.Error("wrong order")
 	}
 }
+
+func TestVerifyComposed(t *testing.T) {
+	root := tree(t, map[string]string{"vendor/good.txt": good, "4.4.1/good.txt": good, "3.10.4/good.txt": good})
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--kernel", "4.4.1", "--set", "skip-forward=off", root + "/vendor"}, "4.4.1+skip-forward=off  1/1 scenarios"},
+		{[]string{"--kernel", "3.10.4", root + "/4.4.1/good.txt"}, "3.10.4  1/1 scenarios"},
+		{[]string{"--set", "skip-forward=off", root + "/4.4.1", root + "/3.10.4"},
+			"3.10.4  1/1 scenarios  1/1 steps\n4.4.1+skip-forward=off  1/1 scenarios"},
+	}
+	for _, test := range tests {
+		code, stdout, stderr := start(t, "", append([]string{"verify"}, test.args...)...)
+		if code != exitOK || !strings.HasPrefix(stdout, test.want) {
+			t.Errorf("%q: exit code %d, printed\n%s%swant\n%s", test.args, code, stdout, stderr, test.want)
+		}
+	}
+}
+
+// startReal runs the command on the simulator.
+func startReal(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &errOut, machines: simulator()}
+	code = dispatch(context.Background(), e, args)
+	return code, out.String(), errOut.String()
+}
+
+func TestVersions(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "vendor.kernel")
+	tests := []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, exitOK, "poll-scans-ring "},
+		{[]string{"poll-prev-frame"}, exitOK, "poll-scans-ring (section 5 of the spec)"},
+		{[]string{"-json", "poll-scans-ring"}, exitOK, `"3.10.4": "off"`},
+		{[]string{"-json"}, exitOK, `"name": "dump-reserve-in-frame"`},
+		{[]string{"pol-scans-ring"}, exitBadInput, `did you mean "poll-scans-ring"?`},
+		{[]string{"--save", file}, exitBadInput, "which kernel is it?"},
+		{[]string{"--set", "dump-reserve-in-frame=nver"}, exitBadInput, `did you mean "never"?`},
+		{[]string{"--set", "dump-reserve-in-frame=never"}, exitOK, "kernel 4.4.1\nset dump-reserve-in-frame=never\n"},
+		{[]string{"--set", "dump-reserve-in-frame=never", "--name", "vendor", "--save", file}, exitOK, ""},
+		{[]string{"--kernel", file}, exitOK, "name vendor\nkernel 4.4.1\nset dump-reserve-in-frame=never\n"},
+		{[]string{"--kernel", strings.TrimSuffix(file, ".kernel"), "--set", "skip-forward=off"}, exitOK, "set skip-forward=off\n"},
+	}
+	for _, test := range tests {
+		code, stdout, stderr := startReal(t, append([]string{"versions"}, test.args...)...)
+		if code != test.code || !strings.Contains(stdout+stderr, test.want) {
+			t.Errorf("%q: exit code %d, want %d; printed\n%s%s\nwant in it %s", test.args, code, test.code, stdout, stderr, test.want)
+		}
+	}
+}
+
+func TestDefects(t *testing.T) {
+	const dir = "../../testdata/defects"
+	tests := []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, exitOK, "tx-path-dead "},
+		{[]string{"-json"}, exitOK, `"name": "tx-path-dead"`},
+		{[]string{"tx-path-ded"}, exitBadInput, `did you mean "tx-path-dead"?`},
+		{[]string{"-dir", dir, "tx-path-dead"}, exitOK, "    4.1.18   4.4.1\n  | 0      | 16\n"},
+		{[]string{"-dir", dir, "-json", "tx-path-dead"}, exitOK, `"runs": [`},
+		{[]string{"tx-len-reread"}, exitOK, "nlmmap explore "},
+		{[]string{"ovs-upcall-zerocopy"}, exitOK, "openvswitch is not modelled"},
+		{[]string{"-dir", dir, "--kernel", "4.1.18", "--set", "tx-path-dead=off"}, exitOK, "skip-forward-broken      has"},
+		{[]string{"-dir", t.TempDir(), "tx-path-dead"}, exitBadInput, "tx-path-dead.txt: no such file"},
+	}
+	for _, test := range tests {
+		code, stdout, stderr := startReal(t, append([]string{"defects"}, test.args...)...)
+		if code != test.code || !strings.Contains(stdout+stderr, test.want) {
+			t.Errorf("%q: exit code %d, want %d; printed\n%s%s\nwant in it %s", test.args, code, test.code, stdout, stderr, test.want)
+		}
+	}
+}
+
+// A demonstration that is not as stored is shown, and the exit code says so.
+func TestDefectsChanged(t *testing.T) {
+	text, err := os.ReadFile("../../testdata/defects/tx-path-dead.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := tree(t, map[string]string{"tx-path-dead.txt": strings.Replace(string(text), "----\n0\n", "----\n17\n", 1)})
+	code, stdout, stderr := startReal(t, "defects", "-dir", dir, "tx-path-dead")
+	if code != exitDisagree || !strings.Contains(stdout, "The model of 4.1.18 no longer gives what is stored") || !strings.Contains(stdout, "- 17\n+ 0\n") {
+		t.Errorf("exit code %d, printed\n%s%s", code, stdout, stderr)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	const file = "../../testdata/kernels/4.4.1/rx_skip.txt"
+	code, stdout, stderr := startReal(t, "diff", "4.1.18", "4.4.1", file)
+	if code != exitDisagree || !strings.Contains(stdout, "4.1.18 and 4.4.1: 1 of 1 scenarios differ") || !strings.Contains(stdout, "    + rx[3] UNUSED->VALID") {
+		t.Errorf("exit code %d, printed\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = startReal(t, "diff", "4.4.1", "4.4.1", "--set", "skip-forward=on", file)
+	if code != exitOK || !strings.HasPrefix(stdout, "4.4.1 and 4.4.1: 0 of 1 scenarios differ, in 0 of ") {
+		t.Errorf("exit code %d, printed\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, _ = startReal(t, "diff", "-json", "4.4.1", "4.4.1", "--set", "skip-forward=off", file)
+	var r diffReport
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != exitDisagree || len(r.Differ) != 1 || r.Second != "4.4.1+skip-forward=off" {
+		t.Errorf("exit code %d, %v, report %+v", code, err, r)
+	}
+	for _, args := range [][]string{{"diff", "4.4.1"}, {"diff", "4.4.1", "4.4.2", file}, {"diff", "4.4.1", "4.5.7", "nosuch"}} {
+		if code, _, stderr := startReal(t, args...); code != exitBadInput {
+			t.Errorf("%q: exit code %d, printed\n%s", args, code, stderr)
+		}
+	}
+}
+
+func TestRecord(t *testing.T) {
+	root := tree(t, map[string]string{
+		"in/a.txt":    "# a\nsleep ms=0\n----\nold\n",
+		"in/ring.txt": "ring a rx block_size=4096 block_nr=1 frame_size=1024 frame_nr=4\n",
+	})
+	code, stdout, stderr := start(t, "", "record", "-o", root+"/out", root+"/in")
+	if code != exitOK || stdout != "# a\nsleep ms=0\n----\nok\n" {
+		t.Errorf("exit code %d, printed\n%s%s", code, stdout, stderr)
+	}
+	if !strings.Contains(stderr, "This kernel has no rings.") || !strings.Contains(stderr, "1 of 2 scenarios use rings and are left out") {
+		t.Errorf("it says\n%s", stderr)
+	}
+	if text, err := os.ReadFile(root + "/out/4.4.1/a.txt"); err != nil || string(text) != stdout {
+		t.Errorf("stored %q, %v", text, err)
+	}
+	code, stdout, stderr = start(t, "", "verify", "--live", "-v", root+"/in")
+	if code != exitOK || stdout != "4.4.1 (live) as 4.4.1  1/1 scenarios  1/1 steps  (1 scenarios not run)\n" {
+		t.Errorf("verify --live: exit code %d, printed\n%s%s", code, stdout, stderr)
+	}
+	if code, _, _ := start(t, "", "record", root+"/in/ring.txt"); code != exitBadInput {
+		t.Errorf("only rings: exit code %d", code)
+	}
+	if code, _, _ := start(t, "", "verify", "--live"); code != exitBadInput {
+		t.Errorf("verify --live without files: exit code %d", code)
+	}
+}
+
+// A kernel that does something else the second time is not recorded silently.
+func TestRecordTwice(t *testing.T) {
+	file := filepath.Join(tree(t, map[string]string{"a.txt": "sleep ms=1\n"}), "a.txt")
+	runs := 0
+	var out, errOut bytes.Buffer
+	e := env{stdout: &out, stderr: &errOut, machines: machines{live: liveKernel{
+		version:   func() string { return "5.0" },
+		supported: func() (bool, string) { return true, "" },
+		boot: func(bool) (scenario.Target, error) {
+			runs++
+			return stubTarget{config: config{initNet: runs > 1}}, nil
+		},
+	}}}
+	code := dispatch(context.Background(), e, []string{"record", file})
+	if code != exitDisagree || runs != 2 || !strings.Contains(errOut.String(), "run 2 differs from the first one at line 1") {
+		t.Errorf("exit code %d after %d runs, it says\n%s", code, runs, errOut.String())
+	}
+}
+
+func TestBaseVersion(t *testing.T) {
+	for name, want := range map[string]string{"4.4.1": "4.4.1", "4.4.1-generic": "4.4.1", "6.1.0+": "6.1.0", "3.10.4.": "3.10.4"} {
+		if got := baseVersion(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}

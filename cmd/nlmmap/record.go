@@ -22,7 +22,8 @@ func recordCommand() command {
 Runs scenarios through real system calls, as root, and prints them with what the kernel did. Outputs in the files do
 not matter. With -o each is stored as DIR/VERSION/NAME.txt, where VERSION is the number that uname -r begins with, so
 that "nlmmap verify DIR" can compare the model with it. Every scenario runs twice: if the two runs differ, that is
-shown, the exit code is 1, and what is stored is the first one.
+shown, the exit code is 1, and what is stored is the first one. Several recordings are printed with a line
+"-- NAME.txt --" before each.
 
 Files named init_* run in the network namespace of nlmmap, with -init-net all of them, else each in a fresh one.
 On a kernel without mmap'ed netlink only scenarios without rings are recorded. docs/recording.md tells how to record in
@@ -56,7 +57,7 @@ func runRecord(ctx context.Context, e env, c command, args []string) int {
 	if len(files) == 0 {
 		return e.bad("record: no scenario left that this kernel can run")
 	}
-	r := recorder{env: e, initNet: *initNet, times: *times}
+	r := recorder{env: e, initNet: *initNet, times: *times, headings: len(files) > 1}
 	if *dir != "" {
 		r.dir = filepath.Join(*dir, baseVersion(e.machines.live.version()))
 		if err := os.MkdirAll(r.dir, 0o777); err != nil {
@@ -108,9 +109,10 @@ func usesRings(f *scenario.File) bool {
 // A recorder runs scenarios on the live kernel.
 type recorder struct {
 	env
-	dir     string // where to store them, or empty
-	initNet bool
-	times   int
+	dir      string // where to store them, or empty
+	headings bool   // print a line with the name before each
+	initNet  bool
+	times    int
 }
 
 // record runs one scenario, prints it and stores it. The error tells of runs that differ.
@@ -127,6 +129,9 @@ func (r recorder) record(ctx context.Context, f *scenario.File) error {
 	var text strings.Builder
 	if err := recording.Format(&text); err != nil {
 		return err
+	}
+	if r.headings {
+		fmt.Fprintf(r.stdout, "-- %s --\n", filepath.Base(f.Name))
 	}
 	if _, err := fmt.Fprint(r.stdout, text.String()); err != nil {
 		return err
