@@ -235,6 +235,7 @@ func (s *SKB) Trim(n int) {
 	if n >= s.Len() {
 		return
 	}
+	s.frags = slices.Clone(s.frags) // clones share the list
 	for len(s.frags) > 0 && n < s.Len() {
 		last := len(s.frags) - 1
 		cut := min(len(s.frags[last]), s.Len()-n)
@@ -251,7 +252,7 @@ func (s *SKB) Trim(n int) {
 
 // AddFrag appends a page fragment.
 func (s *SKB) AddFrag(b []byte) {
-	s.frags = append(s.frags, b)
+	s.frags = append(s.frags[:len(s.frags):len(s.frags)], b)
 	s.fragSize += len(b)
 }
 
@@ -369,7 +370,7 @@ func (s *SKB) Clone(*kernel.Task) *SKB {
 
 // Copy makes a private copy of message and room: skb_copy. The copy has no owner.
 func (s *SKB) Copy(cur *kernel.Task) *SKB {
-	c := New(s.k, s.end)
+	c := New(s.k, s.end+s.fragSize)
 	if c == nil {
 		return nil
 	}
