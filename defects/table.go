@@ -15,9 +15,10 @@ func All() []Defect {
 	return []Defect{
 		{
 			Name: "tx-in-place", Section: "3.1", Kind: Deterministic, In: Releases{v310},
-			Title:   "TX frames are used where they lie",
-			File:    "tx-in-place",
-			History: "introduced by 5fd96123ee19 (3.10), fixed by 4682a0358639 (3.19): always copy",
+			Title:    "TX frames are used where they lie",
+			File:     "tx-in-place",
+			Explored: "tx-shared-memory",
+			History:  "introduced by 5fd96123ee19 (3.10), fixed by 4682a0358639 (3.19): always copy",
 			Story: "A request in the TX ring that goes to the kernel is not copied if nobody else seems to have the ring: at " +
 				"most two references to the file, at most one mapping. The sender can still write the frame while, and after, " +
 				"the kernel checked it. A dump keeps reading its request from the frame, so rewriting the sequence number " +
@@ -54,7 +55,7 @@ func All() []Defect {
 		{
 			Name: "set-status-barrier", Section: "3.3", Kind: WeakMemory, In: Releases{v310},
 			Title:    "The status of a frame may overtake its data",
-			Explored: "reader-and-acks",
+			Explored: "reader-and-ack",
 			History:  "fixed by a18e6a186f53 (3.19)",
 			Story: "The status word is stored first and the write barrier follows, so a reader that sees VALID can read an old " +
 				"length or old data, and a writer that sees UNUSED can change bytes that the kernel still reads.",
@@ -95,9 +96,10 @@ func All() []Defect {
 		},
 		{
 			Name: "skip-forward-broken", Section: "3.8", Kind: Deterministic, In: Releases{v310, v319, v41},
-			Title:   "A SKIP frame blocks the ring",
-			File:    "skip-forward-broken",
-			History: "since 3.10, fixed by 7084a315 (4.3)",
+			Title:    "A SKIP frame blocks the ring",
+			File:     "skip-forward-broken",
+			Explored: "skipping-reader",
+			History:  "since 3.10, fixed by 7084a315 (4.3)",
 			Story: "Readers may mark frames SKIP to keep them, and the kernel should pass over them. Its search looks at the " +
 				"same frame in every round, so one SKIP frame at the kernel's position loses every message until the reader " +
 				"releases it.",
@@ -320,7 +322,7 @@ func All() []Defect {
 		{
 			Name: "ring-lock-order", Section: "4.19", Kind: Concurrency, In: all,
 			Title:    "Lock order of mmap and send",
-			Explored: "tx-second-thread",
+			Explored: "locks",
 			Story: "mmap takes the address space, then the ring's mutex; a send holds the ring's mutex and takes subsystem " +
 				"mutexes, under which others copy from user memory. A deadlock is possible in principle, and mmap waits " +
 				"without limit while a send blocks.",
@@ -328,7 +330,7 @@ func All() []Defect {
 		{
 			Name: "dead-ring-oops", Section: "4.20", Kind: Concurrency, In: all,
 			Title:    "Delivery to a socket that is being closed",
-			Explored: "dump-and-close",
+			Explored: "close-under-delivery",
 			Story: "Delivery translates user ids with the credentials of the socket's file, which a socket that is being closed " +
 				"does not have any more: the kernel crashes.",
 		},
@@ -471,17 +473,17 @@ func All() []Defect {
 		},
 		{
 			Name: "destructor-put-before-rfree", Section: "4.37", Kind: Concurrency, In: all,
-			Title:    "The socket reference is dropped too early",
-			Explored: "dump-and-close",
+			Title:   "The socket reference is dropped too early",
+			Outside: "the model reports no use of a socket between these two steps",
 			Story: "The destructor of a message in a frame drops its reference to the socket before it gives the memory charge " +
 				"back: a use after free if it was the last one.",
 		},
 		{
 			Name: "dump-done-softirq", Section: "4.38", Kind: Concurrency, In: Releases{v41, v44, v45},
-			Title:    "A dump's end is called in softirq",
-			Explored: "dump-and-close",
-			History:  "fixed after removal by 707693c8a498 (4.9)",
-			Story:    "A socket closed with a running dump calls the dump's done hook from an RCU callback.",
+			Title:   "A dump's end is called in softirq",
+			Outside: "no dump of the model has a hook that may not run there",
+			History: "fixed after removal by 707693c8a498 (4.9)",
+			Story:   "A socket closed with a running dump calls the dump's done hook from an RCU callback.",
 		},
 		{
 			Name: "ring-dump-ignores-rcvbuf", Section: "4.39", Kind: Deterministic, In: all,

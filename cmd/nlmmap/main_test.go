@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"nlmmap/defects"
+	"nlmmap/explore"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 )
@@ -296,6 +298,15 @@ func TestDefects(t *testing.T) {
 		code, stdout, stderr := startReal(t, append([]string{"defects"}, test.args...)...)
 		if code != test.code || !strings.Contains(stdout+stderr, test.want) {
 			t.Errorf("%q: exit code %d, want %d; printed\n%s%s\nwant in it %s", test.args, code, test.code, stdout, stderr, test.want)
+		}
+	}
+}
+
+// Every program that the list of defects points to exists.
+func TestDefectsExplored(t *testing.T) {
+	for _, d := range defects.All() {
+		if _, ok := explore.Lookup(d.Explored); d.Explored != "" && !ok {
+			t.Errorf("%s: no program %s", d.Name, d.Explored)
 		}
 	}
 }
