@@ -53,14 +53,11 @@ type Reader struct {
 	leases []lease
 	stats  ReaderStats
 	err    error
-	// passed is set when a skipped frame was released at the reader's position: the kernel may have passed over it
-	// before, and then does not come back to it in this round.
-	passed bool
-	// idle counts the naps since there was something. stray is a message that no frame announced, early how many of
-	// those were received, so that their frames may still come.
+	// idle counts the naps since there was something, stray is a message that no frame announced. loose is set when
+	// frames and queued messages have come apart: then a COPY frame may come whose message was received before.
 	idle  int
 	stray *lease
-	early int
+	loose bool
 }
 
 // lease is what the reader knows of the frame at one position. gen tells the frames apart that come there.
@@ -167,8 +164,7 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 			if errors.Is(err, ErrTruncated) {
 				return f, false, errors.Join(fmt.Errorf("frame %d: %w", r.pos, err), r.advance(true))
 			}
-			if errors.Is(err, kernel.EAGAIN) && r.early > 0 {
-				r.early--
+			if errors.Is(err, kernel.EAGAIN) && r.loose {
 				if err := r.advance(true); err != nil {
 					return f, false, err
 				}
@@ -205,7 +201,7 @@ func (r *Reader) advance(release bool) error {
 			return err
 		}
 	}
-	r.pos, r.passed = r.area.next(r.pos), false
+	r.pos = r.area.next(r.pos)
 	return nil
 }
 
@@ -222,7 +218,7 @@ func (r *Reader) passOver() bool {
 		if !r.ready(pos) {
 			return false
 		}
-		r.pos, r.passed = pos, false
+		r.pos = pos
 		return true
 	}
 	return false
@@ -235,10 +231,10 @@ func (r *Reader) ready(pos uint32) bool {
 }
 
 // A reader that is told again and again that there is something to read when there is not sleeps for napTime, and after
-// strayNaps of these looks into the receive queue.
+// stuckNaps of these looks elsewhere.
 const (
 	napTime   = 5 * kernel.Millisecond
-	strayNaps = 4
+	stuckNaps = 4
 )
 
 // Wait polls until the socket is readable, at most timeout (negative: for ever; 0: only a look). The kernel continues a
@@ -248,9 +244,11 @@ const (
 // before others may take longer, and some kernels call a RESERVED frame readable. Wait then sleeps 5 ms so that loops
 // do not spin.
 //
-// After 20 ms of that it takes a message out of the receive queue, which then comes with the next iteration although no
-// frame announced it: a kernel on several processors marks the frame after it has queued the message, and a second
-// sender can take the same frame in between (copy-header-after-unlock).
+// After 20 ms of that, while the reader's frame is free, it moves on to the next frame that is ready; and when there is
+// none takes a message out of the receive queue, which comes with the next iteration although no frame announced it.
+// Both happen: a kernel on several processors marks a COPY frame after it has queued the message, and when the ring
+// goes round in between it takes the same frame twice (copy-header-after-unlock). And it may have passed over a frame
+// that was kept and is released now.
 //
 // Errors: ErrTimeout; *Overrun; other pending errors of the socket, EINTR; ErrClosed.
 func (r *Reader) Wait(timeout kernel.Time) error {
@@ -270,45 +268,13 @@ func (r *Reader) Wait(timeout kernel.Time) error {
 	case fds[0].Revents&uapi.PollErr != 0:
 		return r.takeError()
 	}
-	if !r.ready(r.pos) && !r.passOver() {
-		if r.leases[r.pos].held || !r.passed {
-			if err := r.nap(timeout); err != nil || r.idle < strayNaps {
-				return err
-			}
-			return r.takeStray()
-		}
-		// The frame at this position was kept and is free now. If a later one stays ready while this one stays
-		// free, the kernel has passed over it.
-		later := r.area.next(r.pos)
-		before := r.ready(later)
-		if err := r.nap(timeout); err != nil {
-			return err
-		}
-		if before && !r.ready(r.pos) && r.ready(later) {
-			r.pos, r.passed = later, false
-		}
-	}
-	return nil
-}
-
-// takeStray receives a message if the reader's frame still does not announce one.
-func (r *Reader) takeStray() error {
-	r.idle = 0
-	if r.ready(r.pos) {
+	if r.ready(r.pos) || r.passOver() {
 		return nil
 	}
-	data, _, err := r.sock.recv()
-	switch {
-	case errors.Is(err, kernel.EAGAIN):
-		return nil
-	case err != nil:
-		return r.count(err)
+	if err := r.nap(timeout); err != nil || r.idle < stuckNaps {
+		return err
 	}
-	r.stray = &lease{held: true, data: data, length: len(data)}
-	r.early++
-	r.stats.Copied++
-	r.stats.Stray++
-	return nil
+	return r.unstick()
 }
 
 func (r *Reader) nap(timeout kernel.Time) error {
@@ -323,6 +289,32 @@ func (r *Reader) nap(timeout kernel.Time) error {
 	if _, err := r.sock.task.Poll(nil, nap); err != nil {
 		return fmt.Errorf("poll: %w", err)
 	}
+	return nil
+}
+
+// unstick is for a reader whose frame stays free although there is something to read.
+func (r *Reader) unstick() error {
+	r.idle = 0
+	status, err := r.area.load(r.pos, uapi.NMStatus)
+	if err != nil || r.leases[r.pos].held || status != uapi.NLMMapStatusUnused {
+		return err
+	}
+	for pos := r.area.next(r.pos); pos != r.pos; pos = r.area.next(pos) {
+		if !r.leases[pos].held && r.ready(pos) {
+			r.pos, r.loose = pos, true
+			return nil
+		}
+	}
+	data, _, err := r.sock.recv()
+	switch {
+	case errors.Is(err, kernel.EAGAIN):
+		return nil
+	case err != nil:
+		return r.count(err)
+	}
+	r.stray, r.loose = &lease{held: true, data: data, length: len(data)}, true
+	r.stats.Copied++
+	r.stats.Stray++
 	return nil
 }
 
@@ -473,9 +465,6 @@ func (f Frame) Release() error {
 	if f.stray != nil {
 		*l = lease{}
 		return nil
-	}
-	if l.skipped && f.pos == f.r.pos {
-		f.r.passed = true
 	}
 	*l = lease{gen: l.gen}
 	return f.r.area.store(f.pos, uapi.NMStatus, uapi.NLMMapStatusUnused)
