@@ -6,7 +6,7 @@ import (
 )
 
 // DFS goes through all schedules of a program that can differ, one run after the other: depth-first search with
-// dynamic partial-order reduction (Flanagan and Godefroid 2005) and sleep sets.
+// dynamic partial-order reduction (Flanagan and Godefroid 2005; source sets of Abdulla et al. 2014) and sleep sets.
 //
 // Each run records which steps depend on each other and which merely happened one after the other. For a step that
 // could have come before an earlier one that it depends on, the other order is tried in a later run; the order of
@@ -245,15 +245,17 @@ func (d *DFS) step(n *node) {
 		d.threads = append(d.threads, nil)
 		d.counts = append(d.counts, 0)
 	}
+	n.clock = d.causes(n.pick, n.op, n.clock[:0])
 	if d.depth >= d.fresh {
-		d.races(n.pick, n.op)
+		d.races(n.pick, n.op, n.clock)
 	}
 	d.counts[n.pick]++
 	n.index = d.counts[n.pick]
-	n.clock = append(n.clock[:0], d.threads[n.pick]...)
-	if n.op.After > 0 && n.op.After <= d.depth {
-		n.clock = join(n.clock, d.stack[n.op.After-1].clock)
+	for len(n.clock) <= n.pick {
+		n.clock = append(n.clock, 0)
 	}
+	n.clock[n.pick] = n.index
+	d.threads[n.pick] = append(d.threads[n.pick][:0], n.clock...)
 	for _, o := range [...]Obj{n.op.Obj, n.op.Also} {
 		if o == 0 {
 			continue
@@ -261,18 +263,40 @@ func (d *DFS) step(n *node) {
 		for int(o) >= len(d.objects) {
 			d.objects = append(d.objects, nil)
 		}
-		for _, i := range d.objects[o] {
-			if e := &d.stack[i]; e.op.Dependent(n.op) {
-				n.clock = join(n.clock, e.clock)
-			}
-		}
 		d.objects[o] = append(d.objects[o], int32(d.depth))
 	}
-	for len(n.clock) <= n.pick {
-		n.clock = append(n.clock, 0)
+}
+
+// causes adds up what comes before op of thread t: the thread's own past, the step that caused it, and the past of
+// every step that it depends on.
+func (d *DFS) causes(t int, op Op, clock []int32) []int32 {
+	if t < len(d.threads) {
+		clock = append(clock, d.threads[t]...)
 	}
-	n.clock[n.pick] = n.index
-	d.threads[n.pick] = append(d.threads[n.pick][:0], n.clock...)
+	if op.After > 0 && op.After <= d.depth {
+		clock = join(clock, d.stack[op.After-1].clock)
+	}
+	for i := range d.dependent(op) {
+		clock = join(clock, d.stack[i].clock)
+	}
+	return clock
+}
+
+// dependent yields the earlier steps that op depends on, the latest of each object first.
+func (d *DFS) dependent(op Op) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for _, o := range [...]Obj{op.Obj, op.Also} {
+			if o == 0 || int(o) >= len(d.objects) {
+				continue
+			}
+			list := d.objects[o]
+			for i := len(list) - 1; i >= 0; i-- {
+				if d.stack[list[i]].op.Dependent(op) && !yield(int(list[i])) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func join(a, b []int32) []int32 {
@@ -289,26 +313,34 @@ func join(a, b []int32) []int32 {
 // before tells whether a step is among the causes of what a thread with this clock does next.
 func before(e *node, clock []int32) bool { return e.pick < len(clock) && clock[e.pick] >= e.index }
 
-// races lets the earlier steps that op of thread t could have come before be tried the other way round: of each other
-// thread the last one.
-func (d *DFS) races(t int, op Op) {
-	var clock []int32
+// races finds the earlier steps that op of thread t could have come before, and lets the other order be tried. clock
+// is what comes before op.
+//
+// A step races if nothing else that comes before op comes after it: then the two could have been neighbours. Locks are
+// special: whoever holds one keeps others out, so it is the acquisitions that race.
+func (d *DFS) races(t int, op Op, clock []int32) {
+	var past []int32
 	if t < len(d.threads) {
-		clock = d.threads[t]
+		past = d.threads[t]
 	}
-	var seen uint64
-	for _, o := range [...]Obj{op.Obj, op.Also} {
-		if o == 0 || int(o) >= len(d.objects) {
+	for i := range d.dependent(op) {
+		e := &d.stack[i]
+		if e.pick == t || before(e, past) || !coEnabled(e.op, op) {
 			continue
 		}
-		list := d.objects[o]
-		for i := len(list) - 1; i >= 0; i-- {
-			e := &d.stack[list[i]]
-			if e.pick == t || seen&(1<<e.pick) != 0 || !e.op.Dependent(op) || !coEnabled(e.op, op) || before(e, clock) {
-				continue
+		if op.Kind == Lock {
+			d.reverse(i, t, clock)
+			return
+		}
+		direct := true
+		for k := range d.dependent(op) {
+			if k != i && before(e, d.stack[k].clock) {
+				direct = false
+				break
 			}
-			seen |= 1 << e.pick
-			d.reverse(int(list[i]), t, clock)
+		}
+		if direct {
+			d.reverse(i, t, clock)
 		}
 	}
 }
@@ -326,21 +358,50 @@ func coEnabled(a, b Op) bool {
 	return true
 }
 
-// reverse lets thread t, or what it waits for, be tried before step i.
+// reverse lets what thread t does next, with all that must come before it but without step i, be tried at step i. One
+// of the threads that can begin it is enough (source sets; Abdulla, Aronis, Jonsson, Sagonas 2014).
 func (d *DFS) reverse(i, t int, clock []int32) {
 	n := &d.stack[i]
-	if n.enabled&(1<<t) != 0 {
-		n.back |= 1 << t
-		return
-	}
-	for j := i + 1; j < d.depth; j++ {
-		e := &d.stack[j]
-		if e.outcomes == 0 && n.enabled&(1<<e.pick) != 0 && before(e, clock) {
-			n.back |= 1 << e.pick
-			return
+	begin, seen := uint64(0), uint64(0)
+	first := -1
+	for j := i + 1; j <= d.depth; j++ {
+		pick, past := t, clock
+		if j < d.depth {
+			e := &d.stack[j]
+			if e.outcomes > 0 || before(n, e.clock) {
+				continue // comes after step i: not part of it
+			}
+			pick, past = e.pick, e.clock
+		}
+		if seen&(1<<pick) != 0 {
+			continue
+		}
+		seen |= 1 << pick
+		if d.begins(i, j, pick, past) && n.enabled&(1<<pick) != 0 {
+			begin |= 1 << pick
+			if first < 0 || pick == t {
+				first = pick
+			}
 		}
 	}
-	n.back |= n.enabled
+	switch {
+	case begin == 0:
+		n.back |= n.enabled
+	case begin&n.back == 0:
+		n.back |= 1 << first
+	}
+}
+
+// begins tells whether no other step between i and j that does not come after step i comes before step j of a thread.
+func (d *DFS) begins(i, j, thread int, past []int32) bool {
+	n := &d.stack[i]
+	for k := i + 1; k < j; k++ {
+		e := &d.stack[k]
+		if e.outcomes == 0 && e.pick != thread && !before(n, e.clock) && before(e, past) {
+			return false
+		}
+	}
+	return true
 }
 
 // finish finds the races of steps that the last run did not come to: of threads that wait for ever.
@@ -354,7 +415,7 @@ func (d *DFS) finish() {
 	}
 	for t, op := range last.ops {
 		if t != last.pick && op.Res != nil {
-			d.races(t, op)
+			d.races(t, op, d.causes(t, op, nil))
 		}
 	}
 }

@@ -6,11 +6,17 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"nlmmap/kernel/sched"
 )
 
 // program is a set of threads, each a list of accesses to variables: "w0" writes variable 0, "r1" reads variable 1.
 type program [][]string
+
+type free struct{ held *bool }
+
+func (f free) Ready() bool { return !*f.held }
 
 // run runs a program under a scheduler and returns what it observed: the values read and the final values.
 func (p program) run(s sched.Scheduler) string {
@@ -20,11 +26,22 @@ func (p program) run(s sched.Scheduler) string {
 	for i := range objs {
 		objs[i] = r.NewObj()
 	}
+	mutex, held := r.NewObj(), false
 	reads := make([]string, len(p))
 	for id, ops := range p {
 		r.Go(fmt.Sprint("t", id), func(t *sched.Thread) {
 			for n, op := range ops {
 				v := op[1] - '0'
+				switch op[0] {
+				case 'l':
+					t.Point(sched.Op{Kind: sched.Lock, Obj: mutex, Write: true, Res: free{&held}})
+					held = true
+					continue
+				case 'u':
+					t.Point(sched.Op{Kind: sched.Unlock, Obj: mutex, Write: true})
+					held = false
+					continue
+				}
 				t.Point(sched.Op{Kind: sched.Load, Obj: objs[v], Write: op[0] == 'w'})
 				if op[0] == 'w' {
 					vars[v] = 10*id + n + 1
@@ -78,9 +95,60 @@ func outcomes(set map[string]bool) string {
 	return strings.Join(list, "\n")
 }
 
+// compare demands that the reduced search finds exactly what the one finds that tries everything.
+func compare(t interface{ Fatalf(string, ...any) }, p program) {
+	full, fullRuns := map[string]bool{}, 0
+	a := &all{}
+	for {
+		full[p.run(a)] = true
+		fullRuns++
+		if !a.more() {
+			break
+		}
+	}
+	reduced := map[string]bool{}
+	d := &sched.DFS{}
+	for d.More() {
+		if o := p.run(d); !d.Repeated() {
+			reduced[o] = true
+		}
+	}
+	switch {
+	case d.Err() != nil:
+		t.Fatalf("%v: %v", p, d.Err())
+	case outcomes(full) != outcomes(reduced):
+		t.Fatalf("%v:\nfull search (%d runs)\n%s\nreduced search (%d runs)\n%s", p, fullRuns, outcomes(full), d.Runs(), outcomes(reduced))
+	case d.Runs() > fullRuns:
+		t.Fatalf("%v: the reduced search needs %d runs, the full one %d", p, d.Runs(), fullRuns)
+	}
+}
+
+// TestDFSRandomPrograms compares the searches on random programs, with a lock.
+func TestDFSRandomPrograms(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var p program
+		left := 7
+		for range rapid.IntRange(2, 3).Draw(t, "threads") {
+			n := min(left, rapid.IntRange(1, 4).Draw(t, "ops"))
+			left -= n
+			var ops []string
+			for range n {
+				ops = append(ops, rapid.SampledFrom([]string{"r0", "w0", "r1", "w1", "r2", "w2"}).Draw(t, "op"))
+			}
+			if len(ops) > 0 && n < 4 && rapid.Bool().Draw(t, "locked") {
+				at := rapid.IntRange(0, len(ops)-1).Draw(t, "at")
+				ops = append(ops[:at:at], append([]string{"l0", ops[at], "u0"}, ops[at+1:]...)...)
+			}
+			p = append(p, ops)
+		}
+		compare(t, p)
+	})
+}
+
 // TestDFSFindsWhatFullSearchFinds compares the reduced search with the one that tries everything.
 func TestDFSFindsWhatFullSearchFinds(t *testing.T) {
 	for _, p := range []program{
+		{{"w0"}, {"r0", "w1"}, {"r1", "r0"}},
 		{{"w0", "w1"}, {"r1", "r0"}},
 		{{"w0", "r1"}, {"w1", "r0"}},
 		{{"w0"}, {"w0"}, {"r0"}},
@@ -89,31 +157,7 @@ func TestDFSFindsWhatFullSearchFinds(t *testing.T) {
 		{{"w0", "w1", "w2"}, {"r2", "r1", "r0"}},
 		{{"w0", "w0"}, {"w1", "r0"}, {"r1", "w0"}},
 	} {
-		full, fullRuns := map[string]bool{}, 0
-		a := &all{}
-		for {
-			full[p.run(a)] = true
-			fullRuns++
-			if !a.more() {
-				break
-			}
-		}
-		reduced := map[string]bool{}
-		d := &sched.DFS{}
-		for d.More() {
-			if o := p.run(d); !d.Repeated() {
-				reduced[o] = true
-			}
-		}
-		if d.Err() != nil {
-			t.Fatal(d.Err())
-		}
-		if outcomes(full) != outcomes(reduced) {
-			t.Errorf("%v:\nfull search (%d runs)\n%s\nreduced search (%d runs)\n%s", p, fullRuns, outcomes(full), d.Runs(), outcomes(reduced))
-		}
-		if d.Runs() > fullRuns {
-			t.Errorf("%v: the reduced search needs %d runs, the full one %d", p, d.Runs(), fullRuns)
-		}
+		compare(t, p)
 	}
 }
 
