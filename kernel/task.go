@@ -280,3 +280,10 @@ func (k *Kernel) HasProcess(tgid int) bool {
 	defer k.taskMu.Unlock()
 	return slices.ContainsFunc(k.tasks, func(t *Task) bool { return t.tgid == tgid })
 }
+
+// Tasks returns all tasks that have not been reaped, for checkers.
+func (k *Kernel) Tasks() []*Task {
+	k.taskMu.Lock()
+	defer k.taskMu.Unlock()
+	return slices.Clone(k.tasks)
+}

@@ -4,6 +4,7 @@ package sim
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 
 	"golang.org/x/net/bpf"
@@ -59,8 +60,20 @@ func New(cfg Config) (*Machine, error) {
 // Main implements scenario.Target.
 func (m *Machine) Main() scenario.Task { return m.main }
 
+// survive turns an oops in work that no task of the scenario asked for into the step's error: a kernel task dies.
+func survive(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case kernel.Oops:
+		*err = fmt.Errorf("%w: %v", kernel.ErrKilled, p)
+	default:
+		panic(p)
+	}
+}
+
 // Sleep implements scenario.Target: simulated time passes.
-func (m *Machine) Sleep(ms int) error {
+func (m *Machine) Sleep(ms int) (err error) {
+	defer survive(&err)
 	m.Kernel.Advance(kernel.Time(ms) * kernel.Millisecond)
 	return nil
 }
@@ -68,10 +81,16 @@ func (m *Machine) Sleep(ms int) error {
 func (m *Machine) stack() *inet.Stack { return m.System.Inet(m.net) }
 
 // PopulateNeigh implements scenario.Target.
-func (m *Machine) PopulateNeigh(count int) error { return m.stack().PopulateNeigh(m.admin, count) }
+func (m *Machine) PopulateNeigh(count int) (err error) {
+	defer survive(&err)
+	return m.stack().PopulateNeigh(m.admin, count)
+}
 
 // PopulateRoute implements scenario.Target.
-func (m *Machine) PopulateRoute(count int) error { return m.stack().PopulateRoute(m.admin, count) }
+func (m *Machine) PopulateRoute(count int) (err error) {
+	defer survive(&err)
+	return m.stack().PopulateRoute(m.admin, count)
+}
 
 // NFQueueRule implements scenario.Target.
 func (m *Machine) NFQueueRule(num int, bypass bool) error {
@@ -86,13 +105,15 @@ func (m *Machine) NFLogRule(group, threshold int) error {
 }
 
 // FlushRules implements scenario.Target.
-func (m *Machine) FlushRules() error {
+func (m *Machine) FlushRules() (err error) {
+	defer survive(&err)
 	m.stack().FlushRules(m.admin)
 	return nil
 }
 
 // Packet implements scenario.Target.
 func (m *Machine) Packet(d scenario.Datagrams) (sent, failed int, err error) {
+	defer survive(&err)
 	m.stack().LoUp(m.admin)
 	for range d.Count {
 		p, err := m.stack().NewUDP(m.admin, d.Size)
