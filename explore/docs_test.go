@@ -1,0 +1,85 @@
+package explore_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"nlmmap/explore"
+)
+
+var update = flag.Bool("update", false, "write the generated parts of docs/exploration.md and docs/invariants.md")
+
+// fresh compares a generated document with the file, or writes it.
+func fresh(t *testing.T, path, want string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is not up to date: run go test ./explore -run Doc -update", path)
+	}
+}
+
+// TestScoreboardDoc keeps the table in docs/exploration.md true.
+func TestScoreboardDoc(t *testing.T) {
+	var results []explore.ScoreResult
+	for _, s := range explore.Scores() {
+		r, err := s.Play(context.Background(), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, r)
+	}
+	var b bytes.Buffer
+	explore.WriteScoreboard(&b, results)
+	const path, begin, end = "../docs/exploration.md", "<!-- scoreboard -->\n", "<!-- /scoreboard -->"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok1 := strings.Cut(string(text), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has no place for the scoreboard", path)
+	}
+	fresh(t, path, before+begin+"\n"+b.String()+"\n"+end+after)
+}
+
+// TestInvariantsDoc keeps docs/invariants.md true.
+func TestInvariantsDoc(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Invariants\n\nEvery run of an exploration is watched for these rules; most are checked at each event, the rest when the run\n" +
+		"has ended. See [exploration.md](exploration.md). Generated from `explore.Invariants`.\n")
+	for _, i := range explore.Invariants() {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", i.Name, i.Statement, i.Why)
+		broken := false
+		for _, s := range explore.Scores() {
+			if s.Invariant == i.Name {
+				broken = true
+				until := "never fixed"
+				if s.Absent != explore.Everywhere {
+					until = "not in " + s.Absent.String()
+				}
+				fmt.Fprintf(&b, "* Broken by [`%s`](defects.md) in %v (%s), found by `%s` under %v.\n", s.Defect, s.On, until, s.Program, s.Memory)
+			}
+		}
+		if !broken {
+			b.WriteString("* No program of the library finds a modelled kernel that breaks it.\n")
+		}
+		fmt.Fprintf(&b, "* Checked: %s.\n", i.Checked)
+	}
+	fresh(t, "../docs/invariants.md", b.String())
+}
