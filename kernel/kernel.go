@@ -69,7 +69,8 @@ type Config struct {
 	Patience Time
 	// Seed is reported with warnings, so that a run can be repeated.
 	Seed uint64
-	// Trace receives everything observable; nil costs one branch for each event.
+	// Trace receives everything observable; nil costs one branch for each event. It is called in the middle of what it
+	// is told of: it must not make system calls or touch a task's memory.
 	Trace func(Record)
 	// Quiet leaves locks, wake-ups, system calls and frame states out of what Trace receives.
 	Quiet bool

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"nlmmap/kernel/mm"
@@ -28,7 +29,7 @@ type Task struct {
 	sleep     sleep
 	signal    atomic.Bool
 	blocked   bool // the present call would wait for ever
-	dead      bool
+	life      life
 	hung      bool
 	unwinding bool
 	held      []*Mutex
@@ -81,7 +82,11 @@ func (t *Task) Net() *Net { return t.net }
 func (t *Task) CPU() *mm.CPU { return t.cpu }
 
 // Dead tells whether the task has exited or was killed; Hung whether it waits for ever inside a system call.
-func (t *Task) Dead() bool { return t.dead }
+func (t *Task) Dead() bool {
+	t.life.mu.Lock()
+	defer t.life.mu.Unlock()
+	return t.life.dead
+}
 func (t *Task) Hung() bool { return t.hung }
 
 // Attach lets a controlled thread drive the task; nil detaches it.
@@ -152,9 +157,18 @@ func (t *Task) Thread(name string) (*Task, error) {
 	return th, nil
 }
 
-// ExitGroup ends the process: all threads of it.
+// life is how far a task is from its end.
+type life struct {
+	mu     sync.Mutex
+	inCall bool // somebody drives a system call of it
+	killed bool // it ends when that call does
+	dead   bool
+}
+
+// ExitGroup ends the process: all threads of it. A thread that is in a system call is interrupted and ends when it
+// leaves the call.
 func (t *Task) ExitGroup() {
-	if t.dead {
+	if t.Dead() {
 		return
 	}
 	t.k.taskMu.Lock()
@@ -167,16 +181,46 @@ func (t *Task) ExitGroup() {
 	t.k.taskMu.Unlock()
 	t.point(sched.Enter, 0, false, "exit_group")
 	for _, o := range group {
-		o.doExit()
+		o.life.mu.Lock()
+		o.life.killed = true
+		busy := o.life.inCall && o != t
+		o.life.mu.Unlock()
+		if busy {
+			o.Interrupt()
+		} else {
+			o.doExit()
+		}
+	}
+}
+
+// enterCall notes that a system call begins: false for a task that has exited.
+func (t *Task) enterCall() bool {
+	t.life.mu.Lock()
+	defer t.life.mu.Unlock()
+	t.life.inCall = true
+	return !t.life.dead
+}
+
+// leaveCall ends a task that was killed meanwhile.
+func (t *Task) leaveCall() {
+	t.life.mu.Lock()
+	t.life.inCall = false
+	killed := t.life.killed
+	t.life.mu.Unlock()
+	if killed {
+		t.doExit()
 	}
 }
 
 // doExit gives the task's memory and then its descriptors back: do_exit.
 func (t *Task) doExit() {
-	if t.dead {
+	t.life.mu.Lock()
+	dead := t.life.dead
+	t.life.dead = true
+	t.life.mu.Unlock()
+	if dead {
 		return
 	}
-	t.dead = true
 	t.k.taskMu.Lock()
 	t.k.tasks = slices.DeleteFunc(t.k.tasks, func(o *Task) bool { return o == t })
 	t.k.taskMu.Unlock()
@@ -234,8 +278,9 @@ func (t *Task) hang(format string, args ...any) {
 // sys runs a system call: entry and exit are scheduling points and traced, an oops kills the process, and a wait
 // without end is reported.
 func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
+	defer t.leaveCall()
 	switch {
-	case t.dead:
+	case !t.enterCall():
 		return 0, Errorf(ESRCH, "task %s has exited", t.Name)
 	case t.hung:
 		return 0, fmt.Errorf("%w: task %s is stuck in the kernel", ErrBlocks, t.Name)
