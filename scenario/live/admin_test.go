@@ -57,7 +57,8 @@ func TestPopulate(t *testing.T) {
 	check(t, tg.PopulateRoute(300))
 	family := make([]byte, 12)
 	family[0] = uapi.AFInet
-	if n := dump(t, tg.Main(), uapi.RTMGetneigh, family)[uapi.RTMNewneigh]; n != 300 {
+	// A dump may show an entry twice when the kernel's hash table grows meanwhile.
+	if n := dump(t, tg.Main(), uapi.RTMGetneigh, family)[uapi.RTMNewneigh]; n < 300 {
 		t.Errorf("%d neighbours", n)
 	}
 	if n := dump(t, tg.Main(), uapi.RTMGetroute, family)[uapi.RTMNewroute]; n != 300 {
