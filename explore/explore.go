@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"nlmmap/kernel"
@@ -217,7 +218,7 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	}
 	w.run.Scheduler = guard{s, w}
 	p.Setup(w)
-	err = w.run.Loop()
+	err = w.loop()
 	for _, t := range w.tasks {
 		t.Attach(nil)
 	}
@@ -229,6 +230,16 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	}
 	w.end(err)
 	return w, nil
+}
+
+// loop runs the tasks. A panic of the model is a violation like any other.
+func (w *World) loop() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.Violate("panic", "%v\n%s", p, debug.Stack())
+		}
+	}()
+	return w.run.Loop()
 }
 
 // end makes the checks of a finished run.

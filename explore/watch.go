@@ -73,6 +73,8 @@ func Invariants() []Invariant {
 			"when a run comes to a stop"},
 		{"livelock", "Every run ends.", "A task that turns in the kernel for ever cannot be killed either.",
 			"after 20,000 steps"},
+		{"panic", "The model never panics.", "It is what everything else here rests on.",
+			"in every run"},
 		{"assertion", "What the program itself asserts.", "It knows best.",
 			"by World.Assert"},
 	}
@@ -83,7 +85,6 @@ type watch struct {
 	w      *World
 	frames map[frameKey]*frame
 	log    func(kernel.Record)
-	closed map[*afnetlink.Sock]bool
 }
 
 type frameKey struct {

@@ -318,8 +318,9 @@ type Header struct {
 // FrameOf returns the frame whose message memory starts at off of mem.
 func (r *Ring) FrameOf(mem *mm.Memory, off int) Frame {
 	f := Frame{ring: r, mem: mem, off: off - uapi.NLMMapHdrlen}
-	if v := r.pgVec.Load(); v != nil && v.mem == mem {
-		size := int(uint32(r.frameSize.Peek()))
+	// A ring that is being removed may have lost its geometry already.
+	size := int(uint32(r.frameSize.Peek()))
+	if v := r.pgVec.Load(); v != nil && v.mem == mem && size > 0 {
 		f.Pos = uint32(f.off/v.blockSize)*uint32(r.framesPerBlock.Peek()) + uint32(f.off%v.blockSize/size)
 	}
 	return f
