@@ -4,9 +4,13 @@ package docs_test
 import (
 	"context"
 	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,4 +165,63 @@ func checkLink(page, text, target string) error {
 		}
 	}
 	return fmt.Errorf("%s has no heading for the link %s", path, target)
+}
+
+// layers says which packages of the module each package may import, as packages.md draws it. A name that ends with a
+// slash stands for the packages below it.
+var layers = []struct {
+	pkg     string
+	imports string
+}{
+	{"uapi", ""},
+	{"kernel/sched", ""},
+	{"kernel/mm", "kernel/sched"},
+	{"kernel", "kernel/ uapi"},
+	{"skb", "kernel kernel/ uapi"},
+	{"ringmm", "kernel kernel/ uapi"},
+	{"sock", "kernel kernel/ skb uapi"},
+	{"afnetlink", "kernel kernel/ skb ringmm sock uapi"},
+	{"subsys/inet", "kernel uapi"},
+	{"subsys/nfnetlink", "kernel skb afnetlink uapi"},
+	{"subsys/", "kernel skb afnetlink uapi subsys/inet subsys/nfnetlink"},
+	{"subsys", "kernel afnetlink subsys/"},
+	{"userspace", "kernel uapi"},
+	{"scenario", "uapi"},
+	{"scenario/live", "scenario uapi"},
+	{"trace", "kernel uapi"},
+}
+
+// TestLayers checks the imports of what is not a test.
+func TestLayers(t *testing.T) {
+	within := func(pkg, pattern string) bool {
+		return pkg == pattern || strings.HasSuffix(pattern, "/") && strings.HasPrefix(pkg, pattern)
+	}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			strings.Contains(path, "/internal/") {
+			return err
+		}
+		pkg := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../"))
+		for _, layer := range layers {
+			if !within(pkg, layer.pkg) {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+			if err != nil {
+				return err
+			}
+			for _, spec := range f.Imports {
+				name, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), "nlmmap/")
+				allowed := func(pattern string) bool { return within(name, pattern) }
+				if ours && !slices.ContainsFunc(strings.Fields(layer.imports), allowed) {
+					t.Errorf("%s imports %s", path, name)
+				}
+			}
+			break
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

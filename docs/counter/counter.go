@@ -162,6 +162,9 @@ func put(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, which uint32, value int6
 	return true
 }
 
+// Peek returns a number, for tests. It is no scheduling point.
+func (c *Counter) Peek(net *kernel.Net, which int) int64 { return c.numbers(net)[which].Peek() }
+
 // numbers returns the numbers of a namespace, which begin at 0. The namespace keeps them for c.
 func (c *Counter) numbers(net *kernel.Net) *[numbers]kernel.Atomic {
 	return net.Value(c, func() any { return new([numbers]kernel.Atomic) }).(*[numbers]kernel.Atomic)

@@ -8,6 +8,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/docs/counter"
+	"nlmmap/explore"
 	"nlmmap/kernel"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -156,6 +157,32 @@ func TestCapability(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestInterleavings: two additions at once add up under all schedules. Without the lock the search finds one where a
+// task reads the number before the other has written it.
+func TestInterleavings(t *testing.T) {
+	explore.Test(t, func(w *explore.World) {
+		c, err := counter.Register(w.Sys.Netlink)
+		w.Must(err)
+		for i := range 2 {
+			task := w.Process(fmt.Sprint("adder", i))
+			fd := w.Socket(task, counter.Protocol, uint32(1000+i))
+			w.Go(task, func(task *kernel.Task) {
+				_, err := task.Sendto(fd, addition, uapi.MsgDontwait, nil)
+				w.Must(err)
+			})
+		}
+		w.Finally(func() { w.Assert(c.Peek(w.Net, 0) == 2, "1 + 1 is %d", c.Peek(w.Net, 0)) })
+	}, explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}})
+}
+
+// addition adds 1 to number 0.
+var addition = func() []byte {
+	b := make([]byte, uapi.NLMsgHdrlen+8)
+	uapi.NLMsgHdr{Len: uint32(len(b)), Type: counter.Add, Flags: uapi.NLMFRequest}.Put(b)
+	b[uapi.NLMsgHdrlen+4] = 1
+	return b
+}()
 
 // TestParallel: additions of several processes at once, in Free mode, add up.
 func TestParallel(t *testing.T) {
