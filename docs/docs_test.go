@@ -133,6 +133,27 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
+// TestLanguage: the page about the language has every directive.
+func TestLanguage(t *testing.T) {
+	page, err := os.ReadFile("scenarios.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var help strings.Builder
+	if err := scenario.Help(&help); err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^[a-z_]+\b`).FindAllString(help.String(), -1)
+	if len(names) < 30 {
+		t.Fatalf("only %d directives found", len(names))
+	}
+	for _, name := range names {
+		if !regexp.MustCompile("`" + name + "[ `]").Match(page) {
+			t.Errorf("scenarios.md does not have %s", name)
+		}
+	}
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
