@@ -29,7 +29,7 @@ func (sk *Sock) setRing(cur *kernel.Task, req uapi.NLMMapReq, tx bool) error {
 	sk.pgVecLock.Lock(cur)
 	if n := sk.mapped.Load(cur); n != 0 {
 		sk.pgVecLock.Unlock(cur)
-		ring.Free(blocks)
+		ring.Free(cur, blocks)
 		return kernel.Errorf(kernel.EBUSY, "%d mappings of the socket are alive", n)
 	}
 	queue.Lock.Lock(cur)
@@ -40,7 +40,7 @@ func (sk *Sock) setRing(cur *kernel.Task, req uapi.NLMMapReq, tx bool) error {
 	for _, m := range purged {
 		m.Free(cur)
 	}
-	ring.Free(old)
+	ring.Free(cur, old)
 	return nil
 }
 

@@ -113,7 +113,7 @@ func (sk *Sock) destruct(cur *kernel.Task) {
 		if n := r.Pending.Peek(); n != 0 && n > 0 {
 			sk.K.Warn(cur, "socket destroyed with %d frames of its %s ring reserved", n, r.Name())
 		}
-		r.Free(r.Swap(cur, ringmm.Blocks{}))
+		r.Free(cur, r.Swap(cur, ringmm.Blocks{}))
 	}
 	if n := sk.mapped.Peek(); n != 0 {
 		sk.K.Warn(cur, "socket destroyed with %d mappings", n)

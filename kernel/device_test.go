@@ -60,10 +60,10 @@ func (d *device) Mmap(_ *kernel.Task, v *kernel.VMA) error {
 func (d *device) Open(*kernel.Task, *kernel.VMA)  { d.mapped++; d.opens++ }
 func (d *device) Close(*kernel.Task, *kernel.VMA) { d.mapped--; d.closes++ }
 
-func (d *device) Release(*kernel.Task) {
+func (d *device) Release(cur *kernel.Task) {
 	d.released++
 	if d.mem != nil {
-		d.k.FreePages(d.mem)
+		d.k.FreePages(cur, d.mem)
 	}
 }
 

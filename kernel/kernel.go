@@ -223,11 +223,11 @@ func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
 	return m, nil
 }
 
-// FreePages gives memory from AllocPages back.
-func (k *Kernel) FreePages(m *mm.Memory) {
+// FreePages gives memory from AllocPages back. It meets every access to it.
+func (k *Kernel) FreePages(cur *Task, m *mm.Memory) {
+	cur.cpu.Free(m)
 	k.pages.Add(-int64(m.Size()))
 	k.Count(ResPages, -1)
-	m.Free()
 }
 
 // PagesInUse is the ring memory that is allocated, in bytes.

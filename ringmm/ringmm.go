@@ -149,9 +149,9 @@ func (r *Ring) Swap(cur *kernel.Task, b Blocks) Blocks {
 }
 
 // Free gives blocks back that no ring has.
-func (r *Ring) Free(b Blocks) {
+func (r *Ring) Free(cur *kernel.Task, b Blocks) {
 	if b.vec != nil {
-		r.k.FreePages(b.vec.mem)
+		r.k.FreePages(cur, b.vec.mem)
 	}
 }
 

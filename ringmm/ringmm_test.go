@@ -44,8 +44,8 @@ func set(t testing.TB, r *ringmm.Ring, cur *kernel.Task, req uapi.NLMMapReq) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Free(r.Swap(cur, b))
-	t.Cleanup(func() { r.Free(r.Swap(cur, ringmm.Blocks{})) })
+	r.Free(cur, r.Swap(cur, b))
+	t.Cleanup(func() { r.Free(cur, r.Swap(cur, ringmm.Blocks{})) })
 }
 
 // frames returns the request for a ring of n frames of 4096 bytes.
@@ -98,7 +98,7 @@ func TestPrepareAgainstSpec(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ring.Free(ring.Swap(cur, b))
+			ring.Free(cur, ring.Swap(cur, b))
 		}
 		word := rapid.OneOf(rapid.Uint32(), rapid.SampledFrom([]uint32{0, 1, 23, 24, 28, 64, 1000, 4096, 8192, 0x80000000,
 			0x40000000, 0xfffffffc, 0xfffff000, 524288, 524289}))
@@ -124,7 +124,7 @@ func TestPrepareAgainstSpec(t *testing.T) {
 		}
 		seen[want] = true
 		if isSet {
-			ring.Free(ring.Swap(cur, ringmm.Blocks{}))
+			ring.Free(cur, ring.Swap(cur, ringmm.Blocks{}))
 			if err := k.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -134,12 +134,12 @@ func TestPrepareAgainstSpec(t *testing.T) {
 			t.Fatalf("%+v: %d bytes in use after %v", req, k.PagesInUse(), want)
 		}
 		if err == nil {
-			ring.Free(ring.Swap(cur, b))
+			ring.Free(cur, ring.Swap(cur, b))
 			if want := uint64(req.BlockSize) * uint64(req.BlockNr); ring.MapSize() != want {
 				t.Fatalf("%+v: map size %d, want %d", req, ring.MapSize(), want)
 			}
 			checkPlaces(t, ring, cur, req)
-			ring.Free(ring.Swap(cur, ringmm.Blocks{}))
+			ring.Free(cur, ring.Swap(cur, ringmm.Blocks{}))
 		}
 		if err := k.Close(); err != nil {
 			t.Fatal(err)
@@ -205,7 +205,7 @@ func TestRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring.Free(ring.Swap(cur, b))
+	ring.Free(cur, ring.Swap(cur, b))
 	if got, want := ring.Request(), (uapi.NLMMapReq{BlockSize: 122880, FrameSize: 777}); got != want {
 		t.Errorf("cleared: %+v, want %+v", got, want)
 	}
@@ -359,10 +359,10 @@ func Example() {
 	fmt.Println(err)
 	blocks, err := ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 2, FrameSize: 1000, FrameNr: 8})
 	fmt.Println(err)
-	ring.Free(ring.Swap(cur, blocks))
+	ring.Free(cur, ring.Swap(cur, blocks))
 	_, off := ring.Frame(cur, 5).Data()
 	fmt.Println("the message of frame 5 lies at", off, "and has room for", ring.Maxlen())
-	ring.Free(ring.Swap(cur, ringmm.Blocks{}))
+	ring.Free(cur, ring.Swap(cur, ringmm.Blocks{}))
 	fmt.Println(k.Close())
 	// Output:
 	// invalid argument: frame size 1001 is not a multiple of 4

@@ -209,7 +209,7 @@ func TestAgainstBytes(t *testing.T) {
 			t.Fatal("the frame's header was written")
 		}
 		s.Free(cur)
-		k.FreePages(mem)
+		k.FreePages(cur, mem)
 		if err := k.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -338,7 +338,7 @@ func ExampleSKB_SetRing() {
 	mem.Read(nil, 24, seen)
 	fmt.Printf("%s, truesize %d, room %d\n", seen, s.Truesize, s.Tailroom())
 	s.Free(cur)
-	k.FreePages(mem)
+	k.FreePages(cur, mem)
 	fmt.Println(k.Close())
 	// Output:
 	// hello, truesize 224, room 995

@@ -46,6 +46,7 @@ type CPU struct {
 	// drained is the latest store of the CPU's own that became visible.
 	drained uint64
 	marks   []mark
+	stale   bool // a load has seen an old value since the last CatchUp
 }
 
 // A store waits in a store buffer.
@@ -280,6 +281,7 @@ func (c *CPU) seeOld(m *Memory, off int, dst []byte) {
 			}
 		}
 	}
+	c.stale = c.stale || pick > 0
 	if pick < len(undo) {
 		latest = undo[pick].time
 	}
@@ -303,6 +305,14 @@ func (c *CPU) overlay(m *Memory, off int, dst []byte) {
 
 // clock is the latest store that what the CPU does next comes after.
 func (c *CPU) clock() uint64 { return max(c.floor, c.seen, c.drained) }
+
+// Free gives memory back: a write to all of it, so that the order of it and any access matters.
+func (c *CPU) Free(m *Memory) {
+	if c != nil {
+		c.point(sched.Write, m, 0, 0, true)
+	}
+	m.Free()
+}
 
 // Barrier orders the CPU's accesses.
 func (c *CPU) Barrier(kind Barrier) {
@@ -347,10 +357,10 @@ func (c *CPU) BeforeLock() {
 }
 
 // CatchUp lets the CPU see everything that is visible, and tells whether there was something that it may not have
-// seen.
+// seen since it last caught up.
 func (c *CPU) CatchUp() bool {
-	behind := c.floor < c.Bus.time
-	c.floor = c.Bus.time
+	behind := c.stale || c.floor < c.Bus.time
+	c.floor, c.stale = c.Bus.time, false
 	return behind
 }
 

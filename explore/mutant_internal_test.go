@@ -1,0 +1,164 @@
+package explore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
+	"nlmmap/scenario"
+	"nlmmap/scenario/sim"
+)
+
+// A mutantJob is what the test binary of a mutant is to do; see mutants_test.go. It passes through MUTANT_JOB.
+type mutantJob struct {
+	Programs   []string // "name memory"
+	Recordings []string // "*.txt" patterns
+	Baseline   bool     // report everything and do not stop
+	Budget     time.Duration
+}
+
+// A mutantCatch is what caught it.
+type mutantCatch struct {
+	By        string // a program and its memory model, or a recording
+	Invariant string
+	What      string
+	Schedules int
+}
+
+// known is what the library's programs find on 4.5.7 as it is, by program: that catches no mutant.
+func known(program string, m mm.Model) []string {
+	switch program {
+	case "ring-torn-down":
+		return []string{"copy-header-after-unlock", "frame-ownership", "memory", "set-ring-races"}
+	case "ack-and-teardown":
+		return []string{"memory"}
+	case "two-setups":
+		return []string{"poll", "set-ring-races"}
+	case "copy-and-reader", "full-ring-copies":
+		return []string{"copy-header-after-unlock"}
+	case "two-senders-one-frame":
+		return []string{"frame-ownership"}
+	case "close-under-delivery":
+		return []string{"dead-ring-oops"}
+	case "nfqueue-two-cpus":
+		return []string{"order"}
+	case "tx-writer":
+		if m == mm.Weak {
+			return []string{"validated-is-executed"}
+		}
+	}
+	return nil
+}
+
+func findProgram(name string) (Program, error) {
+	for _, p := range slices.Concat(Programs(), morePrograms()) {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return Program{}, fmt.Errorf("no program %q", name)
+}
+
+// TestMutantJob does a job of TestMutants, in the binary of a mutant.
+func TestMutantJob(t *testing.T) {
+	text := os.Getenv("MUTANT_JOB")
+	if text == "" {
+		t.Skip("only for TestMutants")
+	}
+	var job mutantJob
+	if err := json.Unmarshal([]byte(text), &job); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range job.Programs {
+		if catch := runMutant(name, job); catch != nil && !job.Baseline {
+			printCatch(catch)
+			return
+		}
+	}
+	for _, pattern := range job.Recordings {
+		if catch := playMutant(t, pattern); catch != nil {
+			printCatch(catch)
+			if !job.Baseline {
+				return
+			}
+		}
+	}
+}
+
+func printCatch(c *mutantCatch) {
+	b, _ := json.Marshal(c)
+	fmt.Printf("CATCH %s\n", b)
+}
+
+// runMutant searches a program. A kernel that panics is caught too.
+func runMutant(name string, job mutantJob) (catch *mutantCatch) {
+	defer func() {
+		if p := recover(); p != nil {
+			catch = &mutantCatch{By: name, Invariant: "panic", What: fmt.Sprint(p)}
+		}
+	}()
+	program, memory, _ := strings.Cut(name, " ")
+	p, err := findProgram(program)
+	m := map[string]mm.Model{"": mm.SC, "sc": mm.SC, "tso": mm.TSO, "weak": mm.Weak}[memory]
+	o := Options{Version: kernel.Version{Release: kernel.Linux4_5}, Memory: m, Time: job.Budget, KeepGoing: job.Baseline}
+	if !job.Baseline {
+		o.Ignore = known(program, m)
+	}
+	if err != nil {
+		return &mutantCatch{By: name, Invariant: "error", What: err.Error()}
+	}
+	r := search(context.Background(), p, o)
+	if job.Baseline {
+		for v, n := range r.Violations {
+			if !slices.Contains(known(program, m), v) {
+				printCatch(&mutantCatch{By: name, Invariant: v, Schedules: n})
+			}
+		}
+		fmt.Printf("%-22s %-5v %v %v\n", program, m, r, r.Violations)
+	}
+	switch {
+	case r.Err != nil:
+		return &mutantCatch{By: name, Invariant: "error", What: r.Err.Error()}
+	case r.Failure == nil:
+		return nil
+	}
+	return &mutantCatch{name, r.Failure.Violation.Name, r.Failure.Violation.What, r.FoundAfter}
+}
+
+// playMutant compares the mutant with recordings.
+func playMutant(t *testing.T, pattern string) *mutantCatch {
+	paths, err := filepath.Glob(filepath.Join("..", "testdata", "kernels", "4.5.7", pattern))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no recordings %s", pattern)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(path)
+		f, err := scenario.Parse(name, strings.NewReader(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		boot := func() (scenario.Target, error) {
+			return sim.New(sim.Config{Version: kernel.Version{Release: kernel.Linux4_5}, Heap: true, InitNet: strings.HasPrefix(name, "init_")})
+		}
+		r := scenario.Verify(context.Background(), boot, f)
+		switch {
+		case r.First != nil:
+			return &mutantCatch{By: name, Invariant: "recording", What: r.First.Directive}
+		case r.Failure != "":
+			return &mutantCatch{By: name, Invariant: "recording", What: strings.SplitN(r.Failure, "\n", 2)[0]}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package explore
+
+import (
+	"errors"
+
+	"nlmmap/kernel"
+	"nlmmap/uapi"
+)
+
+// morePrograms are situations around full rings and buffers, several readers, and rings that go away: they are what
+// catches a kernel that forgets a lock, a check or a wake-up there.
+func morePrograms() []Program {
+	return []Program{
+		{"full-ring-acks", "Two processes ask for acknowledgements that go into one frame; every one is read, in the ring or counted.", fullRingAcks},
+		{"full-ring-copies", "One process sends two messages beside a ring of one frame; every one is read, in the ring or counted.", fullRingCopies},
+		{"ack-and-teardown", "A ring is cleared while an acknowledgement is built in it.", ackAndTeardown},
+		{"poll-and-teardown", "A ring is cleared while another process polls it.", pollAndTeardown},
+		{"overrun-report", "A process waits for nothing but an error of its socket while a message is lost.", overrunReport},
+		{"blocked-sender", "A sender waits for room in a receive buffer that the reader empties.", blockedSender},
+		{"blocked-sender-close", "A sender waits for room in the receive buffer of a socket that is closed.", blockedSenderClose},
+		{"two-receivers", "Two processes receive from one socket that got one message of each of two senders.", twoReceivers},
+		{"blocked-receiver", "A process waits in recvmsg for a message that another one sends.", blockedReceiver},
+		{"two-dump-pollers", "Two processes poll a socket on which a dump runs.", twoDumpPollers},
+		{"two-kicks", "Two processes send the frames of one TX ring.", twoKicks},
+		{"fork-exit-mapping", "A process with a mapped ring forks, and parent and child unmap it.", forkExitMapping},
+	}
+}
+
+// queued is how many messages wait beside the ring.
+func (r *Ring) queued() int { return len(r.sk.ReceiveQueue.All()) }
+
+// accounted checks that messages that were sent to a ring were read, lie in it, or were counted as lost.
+func (w *World) accounted(rx *Ring, sent, read int) {
+	inRing := 0
+	for i := range rx.frames {
+		if s := rx.Status(i); s == valid || s == uapi.NLMMapStatusCopy {
+			inRing++
+		}
+	}
+	lost := int(rx.sk.Drops.Peek())
+	if read+inRing+lost != sent {
+		w.Violate("no-silent-loss", "%d messages were sent, %d were read, %d are in the ring and %d were counted as lost", sent, read, inRing, lost)
+	}
+}
+
+func fullRingAcks(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
+	rx, _ := w.Map(main, fd)
+	for i, name := range []string{"sender1", "sender2"} {
+		w.Go(w.forked(main, name), func(t *kernel.Task) { w.send(t, fd, noop(uint32(i+1)), addr(0, 0)) })
+	}
+	read := 0
+	w.Go(main, func(*kernel.Task) {
+		if _, ok := rx.Take(); ok {
+			read++
+		}
+	})
+	w.Finally(func() { w.accounted(rx, 2, read) })
+}
+
+func fullRingCopies(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
+	rx, _ := w.Map(main, fd)
+	sender := w.Process("sender")
+	from := w.Socket(sender, uapi.NetlinkUsersock, 2000)
+	w.Go(sender, func(t *kernel.Task) {
+		w.send(t, from, user(1, 4), addr(1000, 0))
+		w.send(t, from, user(2, 8), addr(1000, 0))
+	})
+	read := 0
+	w.Go(main, func(*kernel.Task) {
+		if _, ok := rx.Take(); ok {
+			read++
+		}
+	})
+	w.Finally(func() { w.accounted(rx, 2, read) })
+}
+
+func clearRing(w *World, t *kernel.Task, fd int) {
+	err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
+	if err != nil && kernel.ErrnoOf(err) != kernel.EBUSY {
+		w.Must(err)
+	}
+}
+
+func ackAndTeardown(w *World) {
+	main := w.Process("owner")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
+	sender := w.forked(main, "sender")
+	w.Go(sender, func(t *kernel.Task) { _, _ = t.Sendto(fd, noop(1), dontwait, addr(0, 0)) })
+	w.Go(main, func(t *kernel.Task) { clearRing(w, t, fd) })
+}
+
+func pollAndTeardown(w *World) {
+	main := w.Process("owner")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
+	poller := w.forked(main, "poller")
+	w.Go(poller, func(t *kernel.Task) {
+		_, err := t.Poll([]kernel.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
+		w.Must(err)
+	})
+	w.Go(main, func(t *kernel.Task) { clearRing(w, t, fd) })
+}
+
+func overrunReport(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
+	rx, _ := w.Map(main, fd)
+	rx.SetStatus(0, skip)
+	sender := w.Process("sender")
+	from := w.Socket(sender, uapi.NetlinkUsersock, 2000)
+	w.Go(sender, func(t *kernel.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
+	w.Go(main, func(t *kernel.Task) {
+		_, err := t.Poll([]kernel.PollFD{{FD: fd}}, -1)
+		w.Must(err)
+	})
+}
+
+// fullBuffer makes a socket whose receive buffer has no room, and one to send to it.
+func fullBuffer(w *World) (receiver *kernel.Task, fd int, sender *kernel.Task, from int) {
+	receiver = w.Process("receiver")
+	fd = w.Socket(receiver, uapi.NetlinkUsersock, 1000)
+	w.Must(receiver.Setsockopt(fd, uapi.SolSocket, uapi.SoRcvbuf, []byte{0, 0, 0, 0}))
+	sender = w.Process("sender")
+	from = w.Socket(sender, uapi.NetlinkUsersock, 2000)
+	for i := uint32(1); ; i++ {
+		_, err := sender.Sendto(from, user(i, 1000), dontwait, addr(1000, 0))
+		if errors.Is(err, kernel.EAGAIN) {
+			return receiver, fd, sender, from
+		}
+		w.Must(err)
+	}
+}
+
+func receive(t *kernel.Task, fd, flags int) (uint32, error) {
+	buf := make([]byte, 2048)
+	n, err := t.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, flags)
+	if err != nil {
+		return 0, err
+	}
+	return seq(buf[:n]), nil
+}
+
+func blockedSender(w *World) {
+	receiver, fd, sender, from := fullBuffer(w)
+	w.Go(sender, func(t *kernel.Task) {
+		_, err := t.Sendto(from, user(99, 4), 0, addr(1000, 0))
+		w.Must(err)
+	})
+	w.Go(receiver, func(t *kernel.Task) {
+		for last := uint32(0); last != 99; {
+			n, err := receive(t, fd, 0)
+			w.Must(err)
+			if n <= last {
+				w.Violate("order", "message %d comes after message %d", n, last)
+				return
+			}
+			last = n
+		}
+	})
+}
+
+func blockedSenderClose(w *World) {
+	receiver, fd, sender, from := fullBuffer(w)
+	w.Go(sender, func(t *kernel.Task) {
+		_, err := t.Sendto(from, user(99, 4), 0, addr(1000, 0))
+		w.Assert(kernel.ErrnoOf(err) == kernel.ECONNREFUSED, "a send to a socket that was closed says %v", err)
+	})
+	w.Go(receiver, func(t *kernel.Task) { w.Must(t.Close(fd)) })
+}
+
+func twoReceivers(w *World) {
+	main := w.Process("receiver1")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	second := w.forked(main, "receiver2")
+	from := w.Socket(main, uapi.NetlinkUsersock, 2000)
+	w.send(main, from, user(1, 4), addr(1000, 0))
+	w.send(main, from, user(2, 4), addr(1000, 0))
+	got := map[uint32]int{}
+	for _, t := range []*kernel.Task{main, second} {
+		w.Go(t, func(t *kernel.Task) {
+			n, err := receive(t, fd, dontwait)
+			w.Must(err)
+			got[n]++
+		})
+	}
+	w.Finally(func() {
+		if got[1] != 1 || got[2] != 1 {
+			w.Violate("no-silent-loss", "messages 1 and 2 were received %d and %d times", got[1], got[2])
+		}
+	})
+}
+
+func blockedReceiver(w *World) {
+	main := w.Process("receiver")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	sender := w.Process("sender")
+	from := w.Socket(sender, uapi.NetlinkUsersock, 2000)
+	w.Go(sender, func(t *kernel.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
+	w.Go(main, func(t *kernel.Task) {
+		_, err := receive(t, fd, 0)
+		w.Must(err)
+	})
+}
+
+func twoDumpPollers(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 4, 4096)
+	w.neighbours(60)
+	rx, _ := w.Map(main, fd)
+	other := w.forked(main, "other")
+	w.send(main, fd, neighDump(1), addr(0, 0))
+	poll := func(t *kernel.Task) {
+		_, err := t.Poll([]kernel.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
+		w.Must(err)
+	}
+	w.Go(main, poll)
+	w.Go(other, poll)
+	w.Finally(func() {
+		entries, done := 0, 0
+		for {
+			msg, ok := rx.Take()
+			if !ok {
+				break
+			}
+			for len(msg) >= uapi.NLMsgHdrlen {
+				h := uapi.ParseNLMsgHdr(msg)
+				switch h.Type {
+				case uapi.NLMsgDone:
+					done++
+				case uapi.RTMNewneigh:
+					entries++
+				}
+				if h.Len < uapi.NLMsgHdrlen || int(h.Len) > len(msg) {
+					break
+				}
+				msg = msg[min(uapi.NLMsgAlign(int(h.Len)), len(msg)):]
+			}
+			if rx.next == 0 {
+				break
+			}
+		}
+		if entries == 0 && rx.sk.Drops.Peek() == 0 {
+			return // shifted by dump-reserve-in-frame
+		}
+		if entries != 60 || done != 1 {
+			w.Violate("dump-complete", "%d entries of 60 and %d times DONE", entries, done)
+		}
+		if n := rx.sk.Drops.Peek(); n != 0 {
+			w.Violate("dump-overrun", "%d messages were dropped though the ring had room", n)
+		}
+	})
+}
+
+func twoKicks(w *World) {
+	main := w.Process("first")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, 2, 512)
+	_, tx := w.Map(main, fd)
+	tx.Fill(0, noop(1))
+	tx.Fill(1, noop(2))
+	other := tx.As(w.forked(main, "second"))
+	total := 0
+	for _, r := range []*Ring{tx, other} {
+		w.Go(r.t, func(*kernel.Task) {
+			n, err := r.Kick(dontwait)
+			w.Must(err)
+			total += n
+		})
+	}
+	w.Finally(func() {
+		if total != 32 || tx.queued() != 2 {
+			w.Violate("tx-once", "two messages of 16 bytes: %d bytes were sent and %d answers came", total, tx.queued())
+		}
+	})
+}
+
+func forkExitMapping(w *World) {
+	main := w.Process("parent")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
+	rx, _ := w.Map(main, fd)
+	child := w.forked(main, "child")
+	w.Go(main, func(t *kernel.Task) {
+		w.Must(t.Munmap(rx.base, 4096))
+		clearRing(w, t, fd)
+	})
+	w.Go(child, func(t *kernel.Task) {
+		s, err := t.Load32(rx.base)
+		w.Must(err)
+		w.Assert(s == unused, "a frame that nobody touched reads %d", s)
+		t.ExitGroup()
+	})
+}
