@@ -171,6 +171,7 @@ func ParseSwitches(text string) ([]sched.Switch, error) {
 
 // row is one step of a run.
 type row struct {
+	step   int
 	thread int
 	text   string
 	notes  []string
@@ -232,7 +233,7 @@ func (ob *observer) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Threa
 	ob.flush()
 	t := ob.Scheduler.Next(r, cur, enabled)
 	if t != nil {
-		ob.rows = append(ob.rows, row{thread: t.ID, text: ob.describe(t)})
+		ob.rows = append(ob.rows, row{step: r.Steps(), thread: t.ID, text: ob.describe(t)})
 	}
 	return t
 }
@@ -304,8 +305,8 @@ func (f *Failure) Print(out io.Writer) error {
 	if f.Options.Memory != mm.SC {
 		fmt.Fprintf(out, "%5s %s\n", "", legend)
 	}
-	for i, r := range rows {
-		fmt.Fprintf(out, "%5d ", i)
+	for _, r := range rows {
+		fmt.Fprintf(out, "%5d ", r.step)
 		for t := range threads {
 			cell := ""
 			if t == r.thread {

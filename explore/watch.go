@@ -146,6 +146,9 @@ func (c *watch) record(r kernel.Record) {
 
 // deadlock tells what a run that came to a stop violates: poll, if a waiting reader has something to read.
 func (c *watch) deadlock(d *sched.Deadlock) {
+	if c.w.K.Tainted() {
+		return // somebody oopsed and keeps its locks: that was the violation
+	}
 	for _, sk := range c.sockets() {
 		if c.readable(sk) {
 			c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %v", sk.Portid(), d)
