@@ -1,9 +1,9 @@
 module nlmmap
 
-go 1.26.0
+go 1.25
 
 require (
-	golang.org/x/net v0.62.0
-	golang.org/x/sys v0.49.0
+	golang.org/x/net v0.47.0
+	golang.org/x/sys v0.38.0
 	pgregory.net/rapid v1.3.0
 )
