@@ -323,6 +323,9 @@ func (t *Task) Munmap(addr, length uint64) error {
 // Mprotect changes the protection of a range. ENOMEM when part of it is not mapped.
 func (t *Task) Mprotect(addr, length uint64, prot int) error {
 	_, err := t.sys(Call{Name: "mprotect", Ints: [4]int64{int64(addr), int64(length), int64(prot)}, NInts: 3}, func() (int, error) {
+		if length == 0 && addr&pageMask == 0 {
+			return 0, nil
+		}
 		if err := checkRange(addr, length); err != nil {
 			return 0, err
 		}
@@ -452,6 +455,9 @@ func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr ui
 // nothing. ENOMEM when part of the range is not mapped; the rest is treated all the same.
 func (t *Task) Madvise(addr, length uint64, advice int) error {
 	_, err := t.sys(Call{Name: "madvise", Ints: [4]int64{int64(addr), int64(length), int64(advice)}, NInts: 3}, func() (int, error) {
+		if length == 0 && addr&pageMask == 0 {
+			return 0, nil
+		}
 		if err := checkRange(addr, length); err != nil {
 			return 0, err
 		}

@@ -112,15 +112,26 @@ func (t *Task) socket(call Call, fd int, fn func(SocketOps) (int, error)) (int, 
 	})
 }
 
+// withAddress is socket for calls with an address: EINVAL when that is longer than any (move_addr_to_kernel).
+func (t *Task) withAddress(call Call, fd int, addr []byte, fn func(SocketOps) (int, error)) (int, error) {
+	return t.socket(call, fd, func(s SocketOps) (int, error) {
+		const sockaddrStorage = 128
+		if len(addr) > sockaddrStorage {
+			return 0, Errorf(EINVAL, "an address of %d bytes", len(addr))
+		}
+		return fn(s)
+	})
+}
+
 // Bind gives a socket an address.
 func (t *Task) Bind(fd int, addr []byte) error {
-	_, err := t.socket(Call{Name: "bind", Data: addr}, fd, func(s SocketOps) (int, error) { return 0, s.Bind(t, addr) })
+	_, err := t.withAddress(Call{Name: "bind", Data: addr}, fd, addr, func(s SocketOps) (int, error) { return 0, s.Bind(t, addr) })
 	return err
 }
 
 // Connect sets the peer of a socket.
 func (t *Task) Connect(fd int, addr []byte) error {
-	_, err := t.socket(Call{Name: "connect", Data: addr}, fd, func(s SocketOps) (int, error) { return 0, s.Connect(t, addr) })
+	_, err := t.withAddress(Call{Name: "connect", Data: addr}, fd, addr, func(s SocketOps) (int, error) { return 0, s.Connect(t, addr) })
 	return err
 }
 
@@ -145,7 +156,7 @@ func (t *Task) getname(name string, fd int, peer bool) (addr []byte, err error) 
 // Sendmsg sends a message and returns the number of bytes sent.
 func (t *Task) Sendmsg(fd int, m *Msghdr, flags int) (int, error) {
 	call := Call{Name: "sendmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
-	return t.socket(call, fd, func(s SocketOps) (int, error) { return s.Sendmsg(t, m, flags) })
+	return t.withAddress(call, fd, m.Name, func(s SocketOps) (int, error) { return s.Sendmsg(t, m, flags) })
 }
 
 // Recvmsg receives a message and returns the number of bytes received.

@@ -173,14 +173,15 @@ func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
 		if err, ok := s.TakeError(cur); ok {
 			return nil, SkError(err)
 		}
-		if m := s.dequeue(cur, flags); m != nil {
+		m, passed := s.dequeue(cur, flags)
+		if m != nil {
 			return m, nil
 		}
 		if deadline == 0 {
 			return nil, kernel.EAGAIN
 		}
 		err := cur.WaitEvent(&s.Wait, deadline, func() bool {
-			return s.Err.Load(cur) != 0 || s.ReceiveQueue.Len(cur) > 0
+			return s.Err.Load(cur) != 0 || s.ReceiveQueue.Len(cur) > passed
 		})
 		if err != nil {
 			return nil, err
@@ -188,7 +189,9 @@ func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
 	}
 }
 
-func (s *Sock) dequeue(cur *kernel.Task, flags int) *skb.SKB {
+// dequeue takes the oldest message. Where there is none to take, it tells how many were passed over: a reader waits for
+// more than those.
+func (s *Sock) dequeue(cur *kernel.Task, flags int) (m *skb.SKB, passed int) {
 	q := &s.ReceiveQueue
 	q.Lock.Lock(cur)
 	defer q.Lock.Unlock(cur)
@@ -197,7 +200,7 @@ func (s *Sock) dequeue(cur *kernel.Task, flags int) *skb.SKB {
 		if m != nil {
 			q.Remove(m)
 		}
-		return m
+		return m, 0
 	}
 	for _, m := range q.All() {
 		// An empty message that was peeked already would hide all others from peeking.
@@ -205,9 +208,9 @@ func (s *Sock) dequeue(cur *kernel.Task, flags int) *skb.SKB {
 			continue
 		}
 		m.Peeked = true
-		return m.Get(cur)
+		return m.Get(cur), 0
 	}
-	return nil
+	return nil, len(q.All())
 }
 
 // PurgeReceiveQueue frees all queued messages.
@@ -278,12 +281,13 @@ func (s *Sock) Setsockopt(cur *kernel.Task, name int, val []byte) error {
 	case uapi.SoRcvbuf, uapi.SoSndbuf:
 		v = min(v, maxBuf)
 	}
-	double := int64(int32(v * 2))
+	// The minimum is compared without a sign, and what is stored has one: a forced value of half the range or more
+	// becomes a negative limit, which every message exceeds.
 	switch name {
 	case uapi.SoRcvbuf, uapi.SoRcvbufforce:
-		s.Rcvbuf.Store(cur, max(double, int64(s.limits.MinRcvbuf)))
+		s.Rcvbuf.Store(cur, int64(int32(max(v*2, uint32(s.limits.MinRcvbuf)))))
 	case uapi.SoSndbuf, uapi.SoSndbufforce:
-		s.Sndbuf.Store(cur, max(double, int64(s.limits.MinSndbuf)))
+		s.Sndbuf.Store(cur, int64(int32(max(v*2, uint32(s.limits.MinSndbuf)))))
 	case uapi.SoPasscred:
 		s.Passcred.Store(cur, boolean(v != 0))
 	default:
