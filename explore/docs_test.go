@@ -35,6 +35,9 @@ func fresh(t *testing.T, path, want string) {
 
 // TestScoreboardDoc keeps the table in docs/exploration.md true.
 func TestScoreboardDoc(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestScores plays the same searches")
+	}
 	var results []explore.ScoreResult
 	for _, s := range explore.Scores() {
 		r, err := s.Play(context.Background(), time.Minute)

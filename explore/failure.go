@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
@@ -34,18 +33,17 @@ func (f *Failure) minimise(ctx context.Context) {
 	for again := true; again && ctx.Err() == nil; {
 		again = f.dropSwitch() || f.dropStep()
 	}
-	f.fewest(ctx, 5*time.Second)
+	f.fewest(ctx, 50_000)
 }
 
-// fewest goes through all runs with one switch, then with two and so on, as long as there is time, until one violates
-// the invariant: what deleting cannot reach.
-func (f *Failure) fewest(ctx context.Context, budget time.Duration) {
-	deadline := time.Now().Add(budget)
+// fewest goes through all runs with one switch, then with two and so on, at most budget of them, until one violates the
+// invariant: what deleting cannot reach.
+func (f *Failure) fewest(ctx context.Context, budget int) {
 	level := [][]sched.Switch{nil}
 	for n := 0; n < len(f.Switches); n++ {
 		var next [][]sched.Switch
 		for _, list := range level {
-			if ctx.Err() != nil || time.Now().After(deadline) {
+			if budget--; ctx.Err() != nil || budget < 0 {
 				return
 			}
 			alt := &alternatives{Scheduler: &sched.Replay{Switches: list}, after: -1}
