@@ -199,6 +199,7 @@ func (sk *Sock) putDone(cur *kernel.Task, s *skb.SKB, cb *Callback, result int) 
 	if cb.PrevSeq != 0 && cb.Seq != cb.PrevSeq {
 		flags |= uapi.NLMFDumpIntr
 	}
+	cb.PrevSeq = cb.Seq
 	nlh, ok := PutMsg(cur, s, uapi.NLMsgHdr{Type: uapi.NLMsgDone, Flags: flags, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}, 4)
 	if !ok {
 		return false

@@ -33,8 +33,9 @@ const (
 
 // Tables of routes.
 const (
-	TableMain  = 254
-	TableLocal = 255
+	TableDefault = 253
+	TableMain    = 254
+	TableLocal   = 255
 )
 
 // Types and scopes of routes, who made them, and states of neighbours: numbers of the user API.

@@ -10,6 +10,8 @@ type Differences struct {
 	LinkMsgSizeIPv6       int
 	IPv6DefaultRouteSize  int
 	NeighDumpFilter       bool
+	AddrFlags             bool
+	RuleSuppress          bool
 }
 
 // Table lists the differences, bound to d's fields.
@@ -30,5 +32,10 @@ func (d *Differences) Table() []kernel.Difference {
 		kernel.Switch(&d.NeighDumpFilter, "neigh-dump-filter", "11.4", kernel.Since(kernel.Linux4_4),
 			"A neighbour dump can be asked for one interface; all its messages then have the flag DUMP_FILTERED.").
 			With("", ""),
+		kernel.Switch(&d.AddrFlags, "addr-flags", "11.3", kernel.Since(kernel.Linux3_19),
+			"Messages about addresses have an attribute for flags of 32 bits: they are 8 bytes longer.").With("3.14", ""),
+		kernel.Switch(&d.RuleSuppress, "rule-suppress", "11.3", kernel.Since(kernel.Linux3_19),
+			"Messages about routing rules say which prefix lengths they suppress: they are 8 bytes longer.").
+			With("3.12", ""),
 	}
 }

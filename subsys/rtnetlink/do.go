@@ -144,7 +144,7 @@ func (r *Rtnetlink) getLink(cur *kernel.Task, q *request) error {
 	case !found:
 		return kernel.ENODEV
 	}
-	return r.reply(cur, q, r.fillLink(uapi.RTMNewlink, d))
+	return r.reply(cur, q, linkRoom, r.fillLink(uapi.RTMNewlink, d))
 }
 
 // neighRequest reads NEWNEIGH and DELNEIGH: EINVAL without destination, device, or with a link-layer address of
@@ -231,5 +231,5 @@ func (r *Rtnetlink) getRoute(cur *kernel.Task, q *request) error {
 			return err
 		}
 	}
-	return r.reply(cur, q, fillLookup(dst, route))
+	return r.reply(cur, q, uapi.NLMsgGoodsize, fillLookup(dst, route))
 }

@@ -6,6 +6,7 @@ import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/skb"
+	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
 
@@ -62,7 +63,7 @@ func (r *Rtnetlink) dumper(family byte, typ uint16) dumpFunc {
 	case uapi.RTMGetneigh:
 		return r.dumpNeighs
 	case uapi.RTMGetrule:
-		return dumpRules
+		return r.dumpRules
 	case rtmGetqdisc, rtmGettclass, rtmGetaction, rtmGetneightbl, rtmGetnsid:
 		return dumpNothing
 	}
@@ -72,12 +73,20 @@ func (r *Rtnetlink) dumper(family byte, typ uint16) dumpFunc {
 // dumpNothing is a dump of what an empty namespace does not have, or is not modelled.
 func dumpNothing(*kernel.Task, *skb.SKB, *afnetlink.Callback) int { return 0 }
 
-// dumpRules fails for the families without policy routing; rules are not modelled.
-func dumpRules(cur *kernel.Task, _ *skb.SKB, cb *afnetlink.Callback) int {
+// defaultRules are the rules that every namespace begins with: priority and table. Others are not modelled.
+var defaultRules = [...][2]uint32{{0, inet.TableLocal}, {0x7ffe, inet.TableMain}, {0x7fff, inet.TableDefault}}
+
+// dumpRules is fib_nl_dumprule: EAFNOSUPPORT for the families without policy routing.
+func (r *Rtnetlink) dumpRules(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
 	if p := cb.Nlh.Payload(cur); len(p) > 0 && p[0] != uapi.AFUnspec && p[0] != uapi.AFInet {
 		return -int(kernel.EAFNOSUPPORT)
 	}
-	return 0
+	return each(cur, s, cb, 0, func(i int) (filler, bool) {
+		if i >= len(defaultRules) {
+			return nil, false
+		}
+		return r.fillRule(defaultRules[i][0], defaultRules[i][1]), true
+	})
 }
 
 // inTurn dumps one family after the other: rtnl_dump_all. A message that has something of one family has nothing of
@@ -89,7 +98,7 @@ func inTurn(dumps ...dumpFunc) dumpFunc {
 			if n := dumps[cb.Args[family]](cur, s, cb); n != 0 {
 				return n
 			}
-			cb.Args[0] = 0
+			cb.Args[0], cb.Seq, cb.PrevSeq = 0, 0, 0
 		}
 		return 0
 	}
@@ -111,14 +120,25 @@ func each(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, flags uint16, fi
 		if !f(cur, s, h) {
 			break
 		}
+		if cb.PrevSeq != 0 && cb.Seq != cb.PrevSeq {
+			// The mark goes to the first message of the buffer.
+			first := cb.Nlh
+			first.SKB, first.Off = s, 0
+			s.Write32(cur, 4, uint32(first.Type(cur))|uint32(first.Flags(cur)|uapi.NLMFDumpIntr)<<16)
+		}
+		cb.PrevSeq = cb.Seq
 	}
 	return s.Len()
 }
+
+// linkSeq changes with the devices of a namespace, so that a dump can tell that they changed meanwhile (DUMP_INTR).
+func linkSeq(stack *inet.Stack) uint32 { return uint32(1 + len(stack.Devices())) }
 
 // dumpLinks is rtnl_dump_ifinfo. Its messages would be allocated with more than 3776 bytes only for devices that need
 // it, of which there are none.
 func (r *Rtnetlink) dumpLinks(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
+	cb.Seq = linkSeq(stack)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
 		d, ok := stack.Device(i + 1)
 		return r.fillLink(uapi.RTMNewlink, d), ok
@@ -138,12 +158,13 @@ func (r *Rtnetlink) dumpLinks6(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callb
 func (r *Rtnetlink) dumpAddrs(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
 	all := stack.Addrs()
+	cb.Seq = uint32(len(all)) ^ linkSeq(stack)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
 		if i >= len(all) {
 			return nil, false
 		}
 		d, _ := stack.Device(all[i].Dev)
-		return fillAddr(all[i], d.Name), true
+		return r.fillAddr(all[i], d.Name), true
 	})
 }
 

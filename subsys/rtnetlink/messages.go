@@ -33,6 +33,7 @@ const (
 	ifaLocal     = 2
 	ifaLabel     = 3
 	ifaCacheinfo = 6
+	ifaFlags     = 8
 
 	ndaDst       = 1
 	ndaLladdr    = 2
@@ -49,6 +50,10 @@ const (
 	rtaCacheinfo = 12
 	rtaTable     = 15
 	rtaPref      = 20
+
+	fraPriority          = 6
+	fraSuppressPrefixlen = 14
+	fraTable             = 15
 
 	iffUp       = 0x1
 	iffLoopback = 0x8
@@ -183,7 +188,7 @@ func ifinfomsg(family byte, d inet.Device) []byte {
 }
 
 // fillAddr is inet_fill_ifaddr, as an answer or a notification of an IPv4 address.
-func fillAddr(addr inet.Addr, label string) filler {
+func (r *Rtnetlink) fillAddr(addr inet.Addr, label string) filler {
 	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
 		const permanent = 0x80
 		header := []byte{uapi.AFInet, byte(addr.Prefix.Bits()), permanent, addr.Scope}
@@ -195,6 +200,9 @@ func fillAddr(addr inet.Addr, label string) filler {
 		a.put4(ifaAddress, addr.Prefix.Addr())
 		a.put4(ifaLocal, addr.Prefix.Addr())
 		a.put(ifaLabel, cstring(label))
+		if r.D.AddrFlags {
+			a.put32(ifaFlags, permanent)
+		}
 		const forever = 1<<32 - 1
 		info := binary.LittleEndian.AppendUint32(nil, forever)
 		info = binary.LittleEndian.AppendUint32(info, forever)
@@ -247,6 +255,26 @@ func fillRoute(typ uint16, r inet.Route) filler {
 		a.put4(rtaPrefsrc, r.PrefSrc)
 		a.put4(rtaGateway, r.Gateway)
 		a.put32(rtaOif, uint32(r.Dev))
+		return a.end()
+	}
+}
+
+// fillRule is fib_nl_fill_rule, for a rule that looks at nothing and goes to a table.
+func (r *Rtnetlink) fillRule(priority, table uint32) filler {
+	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+		const toTable = 1
+		header := []byte{uapi.AFInet, 0, 0, 0, byte(table), 0, 0, toTable, 0, 0, 0, 0}
+		a, ok := begin(cur, s, h, uapi.RTMNewrule, header)
+		if !ok {
+			return false
+		}
+		a.put32(fraTable, table)
+		if r.D.RuleSuppress {
+			a.put32(fraSuppressPrefixlen, 1<<32-1)
+		}
+		if priority != 0 {
+			a.put32(fraPriority, priority)
+		}
 		return a.end()
 	}
 }

@@ -90,9 +90,19 @@ func (r *Rtnetlink) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlin
 	return r.do(cur, &request{m: m, h: h, payload: payload, family: family})
 }
 
-// reply sends an answer to the requester: rtnl_unicast. It is no ring message (spec 13.1).
-func (r *Rtnetlink) reply(cur *kernel.Task, q *request, fill filler) error {
-	s := skb.New(r.nl.Kernel(), uapi.NLMsgGoodsize)
+// What is allocated for a message that is no dump: the most that it can need, not what it has, so that the receive
+// buffer is charged for that (spec 14.1). Only the class of the size matters.
+const (
+	linkRoom  = 1600 // a link with the statistics of all families
+	neighRoom = 128
+	addrRoom  = 96
+	routeRoom = 216 // a route with all metrics
+)
+
+// reply sends an answer to the requester, for which room bytes are allocated: rtnl_unicast. It is no ring message
+// (spec 13.1).
+func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room int, fill filler) error {
+	s := skb.New(r.nl.Kernel(), room)
 	if s == nil {
 		return kernel.ENOBUFS
 	}
@@ -104,12 +114,13 @@ func (r *Rtnetlink) reply(cur *kernel.Task, q *request, fill filler) error {
 	return err
 }
 
-// notify sends a message to the members of a group: rtnl_notify. It is broadcast and therefore no ring message.
-func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, fill filler) {
+// notify sends a message, for which room bytes are allocated, to the members of a group: rtnl_notify. It is broadcast
+// and therefore no ring message.
+func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, room int, fill filler) {
 	if !r.nl.HasListeners(uapi.NetlinkRoute, int(group)) {
 		return
 	}
-	s := skb.New(r.nl.Kernel(), uapi.NLMsgGoodsize)
+	s := skb.New(r.nl.Kernel(), room)
 	if s == nil {
 		return
 	}
@@ -122,7 +133,7 @@ func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, fill
 }
 
 func (r *Rtnetlink) linkChanged(cur *kernel.Task, s *inet.Stack, d inet.Device, _ inet.LinkChange) {
-	r.notify(cur, s.Net(), GroupLink, r.fillLink(uapi.RTMNewlink, d))
+	r.notify(cur, s.Net(), GroupLink, linkRoom, r.fillLink(uapi.RTMNewlink, d))
 }
 
 func (r *Rtnetlink) neighChanged(cur *kernel.Task, s *inet.Stack, n inet.Neigh, gone bool) {
@@ -130,12 +141,12 @@ func (r *Rtnetlink) neighChanged(cur *kernel.Task, s *inet.Stack, n inet.Neigh, 
 	if gone {
 		typ = uapi.RTMDelneigh
 	}
-	r.notify(cur, s.Net(), GroupNeigh, fillNeigh(typ, n))
+	r.notify(cur, s.Net(), GroupNeigh, neighRoom, fillNeigh(typ, n))
 }
 
 func (r *Rtnetlink) addrChanged(cur *kernel.Task, s *inet.Stack, a inet.Addr) {
 	d, _ := s.Device(a.Dev)
-	r.notify(cur, s.Net(), GroupIPv4Addr, fillAddr(a, d.Name))
+	r.notify(cur, s.Net(), GroupIPv4Addr, addrRoom, r.fillAddr(a, d.Name))
 }
 
 func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, rt inet.Route, gone bool) {
@@ -143,5 +154,5 @@ func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, rt inet.Route,
 	if gone {
 		typ = uapi.RTMDelroute
 	}
-	r.notify(cur, s.Net(), GroupIPv4Route, fillRoute(typ, rt))
+	r.notify(cur, s.Net(), GroupIPv4Route, routeRoom, fillRoute(typ, rt))
 }

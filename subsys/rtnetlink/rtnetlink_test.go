@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/subsys"
 	"nlmmap/subsys/internal/nltest"
@@ -113,6 +114,11 @@ func TestDumpable(t *testing.T) {
 					size = lo
 				case typ == 26 && family != 2:
 					size = route6
+				case typ == 34:
+					size = []uint32{36, 44, 44, 44, 44}[r]
+					if len(buffers) != 0 && len(buffers[0]) != 3 {
+						t.Errorf("family %d: %d rules", family, len(buffers[0]))
+					}
 				}
 				if size == 0 && len(buffers) != 1 {
 					t.Errorf("family %d type %d: %v", family, typ, buffers)
@@ -195,6 +201,46 @@ func TestNotifications(t *testing.T) {
 			if len(got) != 1 || got[0].NLMsgHdr != want {
 				t.Errorf("notification %d: %+v, want %+v", i, got, want)
 			}
+		}
+		if err := m.Inet(m.Task.Net()).PopulateNeigh(m.Task.Kernel().KernelTask("admin"), 1); err != nil {
+			t.Fatal(err)
+		}
+		// Two links and a neighbour are charged as what was allocated for them.
+		if got := int(sk(m, s.FD).Rmem.Peek()); got != 2*2304+768 {
+			t.Errorf("%d bytes are charged", got)
+		}
+	})
+}
+
+func sk(m *nltest.Machine, fd int) *afnetlink.Sock {
+	return afnetlink.SockOf(m.Task.FileOf(fd))
+}
+
+// TestInterruptedDump: a device that is made while links are dumped marks the end.
+func TestInterruptedDump(t *testing.T) {
+	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
+		s := m.Open(uapi.NetlinkRoute, 1000, 0)
+		s.Send(uapi.RTMGetlink, uapi.NLMFDump, make([]byte, 16))
+		m.Inet(m.Task.Net()).AddDummy(m.Task.Kernel().KernelTask("admin"), "")
+		for _, want := range []uint16{uapi.NLMFMulti, uapi.NLMFMulti | uapi.NLMFDumpIntr, uapi.NLMFMulti} {
+			if got := s.Recv(); len(got) == 0 || got[0].Flags != want {
+				t.Errorf("%+v, want flags %#x", got, want)
+			}
+		}
+	})
+}
+
+// TestAddrs: the address that lo gets when it comes up.
+func TestAddrs(t *testing.T) {
+	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
+		m.Inet(m.Task.Net()).LoUp(m.Task.Kernel().KernelTask("admin"))
+		buffers, code := m.Open(uapi.NetlinkRoute, 1000, 0).Dump(uapi.RTMGetaddr, append([]byte{2}, make([]byte, 7)...))
+		want := uint32(76)
+		if m.Release() == kernel.Linux3_10 {
+			want = 68
+		}
+		if code != 0 || len(buffers) != 2 || buffers[0][0].Len != want {
+			t.Errorf("%v %d", buffers, code)
 		}
 	})
 }
