@@ -460,3 +460,42 @@ func TestFreeClose(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// TestFiltersOfMembers: a message of the kernel is cut by the first member's filter for all members after it, and a
+// member that could not take its copy leaves it, cut, to the next (do_one_broadcast).
+func TestFiltersOfMembers(t *testing.T) {
+	each(t, func(t *testing.T, m *machine, _ kernel.Release) {
+		filter := func(fd int, n uint32) {
+			prog := binary.LittleEndian.AppendUint32([]byte{6, 0, 0, 0}, n) // ret #n
+			must(t, m.Setsockopt(fd, uapi.SolSocket, uapi.SoAttachFilter, prog))
+		}
+		want := func(fd, n int) {
+			t.Helper()
+			if b, _, err := m.recv(fd); len(b) != n || err != nil {
+				t.Errorf("%d bytes, %v, want %d", len(b), err, n)
+			}
+		}
+		last, first := m.open(2, 1), m.open(1, 1) // the latest subscriber comes first
+		filter(first, 20)
+		cur, from := m.k.KernelTask("event"), m.nl.KernelSock(m.k.InitNet(), testProto)
+		event := func() error { return m.nl.Broadcast(cur, from, newMessage(m, cur, strings.Repeat("x", 64)), 0, 1) }
+		must(t, event())
+		want(first, 20)
+		want(last, 20)
+		filter(first, 0)
+		must(t, event())
+		want(last, 64)
+
+		filter(first, 20)
+		m.setsock(first, uapi.SoRcvbuf, 1)
+		sender := m.open(3, 0)
+		sent := 0
+		for ; m.sock(first).Drops.Peek() == 0; sent++ {
+			_, _ = m.Sendto(sender, request(99, 0, make([]byte, 100)...), uapi.MsgDontwait, addr(0, 1))
+		}
+		for range sent - 1 {
+			want(last, 116)
+		}
+		want(last, 20)
+	})
+}

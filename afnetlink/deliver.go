@@ -166,15 +166,30 @@ func (nl *Netlink) unicastKernel(cur *kernel.Task, sk *Sock, m *skb.SKB, ssk *So
 func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *skb.SKB, portid, group uint32) error {
 	m.Shrink()
 	delivered, failed := false, false
+	var c *skb.SKB // for the next member; one that could not take it leaves it to the one after, as its filter has cut it
 	for _, sk := range nl.multicast(cur, ssk.Protocol) {
 		if nl.wantsGroup(sk, ssk, portid, group) {
-			got, lost := sk.broadcastDeliver(cur, m)
-			delivered = delivered || got
-			failed = failed || lost && sk.has(flagBroadcastError)
+			if c == nil {
+				c = nl.forMember(cur, m)
+			}
+			switch {
+			case !sk.Accept(cur, c):
+				c.Free(cur)
+				c = nil
+			case sk.broadcastDeliver(cur, c):
+				delivered = true
+				c = nil
+			default:
+				sk.overrun(cur)
+				failed = failed || sk.has(flagBroadcastError)
+			}
 		}
 		sk.Put(cur)
 	}
 	m.Free(cur)
+	if c != nil {
+		c.Free(cur)
+	}
 	switch {
 	case failed:
 		return kernel.ENOBUFS
@@ -182,6 +197,17 @@ func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *skb.SKB, portid, gr
 		return nil
 	}
 	return kernel.ESRCH
+}
+
+// forMember returns what a member of a group gets: the message itself if nobody else holds it, which is then no longer
+// charged to who may have had it before, or a clone.
+func (nl *Netlink) forMember(cur *kernel.Task, m *skb.SKB) *skb.SKB {
+	if m.Shared(cur) {
+		return nl.Clone(cur, m)
+	}
+	m.Get(cur)
+	m.Orphan(cur)
+	return m
 }
 
 func (nl *Netlink) wantsGroup(sk, ssk *Sock, portid, group uint32) bool {
@@ -198,22 +224,14 @@ func (nl *Netlink) wantsGroup(sk, ssk *Sock, portid, group uint32) bool {
 	return sk.Net == ssk.Net
 }
 
-// broadcastDeliver gives one member its copy: do_one_broadcast and netlink_broadcast_deliver. lost means that its
-// buffer was full.
-func (sk *Sock) broadcastDeliver(cur *kernel.Task, m *skb.SKB) (got, lost bool) {
-	c := sk.nl.Clone(cur, m)
-	if !sk.Accept(cur, c) {
-		c.Free(cur)
-		return false, false
-	}
+// broadcastDeliver gives a member a message, unless its buffer is full: netlink_broadcast_deliver.
+func (sk *Sock) broadcastDeliver(cur *kernel.Task, m *skb.SKB) bool {
 	if sk.Rmem.Load(cur) > sk.Rcvbuf.Load(cur) || sk.congested.Load(cur) != 0 {
-		c.Free(cur)
-		sk.overrun(cur)
-		return false, true
+		return false
 	}
-	setOwnerR(cur, c, sk)
-	sk.sendSKB(cur, c)
-	return true, false
+	setOwnerR(cur, m, sk)
+	sk.sendSKB(cur, m)
+	return true
 }
 
 // SetErr gives the members of a group an error: netlink_set_err. Those with NETLINK_NO_ENOBUFS do not get ENOBUFS.

@@ -181,6 +181,9 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 	if a.Groups != 0 && !sk.allowed(cur, sk.cfg().NonrootRecv) {
 		return kernel.Errorf(kernel.EPERM, "groups of protocol %d need CAP_NET_ADMIN", sk.Protocol)
 	}
+	if a.Groups != 0 {
+		sk.nl.reallocGroups(cur, sk)
+	}
 	if sk.bound.Load() && a.Pid != sk.portid.Load() {
 		return kernel.Errorf(kernel.EINVAL, "the socket has portid %d already", sk.portid.Load())
 	}
@@ -278,6 +281,7 @@ func (sk *Sock) changeMembership(cur *kernel.Task, group uint32, join bool) erro
 	if !sk.allowed(cur, sk.cfg().NonrootRecv) {
 		return kernel.Errorf(kernel.EPERM, "groups of protocol %d need CAP_NET_ADMIN", sk.Protocol)
 	}
+	sk.nl.reallocGroups(cur, sk)
 	if group == 0 || group > uint32(sk.cfg().Groups) {
 		return kernel.Errorf(kernel.EINVAL, "no group %d", group)
 	}

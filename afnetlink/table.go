@@ -257,6 +257,20 @@ func (nl *Netlink) Bound(net *kernel.Net, proto int, kernelSocks bool) []*Sock {
 	return list
 }
 
+// Subscribers returns the sockets with a subscription of a protocol in a namespace, the latest subscriber first: for
+// socket diagnostics. They need not be bound.
+func (nl *Netlink) Subscribers(net *kernel.Net, proto int) []*Sock {
+	nl.table.mu.RLock()
+	defer nl.table.mu.RUnlock()
+	var list []*Sock
+	for _, sk := range nl.table.proto[proto].mc {
+		if sk.Net == net {
+			list = append(list, sk)
+		}
+	}
+	return list
+}
+
 // HasListeners tells whether a group has a subscriber: netlink_has_listeners.
 func (nl *Netlink) HasListeners(proto, group int) bool {
 	nl.table.mu.RLock()
@@ -274,6 +288,25 @@ func (sk *Sock) member(group int) bool {
 	return group >= 1 && group <= sk.ngroups && sk.groups[(group-1)/32]&(1<<((group-1)%32)) != 0
 }
 
+// reallocGroups makes the group bitmap of a socket that has none, or not for all groups: netlink_realloc_groups. The
+// bitmap stays when the call that wanted it fails afterwards, which socket diagnostics shows.
+func (nl *Netlink) reallocGroups(cur *kernel.Task, sk *Sock) {
+	t := &nl.table
+	t.lock.Lock(cur)
+	defer t.lock.Unlock(cur)
+	t.word.Add(cur, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sk.growGroups(t.proto[sk.Protocol].cfg.Groups)
+}
+
+func (sk *Sock) growGroups(n int) {
+	if len(sk.groups)*32 < n {
+		sk.groups = append(sk.groups, make([]uint32, (n+31)/32-len(sk.groups))...)
+		sk.ngroups = n
+	}
+}
+
 // updateGroups replaces or changes group bits and keeps the list of subscribers: netlink_update_subscriptions. The
 // caller holds the table's lock.
 func (nl *Netlink) updateGroups(cur *kernel.Task, sk *Sock, change func(groups []uint32)) {
@@ -282,10 +315,7 @@ func (nl *Netlink) updateGroups(cur *kernel.Task, sk *Sock, change func(groups [
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := &t.proto[sk.Protocol]
-	if len(sk.groups)*32 < p.cfg.Groups {
-		sk.groups = append(sk.groups, make([]uint32, (p.cfg.Groups+31)/32-len(sk.groups))...)
-		sk.ngroups = p.cfg.Groups
-	}
+	sk.growGroups(p.cfg.Groups)
 	change(sk.groups)
 	before := sk.subscriptions
 	sk.subscriptions = 0

@@ -261,3 +261,16 @@ func Example() {
 	// full: true
 	// <nil>
 }
+
+// TestForcedLimits: a forced value of half the range or more becomes a negative limit.
+func TestForcedLimits(t *testing.T) {
+	s, cur := newSock(t, kernel.Linux4_5)
+	for v, want := range map[uint32]int64{^uint32(0): -2, 1 << 30: -1 << 31, 1 << 31: 2304, 0: 2304, 1 << 20: 1 << 21} {
+		if err := s.Setsockopt(cur, uapi.SoRcvbufforce, word(v)); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Rcvbuf.Peek(); got != want {
+			t.Errorf("SO_RCVBUFFORCE %d gives %d, want %d", int32(v), got, want)
+		}
+	}
+}

@@ -121,14 +121,13 @@ func (d *Sockdiag) dump(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) in
 	return s.Len()
 }
 
-// list returns the sockets of a protocol in the order of a dump: all, then again the subscribers.
+// list returns the sockets of a protocol in the order of a dump: all bound ones, then the subscribers, where not
+// diag-mc-twice only those that are not bound.
 func (d *Sockdiag) list(net *kernel.Net, proto int) []*afnetlink.Sock {
 	all := d.nl.Bound(net, proto, true)
-	if !d.D.McTwice {
-		return all
-	}
-	for _, sk := range slices.Backward(all) {
-		if slices.ContainsFunc(sk.Groups(), func(w uint32) bool { return w != 0 }) {
+	bound := len(all)
+	for _, sk := range d.nl.Subscribers(net, proto) {
+		if d.D.McTwice || !slices.Contains(all[:bound], sk) {
 			all = append(all, sk)
 		}
 	}
