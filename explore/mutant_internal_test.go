@@ -116,6 +116,12 @@ func runMutant(name string, job mutantJob) (catch *mutantCatch) {
 		return &mutantCatch{By: name, Invariant: "error", What: err.Error()}
 	}
 	r := search(context.Background(), p, o)
+	if r.Err == nil && r.Failure == nil && !job.Baseline {
+		// Without a lock the exhaustive search does not see that what the lock guarded is shared.
+		o.Scheduler, o.Time = "random", job.Budget/10
+		name += ", random schedules"
+		r = search(context.Background(), p, o)
+	}
 	if job.Baseline {
 		for v, n := range r.Violations {
 			if !slices.Contains(known(program, m), v) {
@@ -126,11 +132,13 @@ func runMutant(name string, job mutantJob) (catch *mutantCatch) {
 	}
 	switch {
 	case r.Err != nil:
-		return &mutantCatch{By: name, Invariant: "error", What: r.Err.Error()}
+		what, _, _ := strings.Cut(r.Err.Error(), "\n")
+		return &mutantCatch{By: name, Invariant: "error", What: what}
 	case r.Failure == nil:
 		return nil
 	}
-	return &mutantCatch{name, r.Failure.Violation.Name, r.Failure.Violation.What, r.FoundAfter}
+	what, _, _ := strings.Cut(r.Failure.Violation.What, "\n")
+	return &mutantCatch{name, r.Failure.Violation.Name, what, r.FoundAfter}
 }
 
 // playMutant compares the mutant with recordings.

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
 
@@ -15,7 +16,9 @@ func morePrograms() []Program {
 		{"full-ring-copies", "One process sends two messages beside a ring of one frame; every one is read, in the ring or counted.", fullRingCopies},
 		{"ack-and-teardown", "A ring is cleared while an acknowledgement is built in it.", ackAndTeardown},
 		{"poll-and-teardown", "A ring is cleared while another process polls it.", pollAndTeardown},
-		{"overrun-report", "A process waits for nothing but an error of its socket while a message is lost.", overrunReport},
+		{"overrun-report", "A process waits for nothing but an error of its socket while a packet for it is lost.", overrunReport},
+		{"packets-full-ring", "Two processors queue packets to a ring of one frame.", packetsFullRing},
+		{"nflog-two-cpus", "Two processors log packets that are collected in one message.", nflogTwoCPUs},
 		{"blocked-sender", "A sender waits for room in a receive buffer that the reader empties.", blockedSender},
 		{"blocked-sender-close", "A sender waits for room in the receive buffer of a socket that is closed.", blockedSenderClose},
 		{"two-receivers", "Two processes receive from one socket that got one message of each of two senders.", twoReceivers},
@@ -108,18 +111,64 @@ func pollAndTeardown(w *World) {
 	w.Go(main, func(t *kernel.Task) { clearRing(w, t, fd) })
 }
 
+// packets makes a socket that gets packets of queue 0 or, with typ NFULNLMsgConfig, logged ones in a ring.
+func packets(w *World, typ uint16, frames, frameSize int) (main *kernel.Task, fd int, rx *Ring, stack *inet.Stack) {
+	main = w.Process("reader")
+	fd = w.Socket(main, uapi.NetlinkNetfilter, 1000)
+	w.SetRing(main, fd, uapi.NetlinkRxRing, frames, frameSize)
+	stack = w.Sys.Inet(w.Net)
+	admin := w.K.KernelTask("admin")
+	if typ == uapi.NFULNLMsgConfig {
+		netfilterConfig(w, main, fd, typ, 1, 5, 0, 1, 0, 1, 0, 0, 0)
+		stack.AddRule(admin, w.Sys.NFLog.Rule(1, 3))
+	} else {
+		netfilterConfig(w, main, fd, typ, 0, 8, 0, 1, 0, 1, 0, 0, 2)
+		netfilterConfig(w, main, fd, typ, 0, 9, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0)
+		stack.AddRule(admin, w.Sys.NFQueue.Rule(0, false))
+	}
+	stack.SendUDP(admin, 0, 0) // makes the device
+	rx, _ = w.Map(main, fd)
+	w.Finally(func() { stack.FlushRules(admin) })
+	return main, fd, rx, stack
+}
+
 func overrunReport(w *World) {
-	main := w.Process("reader")
-	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
-	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
-	rx, _ := w.Map(main, fd)
-	rx.SetStatus(0, skip)
-	sender := w.Process("sender")
-	from := w.Socket(sender, uapi.NetlinkUsersock, 2000)
-	w.Go(sender, func(t *kernel.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
+	main, fd, rx, stack := packets(w, uapi.NFQNLMsgConfig, 1, 1024)
+	rx.SetStatus(0, valid)
+	w.Softirq("packets", func(t *kernel.Task) { stack.SendUDP(t, 1, 16) })
 	w.Go(main, func(t *kernel.Task) {
 		_, err := t.Poll([]kernel.PollFD{{FD: fd}}, -1)
 		w.Must(err)
+	})
+}
+
+func packetsFullRing(w *World) {
+	_, _, rx, stack := packets(w, uapi.NFQNLMsgConfig, 1, 1024)
+	for _, name := range []string{"cpu0", "cpu1"} {
+		w.Softirq(name, func(t *kernel.Task) { stack.SendUDP(t, 1, 16) })
+	}
+	w.Finally(func() { w.accounted(rx, 2, 0) })
+}
+
+func nflogTwoCPUs(w *World) {
+	main, fd, rx, stack := packets(w, uapi.NFULNLMsgConfig, 3, 4096)
+	for _, name := range []string{"cpu0", "cpu1"} {
+		w.Softirq(name, func(t *kernel.Task) { stack.SendUDP(t, 1, 16) })
+	}
+	w.Finally(func() {
+		w.K.FireTimer(w.K.KernelTask("timer"))
+		inRing := 0
+		for msg, ok := rx.Take(); ok; msg, ok = rx.Take() {
+			for ; len(msg) >= uapi.NLMsgHdrlen && int(uapi.ParseNLMsgHdr(msg).Len) <= len(msg); msg = msg[min(uapi.NLMsgAlign(int(uapi.ParseNLMsgHdr(msg).Len)), len(msg)):] {
+				if uapi.ParseNLMsgHdr(msg).Type == uapi.NFULNLMsgPacket {
+					inRing++
+				}
+			}
+		}
+		if inRing != 2 {
+			w.Violate("no-silent-loss", "2 packets were logged, %d are in the ring", inRing)
+		}
+		w.Must(main.Close(fd))
 	})
 }
 
