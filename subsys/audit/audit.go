@@ -29,11 +29,21 @@ const (
 	addRule    = 1011
 	delRule    = 1012
 	ListRules  = 1013
+	trim       = 1014
+	makeEquiv  = 1015
+	ttyGet     = 1016
+	ttySet     = 1017
+	setFeature = 1018
+	getFeature = 1019
 	firstUser  = 1100
 	lastUser   = 1199
+	firstUser2 = 2100
+	lastUser2  = 2999
 
 	capAuditWrite = 29
 	sigInfoLen    = 8
+	ttyStatusLen  = 8
+	featuresLen   = 16
 )
 
 // Audit is the subsystem on one machine.
@@ -98,9 +108,10 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 	switch {
 	case h.Type == list || h.Type == add || h.Type == del:
 		return kernel.EOPNOTSUPP
-	case h.Type == user || h.Type >= firstUser && h.Type <= lastUser:
+	case h.Type == user || h.Type >= firstUser && h.Type <= lastUser || h.Type >= firstUser2 && h.Type <= lastUser2:
 		capability = capAuditWrite
-	case h.Type == Get, h.Type == Set, h.Type == SignalInfo, h.Type == addRule, h.Type == delRule, h.Type == ListRules:
+	case h.Type == Get, h.Type == Set, h.Type >= SignalInfo && h.Type <= ttySet:
+	case a.D.Netns && (h.Type == setFeature || h.Type == getFeature): // they came with the namespaces
 	default:
 		return kernel.Errorf(kernel.EINVAL, "audit type %d", h.Type)
 	}
@@ -109,12 +120,16 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 	}
 	switch h.Type {
 	case Get:
-		a.answer(m, h, Get, make([]byte, a.D.StatusSize))
+		a.answer(m, h, Get, 0, make([]byte, a.D.StatusSize))
 	case SignalInfo:
-		a.answer(m, h, SignalInfo, make([]byte, sigInfoLen))
+		a.answer(m, h, SignalInfo, 0, make([]byte, sigInfoLen))
+	case ttyGet:
+		a.answer(m, h, ttyGet, 0, make([]byte, ttyStatusLen))
+	case getFeature:
+		a.answer(m, h, Get, 0, make([]byte, featuresLen))
 	case ListRules:
-		a.answer(m, h, uapi.NLMsgDone, nil)
-	case addRule, delRule:
+		a.answer(m, h, uapi.NLMsgDone, uapi.NLMFMulti, nil)
+	case addRule, delRule, makeEquiv:
 		return kernel.Errorf(kernel.EINVAL, "audit rules are not modelled")
 	}
 	return nil
@@ -122,7 +137,7 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 
 // answer lets a kernel thread send a message to the requester: audit_send_reply. It comes after the call, or in the
 // middle of it.
-func (a *Audit) answer(m *afnetlink.Message, h uapi.NLMsgHdr, typ uint16, payload []byte) {
+func (a *Audit) answer(m *afnetlink.Message, h uapi.NLMsgHdr, typ, flags uint16, payload []byte) {
 	k, net, portid := a.nl.Kernel(), m.Net(), m.SKB.CB.Portid
 	t := &kernel.Timer{}
 	t.Fn = func(cur *kernel.Task) {
@@ -131,7 +146,7 @@ func (a *Audit) answer(m *afnetlink.Message, h uapi.NLMsgHdr, typ uint16, payloa
 		if s == nil {
 			return
 		}
-		b, ok := afnetlink.PutMsg(cur, s, uapi.NLMsgHdr{Type: typ, Seq: h.Seq, Pid: portid}, len(payload))
+		b, ok := afnetlink.PutMsg(cur, s, uapi.NLMsgHdr{Type: typ, Flags: flags, Seq: h.Seq, Pid: portid}, len(payload))
 		if !ok {
 			s.Free(cur)
 			return

@@ -32,6 +32,11 @@ func TestGet(t *testing.T) {
 		if got := s.Recv(); len(got) != 1 || got[0].Len != want || got[0].Type != audit.Get {
 			t.Errorf("%+v", got)
 		}
+		s.Send(audit.ListRules, 0, nil)
+		m.Task.Kernel().Advance(0)
+		if got := s.Recv(); len(got) != 1 || got[0].Len != 16 || got[0].Type != uapi.NLMsgDone || got[0].Flags != uapi.NLMFMulti {
+			t.Errorf("rules: %+v", got)
+		}
 		// An answer that nobody waits for ends with the machine.
 		s.Send(audit.Get, 0, nil)
 	})

@@ -65,8 +65,8 @@ func (l *lookup) input(cur *kernel.Task, m *afnetlink.Message) {
 func (l *lookup) lookup(net *kernel.Net, frn []byte) {
 	table := frn[offTable]
 	code := -int32(kernel.ENOENT)
-	// A table that does not exist has no result at all.
-	if table == 0 || table == inet.TableMain || table == inet.TableLocal {
+	// A table that does not exist has no result at all: tables are made with their first route.
+	if l.inet.Stack(net).HasTable(table) {
 		frn[offTableID] = table
 		route, err := l.inet.Stack(net).Lookup(netip.AddrFrom4([4]byte(frn)), table)
 		code = -int32(kernel.ErrnoOf(err))

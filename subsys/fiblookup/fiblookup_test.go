@@ -20,8 +20,8 @@ func TestLookup(t *testing.T) {
 		s.Send(16, 0, request([4]byte{127, 0, 0, 1}))
 		got := s.Recv()
 		code := int32(binary.LittleEndian.Uint32(got[0].Payload[16:]))
-		if len(got) != 1 || got[0].Len != 60 || got[0].Flags != uapi.NLMFRequest || code != -101 {
-			t.Errorf("no route: %+v, error %d", got, code)
+		if len(got) != 1 || got[0].Len != 60 || got[0].Flags != uapi.NLMFRequest || code != -2 {
+			t.Errorf("no table: %+v, error %d", got, code)
 		}
 		m.Inet(m.Task.Net()).LoUp(m.Task.Kernel().KernelTask("admin"))
 		s.Send(16, 0, request([4]byte{127, 0, 0, 1}))

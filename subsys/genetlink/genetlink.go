@@ -187,8 +187,8 @@ func (g *Genetlink) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlin
 // getFamily is ctrl_getfamily: a family by name, else by id. It answers with a message that is not built in a frame
 // (spec 13.1).
 //
-// Errors: EINVAL without name and id, or with a name that does not end; ERANGE for an id that is too short or a name
-// that is too long; ENOENT; EAGAIN when the requester is congested.
+// Errors: EINVAL without name and id, or with a name that does not end in 16 bytes; ERANGE for an id that is too short
+// or a name with more behind it; ENOENT; EAGAIN when the requester is congested.
 func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 	var f *family
 	var err error = kernel.EINVAL
@@ -208,12 +208,12 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 		f, err = g.family(binary.LittleEndian.Uint16(id)), kernel.ENOENT
 	}
 	if name != nil {
-		text, _, ended := bytes.Cut(name, []byte{0})
+		text, _, ended := bytes.Cut(name[:min(len(name), maxName)], []byte{0})
 		switch {
-		case len(text) >= maxName:
-			return kernel.ERANGE
 		case !ended:
 			return kernel.EINVAL
+		case len(bytes.TrimSuffix(name, []byte{0})) >= maxName:
+			return kernel.ERANGE // whatever follows the name counts too
 		}
 		f, err = nil, kernel.ENOENT
 		for i := range g.families {

@@ -30,6 +30,9 @@ func TestController(t *testing.T) {
 		}{
 			{99, nlctrl, -2}, {16, nlctrl[:3], -22}, {16, []byte{77, 1, 0, 0}, -95}, {16, nlctrl[:4], -22},
 			{16, []byte{3, 1, 0, 0, 6, 0, 2, 0, 'x', 0, 0, 0}, -2},
+			// Names of 16 letters, and with 16 bytes behind the name.
+			{16, append([]byte{3, 1, 0, 0, 20, 0, 2, 0}, "0123456789abcdef"...), -22},
+			{16, append([]byte{3, 1, 0, 0, 22, 0, 2, 0}, "nlctrl\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...), -34},
 		} {
 			if code := s.Ack(c.typ, 0, c.payload); code != c.code {
 				t.Errorf("type %d %v: %d, want %d", c.typ, c.payload, code, c.code)

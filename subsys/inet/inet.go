@@ -413,6 +413,13 @@ func (s *Stack) RouteAt(i int) (Route, bool) {
 	return s.routes[i], true
 }
 
+// HasTable tells whether a table has routes; 0 stands for any.
+func (s *Stack) HasTable(table uint8) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.ContainsFunc(s.routes, func(r Route) bool { return table == 0 || r.Table == table })
+}
+
 // Lookup finds the route to a destination, in the local table before the main one, or only in the given table if that
 // is not 0: the longest prefix wins. ENETUNREACH when there is none.
 func (s *Stack) Lookup(dst netip.Addr, table uint8) (Route, error) {

@@ -22,6 +22,7 @@ const (
 	cfgQthresh  = 5
 	cfgFlags    = 6
 
+	noCmd       = -1 // the message has none; 0 is one that does not exist
 	cmdBind     = 1
 	cmdUnbind   = 2
 	cmdPFBind   = 3
@@ -41,7 +42,7 @@ func (f *NFLog) subsystem() *nfnetlink.Subsystem {
 // Errors, in this order: EPERM for the group of somebody else; EOPNOTSUPP for flags that are not supported; EBUSY when
 // a group to make exists; ENODEV when there is none; ENOTSUPP for another command.
 func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
-	cmd := 0
+	cmd := noCmd
 	if c := r.Attr(cfgCmd); c != nil {
 		cmd = int(c[0])
 	}
@@ -62,7 +63,7 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 	}
 	var result error
 	switch cmd {
-	case 0:
+	case noCmd:
 		if g == nil && f.D.CfgNodev {
 			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
 		}

@@ -243,6 +243,7 @@ func TestConfig(t *testing.T) {
 		want(2, since(kernel.Linux4_4, kernel.ENODEV, 0))
 		want(2, kernel.ENODEV, nftest.Attr32(5, 1))
 		want(1, kernel.ENOTSUPP, nftest.Attr(1, 9))
+		want(1, kernel.ENOTSUPP, nftest.Attr(1, 0))
 		want(1, since(kernel.Linux4_4, kernel.EOPNOTSUPP, 0), nftest.Attr(6, 0, nflog.FlagConntrack))
 		want(1, 0, nftest.Attr32(3, 1))
 		want(1, kernel.ERANGE, nftest.Attr(2, 1))

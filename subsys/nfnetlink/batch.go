@@ -86,10 +86,12 @@ func (f *Family) batch(cur *kernel.Task, m *afnetlink.Message, s *Subsystem) (ac
 			err = kernel.EINVAL
 		} else {
 			h := msg.Header(cur)
-			switch h.Type {
-			case typeBatchBegin:
+			// One that is no request neither begins nor ends anything.
+			switch {
+			case h.Flags&uapi.NLMFRequest == 0:
+			case h.Type == typeBatchBegin:
 				return nil, false
-			case typeBatchEnd:
+			case h.Type == typeBatchEnd:
 				return acks, !failed
 			}
 			if err = f.batchMsg(cur, m, s, msg, h); err == nil && h.Flags&uapi.NLMFAck == 0 {

@@ -24,6 +24,7 @@ const (
 	cfgMask   = 4
 	cfgFlags  = 5
 
+	noCmd       = -1 // the message has none; 0 is one that does not exist
 	cmdBind     = 1
 	cmdUnbind   = 2
 	cmdPFBind   = 3
@@ -48,7 +49,7 @@ func (f *NFQueue) subsystem() *nfnetlink.Subsystem {
 // Errors, in this order: with nfq-cfg-strict those of the flags; EPERM for the queue of somebody else; EBUSY when a
 // queue to make exists; ENODEV when there is none; ENOTSUPP for another command; those of the flags.
 func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
-	cmd := 0
+	cmd := noCmd
 	if c := r.Attr(cfgCmd); c != nil {
 		cmd = int(c[0])
 	}
@@ -67,7 +68,7 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 	}
 	var result error
 	switch cmd {
-	case 0:
+	case noCmd:
 	case cmdBind:
 		if q != nil {
 			return kernel.Errorf(kernel.EBUSY, "queue %d exists", q.num)
@@ -130,7 +131,9 @@ func (f *NFQueue) checkFlags(r *nfnetlink.Request) error {
 	if f.D.CfgStrict {
 		unsupported |= FlagConntrack
 	}
-	if int64(flags) >= int64(f.D.Flags) || flags&unsupported != 0 {
+	// Flags that are not supported can be named if they are not changed.
+	mask, _ := r.Uint32(cfgMask)
+	if int64(flags) >= int64(f.D.Flags) || flags&mask&unsupported != 0 {
 		return kernel.Errorf(kernel.EOPNOTSUPP, "flags %#x", flags)
 	}
 	return nil

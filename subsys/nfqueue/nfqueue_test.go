@@ -149,6 +149,7 @@ func TestConfig(t *testing.T) {
 		m.ask(kernel.EBUSY, config, cmd(1))
 		m.ask(0, config, cmd(3))
 		m.ask(kernel.ENOTSUPP, config, cmd(9))
+		m.ask(kernel.ENOTSUPP, config, cmd(0))
 		m.ask(kernel.EINVAL, config, nftest.Attr32(5, 1))
 		m.ask(0, config, flags(nfqueue.FlagGSO)...)
 		m.ask(kernel.EOPNOTSUPP, config, flags(32)...)

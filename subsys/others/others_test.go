@@ -18,6 +18,11 @@ func TestRequests(t *testing.T) {
 				t.Errorf("protocol %d: %d", proto, code)
 			}
 		}
+		for _, typ := range []uint16{18, 21} {
+			if buffers, code := m.Open(uapi.NetlinkXFRM, uint32(2000+typ), 0).Dump(typ, nil); len(buffers) != 1 || code != 0 {
+				t.Errorf("a dump of type %d: %v %d", typ, buffers, code)
+			}
+		}
 		c := m.Open(uapi.NetlinkConnector, 1000, 0)
 		c.Send(16, uapi.NLMFAck, nil)
 		if b := c.Bytes(); b != nil {
