@@ -18,9 +18,9 @@ const (
 	ARPHRDNetlink  = 824
 )
 
-// maxPackets bounds what a device keeps for its reader. A kernel has a limit in bytes, SO_RCVBUF of the packet socket,
-// which is not modelled.
-const maxPackets = 1 << 16
+// rcvbuf is the receive buffer of the packet socket, which has the default size: when what is unread is charged with
+// as much, further packets are lost.
+const rcvbuf = 212992
 
 // A Packet is one message, or one buffer of several.
 type Packet struct {
@@ -28,6 +28,7 @@ type Packet struct {
 	Protocol int // the netlink protocol
 	Len      int // of the whole packet
 	Data     []byte
+	charge   int
 	held     *skb.SKB // what a clone of a message in a frame is counted by, until it is read
 }
 
@@ -38,6 +39,7 @@ type Device struct {
 	tap   afnetlink.Tap
 	lock  kernel.Spinlock
 	queue []Packet
+	rmem  int // what is charged for the queue
 	lost  int
 }
 
@@ -59,16 +61,18 @@ func (d *Device) Net() *kernel.Net { return d.net }
 // xmit queues a packet for the reader: nlmon_xmit. The buffer is given back at once, so that nothing that taps keep
 // outlives its socket; only a clone of a message in a ring frame (tap-copy-clone) stays one until it is read.
 func (d *Device) xmit(cur *kernel.Task, s *skb.SKB) {
-	p := Packet{Type: PacketOutgoing, Protocol: s.Protocol, Len: s.Len(), Data: append([]byte(nil), s.Message(cur)...)}
+	p := Packet{Type: PacketOutgoing, Protocol: s.Protocol, Len: s.Len(), Data: append([]byte(nil), s.Message(cur)...),
+		charge: s.Truesize}
 	if s.Destructor != nil {
 		p.held = s
 	}
 	d.lock.Lock(cur)
-	full := len(d.queue) == maxPackets
+	full := d.rmem >= rcvbuf
 	if full {
 		d.lost++
 	} else {
 		d.queue = append(d.queue, p)
+		d.rmem += p.charge
 	}
 	d.lock.Unlock(cur)
 	if full || p.held == nil {
@@ -81,6 +85,7 @@ func (d *Device) Read(cur *kernel.Task) (p Packet, ok bool) {
 	d.lock.Lock(cur)
 	if ok = len(d.queue) > 0; ok {
 		p, d.queue = d.queue[0], d.queue[1:]
+		d.rmem -= p.charge
 	}
 	d.lock.Unlock(cur)
 	p.release(cur)
@@ -106,7 +111,7 @@ func (d *Device) Close(cur *kernel.Task) {
 	d.nl.RemoveTap(&d.tap)
 	d.lock.Lock(cur)
 	unread := d.queue
-	d.queue = nil
+	d.queue, d.rmem = nil, 0
 	d.lock.Unlock(cur)
 	for i := range unread {
 		unread[i].release(cur)

@@ -109,6 +109,30 @@ func TestUnread(t *testing.T) {
 	}
 }
 
+// TestFull: 278 packets of the smallest size fill the reader's buffer, and what it has read makes room again.
+func TestFull(t *testing.T) {
+	k, nl := machine(t, kernel.Linux4_5)
+	p := k.NewProcess("main", k.NewNet())
+	tap, err := nlmon.New(p, nl, p.Net())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		send(t, p, 0)
+	}
+	if lost := tap.Lost(p); lost != 3*100-278 {
+		t.Errorf("%d packets are lost", lost)
+	}
+	tap.Read(p)
+	send(t, p, 0)
+	if lost := tap.Lost(p); lost != 3*100-278+2 {
+		t.Errorf("%d packets are lost", lost)
+	}
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNoTaps(t *testing.T) {
 	k, nl := machine(t, kernel.Linux3_10)
 	if _, err := nlmon.New(k.KernelTask("test"), nl, k.InitNet()); !errors.Is(err, kernel.EOPNOTSUPP) {

@@ -20,6 +20,9 @@ import (
 // Group is the only group (1-based).
 const Group = 1
 
+// bootEvents stands for the events of the boot, which nobody here sees but which are numbered: some hundreds.
+const bootEvents = 400
+
 type uevent struct {
 	nl     *afnetlink.Netlink
 	seqnum atomic.Int64
@@ -28,6 +31,7 @@ type uevent struct {
 // Register brings the protocol up: kobject_uevent_init.
 func Register(nl *afnetlink.Netlink, stack *inet.Inet) {
 	u := &uevent{nl: nl}
+	u.seqnum.Store(bootEvents)
 	nl.KernelCreate(uapi.NetlinkKobjectUevent, afnetlink.KernelCfg{Groups: 1, NonrootRecv: true})
 	stack.Notify(inet.Notifier{Link: u.link})
 }

@@ -63,6 +63,6 @@ func Example() {
 	// SUBSYSTEM=net
 	// INTERFACE=d0
 	// IFINDEX=2
-	// SEQNUM=1
+	// SEQNUM=401
 	// <nil>
 }
