@@ -59,15 +59,6 @@ func mutants() []mutant {
 			Survives: "it orders the load of the status after earlier loads, and the kernel makes none of that frame before: what would help is a barrier after the load (get-status-barrier)"},
 		{Name: "barrier of a wait queue, between a message and the look for sleepers", File: waitFile, By: []string{"reader-and-acks weak"},
 			Edit: []string{"\tcur.cpu.Release(&q.sync)\n", "", "\tcur.cpu.Acquire(&q.sync)\n", ""}},
-		{Name: "full barrier of an atomic operation that drops a reference", File: lockFile, By: []string{"reader-and-acks tso", "reader-and-acks weak", "two-kicks weak", "dump-and-close weak", "close-under-delivery weak"},
-			Edit:     []string{"\tcur.cpu.Barrier(mm.SmpMB)\n\treturn a.Add(cur, -1) == 0\n", "\treturn a.Add(cur, -1) == 0\n"},
-			Survives: "the wake-up that follows VALID is a full barrier too: each of the two is enough"},
-		{Name: "read barrier before the load of a frame's status", File: ringmmFile, By: []string{"tx-writer weak", "reader-and-acks weak", "full-ring-acks weak", "two-kicks weak", "skipping-reader weak"},
-			Edit:     []string{"\tcur.CPU().Barrier(mm.SmpRMB)\n", ""},
-			Survives: "it orders the load of the status after earlier loads, and the kernel makes none of that frame before: what would help is a barrier after the load (get-status-barrier)"},
-		{Name: "barrier of a wait queue, between a message and the look for sleepers", File: waitFile, By: []string{"reader-and-acks tso", "reader-and-acks weak", "two-senders tso"},
-			Edit:     []string{"\tcur.cpu.Release(&q.sync)\n", "", "\tcur.cpu.Acquire(&q.sync)\n", ""},
-			Survives: "between VALID and the wake-up the message is freed, whose atomic operation is a full barrier too, and a COPY frame is announced by the queue's length"},
 		{Name: "barrier of an unlock", File: lockFile, By: []string{"full-ring-acks weak", "reader-and-acks weak"},
 			Edit: []string{"\t\tcur.cpu.Release(&l.sync)\n", ""}},
 		{Name: "barrier of a lock", File: lockFile, By: []string{"full-ring-acks weak", "reader-and-acks weak"},
@@ -395,7 +386,12 @@ func TestMutantsDoc(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := mutants()
+	names := map[string]bool{}
 	for _, m := range all {
+		if names[m.Name] {
+			t.Errorf("two mutants are called %q", m.Name)
+		}
+		names[m.Name] = true
 		if _, err := m.apply(); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
