@@ -10,7 +10,7 @@ import (
 var mappingDirectives = []form{
 	{
 		syntax: compile("ring FD rx|tx block_size=N block_nr=N frame_size=N frame_nr=N " +
-			"[optlen=BYTES]"),
+			"[optlen=N]"),
 		help:    "NETLINK_RX_RING or NETLINK_TX_RING; all zero removes the ring",
 		example: "ring a rx block_size=16384 block_nr=2 frame_size=4096 frame_nr=8",
 		run:     setRing,
@@ -68,8 +68,11 @@ func setRing(c *call) (string, error) {
 		FrameNr:   uint32(c.args.get("frame_nr", 0)),
 	}
 	o := options[c.args.word(1)+"_ring"]
-	val := resized(req.Bytes(), int(c.args.get("optlen", uapi.NLMMapReqlen)))
-	if err := c.task.Setsockopt(fd, o.level, o.name, val); err != nil {
+	n, err := c.args.optlen(uapi.NLMMapReqlen)
+	if err != nil {
+		return "", err
+	}
+	if err := c.task.Setsockopt(fd, o.level, o.name, resized(req.Bytes(), n)); err != nil {
 		return "", err
 	}
 	if c.args.word(1) == "rx" {

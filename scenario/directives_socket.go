@@ -13,13 +13,13 @@ import (
 
 var socketDirectives = []form{
 	{
-		syntax:  compile("bind FD [portid=N] [groups=N] [family=N] [addrlen=BYTES]"),
+		syntax:  compile("bind FD [portid=N] [groups=N] [family=N] [addrlen=N]"),
 		help:    "binds to a port id and groups",
 		example: "bind a portid=1000 groups=0x3",
 		run:     bind,
 	},
 	{
-		syntax:  compile("connect FD [portid=N] [groups=N] [family=N] [addrlen=BYTES]"),
+		syntax:  compile("connect FD [portid=N] [groups=N] [family=N] [addrlen=N]"),
 		help:    "sets the default destination",
 		example: "connect a portid=2000",
 		run:     connect,
@@ -31,13 +31,13 @@ var socketDirectives = []form{
 		run:     getsockname,
 	},
 	{
-		syntax:  compile("setsockopt FD " + settable + " N [optlen=BYTES]"),
+		syntax:  compile("setsockopt FD " + settable + " N [optlen=N]"),
 		help:    "sets a socket option to a number of 4 bytes, or of optlen bytes",
 		example: "setsockopt a add_membership 3",
 		run:     setsockopt,
 	},
 	{
-		syntax:  compile("getsockopt FD " + settable + "|error|rx_ring|tx_ring [optlen=BYTES]"),
+		syntax:  compile("getsockopt FD " + settable + "|error|rx_ring|tx_ring [optlen=N]"),
 		help:    "prints value=N, for a pending error its name",
 		example: "getsockopt a error",
 		run:     getsockopt,
@@ -126,7 +126,11 @@ func setsockopt(c *call) (string, error) {
 	}
 	o := options[c.args.word(1)]
 	val := binary.LittleEndian.AppendUint32(nil, uint32(c.args.num(2)))
-	return ok(c.task.Setsockopt(d.fd, o.level, o.name, resized(val, int(c.args.get("optlen", 4)))))
+	n, err := c.args.optlen(len(val))
+	if err != nil {
+		return "", err
+	}
+	return ok(c.task.Setsockopt(d.fd, o.level, o.name, resized(val, n)))
 }
 
 func getsockopt(c *call) (string, error) {
@@ -135,7 +139,11 @@ func getsockopt(c *call) (string, error) {
 		return "", err
 	}
 	o := options[c.args.word(1)]
-	b, err := c.task.Getsockopt(d.fd, o.level, o.name, int(c.args.get("optlen", 4)))
+	n, err := c.args.optlen(4)
+	if err != nil {
+		return "", err
+	}
+	b, err := c.task.Getsockopt(d.fd, o.level, o.name, n)
 	if err != nil {
 		return "", err
 	}
@@ -144,6 +152,16 @@ func getsockopt(c *call) (string, error) {
 		return ErrnoName(unix.Errno(v)), nil
 	}
 	return fmt.Sprintf("value=%d", v), nil
+}
+
+// optlen is the length that an option is passed with. A negative one is EINVAL whatever the option; of one that is
+// longer than all options the rest is not passed, since nothing reads it.
+func (a args) optlen(def int) (int, error) {
+	n := int32(a.get("optlen", int64(def)))
+	if n < 0 {
+		return 0, unix.EINVAL
+	}
+	return min(int(n), 4096), nil
 }
 
 func attachFilter(c *call) (string, error) {

@@ -10,7 +10,7 @@ import (
 
 var trafficDirectives = []form{
 	{
-		syntax: compile("send FD [portid=N] [groups=N] [wait] [noaddr] [oob] [size=BYTES] [family=N] [addrlen=BYTES] " +
+		syntax: compile("send FD [portid=N] [groups=N] [wait] [noaddr] [oob] [size=BYTES] [family=N] [addrlen=N] " +
 			"[null_first]"),
 		help:     "sendto with a buffer, MSG_DONTWAIT unless wait; prints the bytes sent. null_first sends two buffers, the first NULL",
 		example:  "send a portid=2000",
@@ -18,7 +18,7 @@ var trafficDirectives = []form{
 		run:      send,
 	},
 	{
-		syntax:  compile("kick FD [portid=N] [groups=N] [wait] [noaddr] [oob] [family=N] [addrlen=BYTES]"),
+		syntax:  compile("kick FD [portid=N] [groups=N] [wait] [noaddr] [oob] [family=N] [addrlen=N]"),
 		help:    "send with a NULL buffer of length 0: processes the TX ring",
 		example: "kick a",
 		run:     kick,

@@ -176,7 +176,13 @@ func (a args) address() []byte {
 		Pid:    uint32(a.get("portid", 0)),
 		Groups: uint32(a.get("groups", 0)),
 	}
-	return resized(addr.Bytes(), int(a.get("addrlen", uapi.SockaddrNLlen)))
+	// All lengths that no address has, negative ones too, are refused alike.
+	const longest = 128
+	n := int32(a.get("addrlen", uapi.SockaddrNLlen))
+	if n < 0 || n > longest {
+		n = longest + 1
+	}
+	return resized(addr.Bytes(), int(n))
 }
 
 // resized returns n bytes that begin with b: cut short, or with zeros after it.
