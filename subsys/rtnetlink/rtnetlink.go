@@ -8,7 +8,7 @@
 // Modelled: dumps of links, IPv4 addresses, neighbours and routes with the one IPv6 route that every namespace has;
 // the requests NEWLINK (up, down, dummy devices), GETLINK, NEWNEIGH, DELNEIGH and GETROUTE; notifications of links,
 // addresses, neighbours and routes. Every other type answers what a kernel answers to a request of zeros: its errno,
-// or a dump without messages, even where a kernel has something to list (rules, neighbour tables, netconf). Link
+// or a dump without messages, even where a kernel has something to list (neighbour tables, netconf). Link
 // messages have the recorded size: what is not modelled of them is one attribute of type 0.
 package rtnetlink
 

@@ -6,7 +6,7 @@
 // sender holds, for ever (defect diag-mutex-atomic). A kernel then also holds nl_table_lock, so that the next socket
 // that is opened hangs too; this is not modelled.
 //
-// The families of other sockets have no handlers here (ENOENT), and the old TCP and DCCP requests find no socket.
+// Of other families IPv4 and IPv6 have handlers, which know TCP and find no socket.
 package sockdiag
 
 import (
@@ -36,9 +36,12 @@ const (
 
 	allProtocols = 255
 	requestLen   = 20
-	answerLen    = 28
-	oldQueryLen  = 60
-	families     = 41
+	protoTCP     = 6
+	// inetRequestLen is the length of a request for IPv4 and IPv6.
+	inetRequestLen = 56
+	answerLen      = 28
+	oldQueryLen    = 60
+	families       = 41
 )
 
 // Sockdiag is the subsystem on one machine.
@@ -68,10 +71,10 @@ func (d *Sockdiag) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink
 	payload := msg.Payload(cur)
 	switch h.Type {
 	case tcpdiagGetsock, dccpdiagGetsock:
-		if len(payload) < oldQueryLen {
-			return kernel.EINVAL
+		if h.Flags&uapi.NLMFDump == 0 && len(payload) >= oldQueryLen {
+			return kernel.ENOENT
 		}
-		return kernel.ENOENT
+		return d.inetDump(cur, m, msg, len(payload)-oldQueryLen, h.Type == tcpdiagGetsock)
 	case uapi.SockDiagByFamily:
 	case sockDestroy:
 		if !d.D.Destroy {
@@ -83,6 +86,8 @@ func (d *Sockdiag) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink
 	switch {
 	case len(payload) < 2 || payload[0] >= families:
 		return kernel.EINVAL
+	case payload[0] == uapi.AFInet || payload[0] == uapi.AFInet6:
+		return d.inet(cur, m, msg, h, payload)
 	case payload[0] != uapi.AFNetlink:
 		return kernel.Errorf(kernel.ENOENT, "no diagnostics of address family %d", payload[0])
 	case h.Type == sockDestroy:
@@ -93,6 +98,35 @@ func (d *Sockdiag) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink
 		return kernel.EOPNOTSUPP
 	}
 	return d.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: d.dump})
+}
+
+// inet is inet_diag_handler_dump.
+func (d *Sockdiag) inet(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr, payload []byte) error {
+	tcp := payload[1] == protoTCP
+	switch {
+	case len(payload) < inetRequestLen:
+		return kernel.EINVAL
+	case h.Type == sockDestroy && tcp:
+		return kernel.EOPNOTSUPP
+	case h.Type == sockDestroy || h.Flags&uapi.NLMFDump == 0:
+		return kernel.Errorf(kernel.ENOENT, "no socket")
+	}
+	return d.inetDump(cur, m, msg, len(payload)-inetRequestLen, tcp)
+}
+
+// inetDump starts a dump that lists nothing; of other protocols than TCP it ends with ENOENT. EINVAL when the request is
+// short, and when it has more than its header, which would be a filter.
+func (d *Sockdiag) inetDump(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, rest int, tcp bool) error {
+	if rest != 0 {
+		return kernel.EINVAL
+	}
+	nothing := func(_ *kernel.Task, s *skb.SKB, _ *afnetlink.Callback) int {
+		if !tcp {
+			return -int(kernel.ENOENT)
+		}
+		return s.Len()
+	}
+	return d.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: nothing})
 }
 
 // dump is netlink_diag_dump. Args[0] is the protocol, Args[1] the position in its list. A protocol that cannot exist

@@ -44,6 +44,29 @@ func TestDump(t *testing.T) {
 	})
 }
 
+// TestInet: IPv4 and IPv6 have handlers, and no sockets.
+func TestInet(t *testing.T) {
+	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
+		s := m.Open(uapi.NetlinkSockDiag, 1000, 0)
+		inet := func(family, proto byte, n int) []byte { return append([]byte{family, proto}, make([]byte, n-2)...) }
+		for _, c := range []struct {
+			payload []byte
+			do      int
+			dump    int
+		}{
+			{inet(2, 6, 20), -22, -22}, {inet(2, 6, 56), -2, 0}, {inet(10, 6, 56), -2, 0}, {inet(10, 17, 56), -2, -2},
+			{inet(1, 6, 56), -2, -2},
+		} {
+			if code := s.Ack(20, 0, c.payload); code != c.do {
+				t.Errorf("% x: %d, want %d", c.payload[:2], code, c.do)
+			}
+			if _, code := s.Dump(20, c.payload); code != c.dump {
+				t.Errorf("dump % x: %d, want %d", c.payload[:2], code, c.dump)
+			}
+		}
+	})
+}
+
 func TestErrnos(t *testing.T) {
 	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
 		s := m.Open(uapi.NetlinkSockDiag, 1000, 0)
