@@ -23,7 +23,7 @@ import (
 // TestMain raises the number of programs that rapid tries, unless -rapid.checks says it.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	checks := "3000"
+	checks := "2000"
 	if testing.Short() {
 		checks = "50"
 	}
