@@ -10,7 +10,11 @@ import (
 	"nlmmap/uapi"
 )
 
-const rtmSetlink = 19
+const (
+	rtmSetlink      = 19
+	rtmNewaddrlabel = 72
+	rtmDeladdrlabel = 73
+)
 
 // A request is a message that is no dump.
 type request struct {
@@ -35,6 +39,19 @@ func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
 	case uapi.RTMDelneigh:
 		return r.delNeigh(cur, q)
 	}
+	short := func(n int) bool { return len(q.payload) < n }
+	if q.family == uapi.AFInet || q.family == uapi.AFInet6 {
+		switch q.h.Type {
+		case uapi.RTMNewroute, uapi.RTMDelroute, uapi.RTMGetroute:
+			if short(rtmsgLen) {
+				return kernel.EINVAL
+			}
+		case uapi.RTMDeladdr:
+			if short(ifaddrmsgLen) {
+				return kernel.EINVAL
+			}
+		}
+	}
 	if q.family == uapi.AFInet {
 		switch q.h.Type {
 		case uapi.RTMGetroute:
@@ -52,15 +69,39 @@ func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
 			return kernel.EINVAL
 		}
 	}
+	if q.family == uapi.AFInet6 {
+		// What a kernel answers to a request of zeros.
+		switch q.h.Type {
+		case uapi.RTMGetroute:
+			return r.reply(cur, q, uapi.NLMsgGoodsize, r.fillIPv6(true))
+		case uapi.RTMNewaddr, uapi.RTMDeladdr, uapi.RTMGetaddr, rtmNewaddrlabel, rtmDeladdrlabel, rtmGetaddrlabel:
+			return kernel.EINVAL
+		case uapi.RTMNewroute:
+			return kernel.ENODEV
+		case uapi.RTMDelroute:
+			return kernel.ENOENT
+		case rtmGetnetconf:
+			if r.D.NetconfPositiveEinval {
+				return afnetlink.AckError(kernel.EINVAL)
+			}
+			return kernel.EINVAL
+		}
+	}
 	switch q.h.Type {
 	case uapi.RTMDellink, rtmSetlink:
 		return kernel.EINVAL
 	case uapi.RTMNewrule, uapi.RTMDelrule:
+		if short(rtmsgLen) { // the header of a rule is as long
+			return kernel.EINVAL
+		}
 		if q.family == uapi.AFInet {
 			return nil // rules are not modelled
 		}
 		return kernel.EAFNOSUPPORT
 	case 36, 37, rtmGetqdisc, 40, 41, rtmGettclass:
+		if short(tcmsgLen) {
+			return kernel.EINVAL
+		}
 		return kernel.ENODEV
 	case 48, 49, rtmGetaction, 67, 88, rtmGetnsid:
 		return kernel.EINVAL

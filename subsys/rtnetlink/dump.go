@@ -185,7 +185,7 @@ func (r *Rtnetlink) dumpRoutes6(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Call
 	if clonedOnly(cur, cb) {
 		return s.Len()
 	}
-	return each(cur, s, cb, 0, func(i int) (filler, bool) { return r.fillIPv6Default(), i == 0 })
+	return each(cur, s, cb, 0, func(i int) (filler, bool) { return r.fillIPv6(false), i == 0 })
 }
 
 func clonedOnly(cur *kernel.Task, cb *afnetlink.Callback) bool {

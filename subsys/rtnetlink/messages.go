@@ -17,6 +17,7 @@ const (
 	ifaddrmsgLen = 8
 	ndmsgLen     = 12
 	rtmsgLen     = 12
+	tcmsgLen     = 20
 
 	iflaOpaque    = 0
 	iflaAddress   = 1
@@ -297,23 +298,30 @@ func fillLookup(dst netip.Addr, r inet.Route) filler {
 	}
 }
 
-// fillIPv6Default is the message of the only IPv6 route: unreachable, whatever the destination (spec 11.3).
-func (r *Rtnetlink) fillIPv6Default() filler {
+// fillIPv6 is the message of the only IPv6 route: unreachable, whatever the destination (spec 11.3). The answer to a
+// lookup names the destination, the unspecified address.
+func (r *Rtnetlink) fillIPv6(lookup bool) filler {
 	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
 		rt := inet.Route{Protocol: inet.ProtoKernel, Type: rtnUnreachable}
-		start := s.Len()
-		a, ok := begin(cur, s, h, uapi.RTMNewroute, rtmsg(uapi.AFInet6, 0, rt, 0))
+		start, size, bits := s.Len(), r.D.IPv6DefaultRouteSize, 0
+		if lookup {
+			size, bits = size+uapi.NLATotalSize(16), 128
+		}
+		a, ok := begin(cur, s, h, uapi.RTMNewroute, rtmsg(uapi.AFInet6, bits, rt, 0))
 		if !ok {
 			return false
 		}
 		a.put32(rtaTable, 0)
+		if lookup {
+			a.put(rtaDst, make([]byte, 16))
+		}
 		a.put32(rtaOif, inet.LoIndex)
 		a.put32(rtaPriority, 1<<32-1)
 		info := make([]byte, 32)
 		code := -int32(inet.ENETUNREACH)
 		binary.LittleEndian.PutUint32(info[12:], uint32(code))
 		a.put(rtaCacheinfo, info)
-		if s.Len()-start < r.D.IPv6DefaultRouteSize {
+		if s.Len()-start < size {
 			a.put(rtaPref, []byte{0})
 		}
 		return a.end()

@@ -22,6 +22,13 @@ func errnos(family byte, r kernel.Release) map[uint16]int {
 	if r >= kernel.Linux4_1 {
 		m[88], m[90] = 22, 22
 	}
+	if family == uapi.AFInet6 {
+		m[20], m[21], m[22], m[24], m[25], m[72], m[73], m[74] = 22, 22, 22, 19, 2, 22, 22, 22
+		m[82] = -22
+		if r == kernel.Linux4_5 {
+			m[82] = 22
+		}
+	}
 	if family == uapi.AFInet {
 		m[20], m[21], m[24], m[25], m[32], m[33] = 22, 19, 22, 3, 0, 0
 		m[82] = -22
@@ -35,10 +42,10 @@ func errnos(family byte, r kernel.Release) map[uint16]int {
 func TestErrnos(t *testing.T) {
 	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
 		s := m.Open(uapi.NetlinkRoute, 1000, 0)
-		for _, family := range []byte{uapi.AFUnspec, uapi.AFInet} {
+		for _, family := range []byte{uapi.AFUnspec, uapi.AFInet, uapi.AFInet6} {
 			want := errnos(family, m.Release())
 			for typ := uint16(16); typ <= 96; typ++ {
-				if typ == uapi.RTMGetroute && family == uapi.AFInet {
+				if typ == uapi.RTMGetroute && family != uapi.AFUnspec {
 					continue
 				}
 				payload := make([]byte, 20)
@@ -50,6 +57,14 @@ func TestErrnos(t *testing.T) {
 				if got := s.Ack(typ, 0, payload); got != -code {
 					t.Errorf("family %d type %d: %d, want %d", family, typ, got, -code)
 				}
+			}
+		}
+		// Each request needs its header.
+		for typ, n := range map[uint16]int{16: 16, 18: 16, 21: 8, 25: 12, 26: 12, 28: 12, 32: 12, 33: 12, 36: 20, 38: 20, 42: 20} {
+			payload := make([]byte, n-1)
+			payload[0] = uapi.AFInet
+			if got := s.Ack(typ, 0, payload); got != -22 {
+				t.Errorf("type %d with %d bytes: %d", typ, n-1, got)
 			}
 		}
 		if got := s.Ack(511, 0, make([]byte, 20)); got != -95 {
@@ -283,6 +298,10 @@ func TestRequests(t *testing.T) {
 		s.Send(uapi.RTMGetroute, 0, append([]byte{2}, make([]byte, 19)...))
 		if got := s.Recv(); len(got) != 1 || got[0].Len != 96 {
 			t.Errorf("GETROUTE: %v", got)
+		}
+		s.Send(uapi.RTMGetroute, 0, append([]byte{10}, make([]byte, 19)...))
+		if got := s.Recv(); len(got) != 1 || got[0].Len != []uint32{108, 108, 116, 116, 116}[m.Release()] {
+			t.Errorf("GETROUTE of IPv6: %v", got)
 		}
 	})
 }
