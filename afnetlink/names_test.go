@@ -2,6 +2,7 @@ package afnetlink_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -459,4 +460,39 @@ func errnoErr(e unix.Errno) error {
 		return nil
 	}
 	return e
+}
+
+// TestLongAddress: no address is longer than struct sockaddr_storage.
+func TestLongAddress(t *testing.T) {
+	each(t, func(t *testing.T, m *machine, _ kernel.Release) {
+		fd := m.open(0, 0)
+		long := append(addr(1, 0), make([]byte, 117)...)
+		wantErr(t, m.Bind(fd, long), kernel.EINVAL)
+		wantErr(t, m.Connect(fd, long), kernel.EINVAL)
+		_, err := m.Sendto(fd, nil, uapi.MsgDontwait, long)
+		wantErr(t, err, kernel.EINVAL)
+		must(t, m.Bind(fd, long[:128]))
+	})
+}
+
+// TestPeekPastEmpty: a peek passes an empty message that was peeked before, and waits if there is no other.
+func TestPeekPastEmpty(t *testing.T) {
+	each(t, func(t *testing.T, m *machine, _ kernel.Release) {
+		fd := m.openProto(uapi.NetlinkUsersock, 1, 0)
+		_, err := m.Sendto(fd, nil, uapi.MsgDontwait, addr(1, 0))
+		must(t, err)
+		peek := func() (int, error) {
+			return m.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(make([]byte, 100))}}, uapi.MsgPeek)
+		}
+		_, err = peek()
+		must(t, err)
+		if _, err = peek(); !errors.Is(err, kernel.ErrBlocks) {
+			t.Errorf("the second peek: %v", err)
+		}
+		_, err = m.Sendto(fd, make([]byte, 30), uapi.MsgDontwait, addr(1, 0))
+		must(t, err)
+		if n, err := peek(); n != 30 || err != nil {
+			t.Errorf("the third peek: %d %v", n, err)
+		}
+	})
 }

@@ -33,6 +33,7 @@ const (
 	EADDRINUSE      = unix.EADDRINUSE
 	ENOBUFS         = unix.ENOBUFS
 	ECONNREFUSED    = unix.ECONNREFUSED
+	ENOTCONN        = unix.ENOTCONN
 	ENOTSUPP        = unix.Errno(524)
 )
 

@@ -120,6 +120,8 @@ func TestMappingCount(t *testing.T) {
 		{"munmap of the last part", func(m *machine, _ int, a uint64) error { return m.Munmap(a+4*p, 2*p) }, 0},
 		{"munmap of the middle", func(m *machine, _ int, a uint64) error { return m.Munmap(a+p, p) }, +1},
 		{"munmap of nothing", func(m *machine, _ int, a uint64) error { return m.Munmap(a-64*p, p) }, 0},
+		{"mprotect of nothing", func(m *machine, _ int, a uint64) error { return m.Mprotect(a+p, 0, 0) }, 0},
+		{"madvise of nothing", func(m *machine, _ int, a uint64) error { return m.Madvise(a+p, 0, uapi.MadvDontneed) }, 0},
 		{"mprotect of the first part", func(m *machine, _ int, a uint64) error { return m.Mprotect(a, p, 0) }, +1},
 		{"mprotect of the middle", func(m *machine, _ int, a uint64) error { return m.Mprotect(a+p, p, 0) }, +2},
 		{"mprotect that changes nothing", func(m *machine, _ int, a uint64) error { return m.Mprotect(a+p, p, rw) }, 0},
@@ -326,4 +328,17 @@ func TestDescriptors(t *testing.T) {
 	must(t, err)
 	_, err = m.Sendto(ep, nil, 0, nil)
 	wantErr(t, err, kernel.ENOTSOCK)
+}
+
+// TestSendFDToNobody: a UNIX socket whose peer is gone forgets it with the first send.
+func TestSendFDToNobody(t *testing.T) {
+	m := boot(t, kernel.Config{})
+	a, b, err := m.Socketpair()
+	must(t, err)
+	must(t, m.Task.Close(b))
+	for _, want := range []error{kernel.ECONNREFUSED, kernel.ENOTCONN, kernel.ENOTCONN} {
+		if err := m.SendFD(a, a); kernel.ErrnoOf(err) != want {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
 }

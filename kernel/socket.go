@@ -199,6 +199,7 @@ type unixSock struct {
 	queue []*File
 	wait  WaitQueue
 	dead  bool
+	alone bool // a send has found the peer gone: there is none any more
 }
 
 // Socketpair makes two connected UNIX datagram sockets, which carry descriptors.
@@ -219,7 +220,7 @@ func (t *Task) Socketpair() (a, b int, err error) {
 }
 
 // SendFD sends a descriptor over a UNIX socket (SCM_RIGHTS): until it is received, or the other end is closed, it is
-// in flight and counts as a reference. ECONNREFUSED when nobody can receive it.
+// in flight and counts as a reference. ECONNREFUSED when nobody can receive it, ENOTCONN from then on.
 func (t *Task) SendFD(over, fd int) error {
 	_, err := t.onUnix("sendmsg", over, func(u *unixSock) (int, error) {
 		f, err := t.fdget(fd)
@@ -229,7 +230,12 @@ func (t *Task) SendFD(over, fd int) error {
 		defer f.fdput(t)
 		u.peer.lock.Lock(t)
 		if u.peer.dead {
+			alone := u.alone // guarded by the peer's lock
+			u.alone = true
 			u.peer.lock.Unlock(t)
+			if alone {
+				return -1, ENOTCONN
+			}
 			return -1, ECONNREFUSED
 		}
 		u.peer.queue = append(u.peer.queue, f.File.get(t))
