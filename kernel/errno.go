@@ -22,6 +22,7 @@ const (
 	ENODEV          = unix.ENODEV
 	EINVAL          = unix.EINVAL
 	EMFILE          = unix.EMFILE
+	ELOOP           = unix.ELOOP
 	ERANGE          = unix.ERANGE
 	ENOTSOCK        = unix.ENOTSOCK
 	EMSGSIZE        = unix.EMSGSIZE

@@ -342,3 +342,23 @@ func TestSendFDToNobody(t *testing.T) {
 		}
 	}
 }
+
+// TestEpollLoops: epoll descriptors cannot watch themselves, directly or through others.
+func TestEpollLoops(t *testing.T) {
+	m := boot(t, kernel.Config{})
+	var eps [3]int
+	for i := range eps {
+		ep, err := m.EpollCreate()
+		must(t, err)
+		eps[i] = ep
+	}
+	add := func(ep, fd int) error { return m.EpollCtl(ep, kernel.EpollAdd, fd, uapi.PollIn) }
+	if err := add(eps[0], eps[0]); kernel.ErrnoOf(err) != kernel.EINVAL {
+		t.Error(err)
+	}
+	must(t, add(eps[0], eps[1]))
+	must(t, add(eps[1], eps[2]))
+	if err := add(eps[2], eps[0]); kernel.ErrnoOf(err) != kernel.ELOOP {
+		t.Error(err)
+	}
+}

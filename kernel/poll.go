@@ -176,7 +176,8 @@ const (
 	EpollMod = 3
 )
 
-// EpollCtl adds, changes or removes a watched descriptor. EEXIST when it is watched already, ENOENT when it is not.
+// EpollCtl adds, changes or removes a watched descriptor. EEXIST when it is watched already, ENOENT when it is not,
+// EINVAL for the epoll descriptor itself, ELOOP for one that watches it.
 func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
 	call := Call{Name: "epoll_ctl", FD: epfd, HasFD: true, Ints: [4]int64{int64(op), int64(fd), int64(events)}, NInts: 3}
 	_, err := t.onEpoll(call, epfd, func(ep *epoll) (int, error) {
@@ -185,6 +186,12 @@ func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
 			return -1, err
 		}
 		defer f.fdput(t)
+		if f.ops == FileOps(ep) {
+			return -1, Errorf(EINVAL, "an epoll descriptor cannot watch itself")
+		}
+		if inner, ok := f.ops.(*epoll); ok && op == EpollAdd && inner.watches(t, ep) {
+			return -1, Errorf(ELOOP, "the epoll descriptors would watch each other")
+		}
 		ep.lock.Lock(t)
 		i := slices.IndexFunc(ep.items, func(it *epollItem) bool { return it.fd == fd && it.file == f.File })
 		var item *epollItem
@@ -227,6 +234,17 @@ func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
 		return 0, nil
 	})
 	return err
+}
+
+// watches tells whether ep watches other, itself or through epoll descriptors that it watches: ep_loop_check.
+func (ep *epoll) watches(cur *Task, other *epoll) bool {
+	ep.lock.Lock(cur)
+	items := slices.Clone(ep.items)
+	ep.lock.Unlock(cur)
+	return slices.ContainsFunc(items, func(it *epollItem) bool {
+		inner, ok := it.file.ops.(*epoll)
+		return ok && (inner == other || inner.watches(cur, other))
+	})
 }
 
 func (it *epollItem) mask() uint32 {
