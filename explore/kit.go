@@ -96,7 +96,12 @@ func (r *Ring) Status(i int) uint32 {
 }
 
 // SetStatus writes it, with release order.
-func (r *Ring) SetStatus(i int, status uint32) { r.w.Must(r.t.Store32(r.frame(i), status)) }
+func (r *Ring) SetStatus(i int, status uint32) {
+	if status == uapi.NLMMapStatusUnused {
+		r.w.watch.released(r.sk, uint32(i))
+	}
+	r.w.Must(r.t.Store32(r.frame(i), status))
+}
 
 // Fill writes a message into a TX frame and makes it VALID.
 func (r *Ring) Fill(i int, msg []byte) {

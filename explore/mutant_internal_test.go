@@ -59,10 +59,8 @@ func known(program string, m mm.Model) []string {
 }
 
 func findProgram(name string) (Program, error) {
-	for _, p := range slices.Concat(Programs(), morePrograms()) {
-		if p.Name == name {
-			return p, nil
-		}
+	if p, ok := Lookup(name); ok {
+		return p, nil
 	}
 	return Program{}, fmt.Errorf("no program %q", name)
 }

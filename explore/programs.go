@@ -2,6 +2,7 @@ package explore
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"nlmmap/kernel"
 	"nlmmap/uapi"
@@ -9,6 +10,11 @@ import (
 
 // Programs are small general situations. They know of no particular defect.
 func Programs() []Program {
+	return slices.Concat(basicPrograms(), morePrograms())
+}
+
+// basicPrograms are the exchanges through a ring, the TX ring, and what can happen to a ring meanwhile.
+func basicPrograms() []Program {
 	return []Program{
 		{"reader-and-acks", "A process asks for acknowledgements, another reads them out of the ring as they come.", readerAndAcks},
 		{"two-senders", "Two processes send to one ring whose reader takes the messages as they come.", twoSenders},

@@ -36,6 +36,8 @@ func Scores() []Score {
 		{"copy-header-after-unlock", "copy-and-reader", mm.SC, "copy-header-after-unlock", kernel.Linux4_5, Everywhere},
 		{"copy-header-after-unlock", "two-senders-one-frame", mm.SC, "frame-ownership", kernel.Linux4_5, Everywhere},
 		{"set-ring-races", "ring-torn-down", mm.SC, "memory", kernel.Linux4_5, Everywhere},
+		{"copy-header-after-unlock", "two-senders-one-frame", mm.TSO, "frame-ownership", kernel.Linux4_5, Everywhere},
+		{"set-ring-races", "ack-and-teardown", mm.SC, "memory", kernel.Linux4_5, Everywhere},
 		{"set-ring-races", "two-setups", mm.SC, "set-ring-races", kernel.Linux4_5, Everywhere},
 		{"dead-ring-oops", "close-under-delivery", mm.SC, "dead-ring-oops", kernel.Linux4_5, Everywhere},
 		{"nfq-id-order", "nfqueue-two-cpus", mm.SC, "order", kernel.Linux4_5, Everywhere},

@@ -120,8 +120,11 @@ func (c *watch) record(r kernel.Record) {
 	switch e := r.Event.(type) {
 	case afnetlink.ClaimEvent:
 		f := c.frame(e.Sock, e.Pos)
-		if f.owner != nil {
+		switch {
+		case f.owner != nil:
 			c.w.Violate("frame-ownership", "rx[%d] is taken for a message while another is being written to it", e.Pos)
+		case f.published:
+			c.w.Violate("frame-ownership", "rx[%d] is taken for a message while another lies in it that nobody has released", e.Pos)
 		}
 		*f = frame{owner: e.SKB}
 	case afnetlink.PublishEvent:
@@ -142,6 +145,11 @@ func (c *watch) record(r kernel.Record) {
 	case kernel.LockOrder:
 		c.w.Violate("lock-order", "%v", e)
 	}
+}
+
+// released notes that userspace gives a frame back.
+func (c *watch) released(sk *afnetlink.Sock, pos uint32) {
+	c.frame(sk, pos).published = false
 }
 
 // deadlock tells what a run that came to a stop violates: poll, if a waiting reader has something to read.
@@ -218,7 +226,7 @@ func (c *watch) quiescent() {
 func (c *watch) checkValid(sk *afnetlink.Sock, pos, n uint32, data []byte) {
 	f := c.frame(sk, pos)
 	switch {
-	case !f.published || f.status != uapi.NLMMapStatusValid:
+	case f.status != uapi.NLMMapStatusValid:
 		c.w.Violate("publication", "rx[%d] reads VALID but the kernel has published no message in it", pos)
 	case int(n) != len(f.data):
 		c.w.Violate("publication", "rx[%d] reads length %d, the kernel published %d", pos, n, len(f.data))
