@@ -284,7 +284,17 @@ func (t *task) Sendmsg(fd int, iov [][]byte, addr []byte, flags int) (int, error
 		m.Iov = append(m.Iov, kernel.Iov(b))
 	}
 	n, err := t.t.Sendmsg(fd, &m, flags)
+	if err := t.yield(); err != nil {
+		return 0, err
+	}
 	return n, adapt(err)
+}
+
+// yield lets kernel threads run that the call has woken, as when it returns to userspace.
+func (t *task) yield() (err error) {
+	defer survive(&err)
+	t.t.Kernel().Advance(0)
+	return nil
 }
 
 func (t *task) Recvmsg(fd, size, flags int) (scenario.Received, error) {
