@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"nlmmap/kernel"
@@ -55,8 +56,8 @@ type Options struct {
 	KeepGoing bool
 	// Progress is called now and then.
 	Progress func(Result)
-	// disabled are the optional steps that a run leaves out.
-	disabled map[int]bool
+	// Without are the optional steps of the program that are left out, counted from 1.
+	Without []int
 }
 
 // A Result says what a search has seen.
@@ -140,7 +141,7 @@ func (w *World) Finally(fn func()) { w.finally = append(w.finally, fn) }
 // Optional runs step, unless the search for a smaller failing program leaves it out.
 func (w *World) Optional(step func()) {
 	w.optional++
-	if !w.opts.disabled[w.optional] {
+	if !slices.Contains(w.opts.Without, w.optional) {
 		step()
 	}
 }

@@ -113,7 +113,7 @@ func (f *Failure) dropStep() bool {
 		return false
 	}
 	for i := 1; i <= w.optional; i++ {
-		if !w.opts.disabled[i] && f.fails(f.Switches, append(f.LeftOut[:len(f.LeftOut):len(f.LeftOut)], i)) {
+		if !slices.Contains(f.LeftOut, i) && f.fails(f.Switches, append(f.LeftOut[:len(f.LeftOut):len(f.LeftOut)], i)) {
 			return true
 		}
 	}
@@ -122,10 +122,7 @@ func (f *Failure) dropStep() bool {
 
 func (f *Failure) options(leftOut []int) *Options {
 	o := f.Options
-	o.disabled = map[int]bool{}
-	for _, i := range leftOut {
-		o.disabled[i] = true
-	}
+	o.Without = leftOut
 	return &o
 }
 
@@ -317,8 +314,28 @@ func (f *Failure) Print(out io.Writer) error {
 			fmt.Fprintf(out, "%5s %s  %s\n", "", strings.Repeat(" ", width*r.thread), n)
 		}
 	}
-	fmt.Fprintf(out, "\nreplay: %s\n    or: explore.Replay(p, explore.Options{...}, switches) with switches %q\n", f.Command(), FormatSwitches(f.Switches))
+	fmt.Fprintf(out, "\nreplay: %s\n    or: %s\n", f.Command(), f.Snippet())
 	return nil
+}
+
+// Snippet is the Go call that replays the failure.
+func (f *Failure) Snippet() string {
+	major, minor, _ := strings.Cut(f.Options.Version.Release.String(), ".")
+	minor, _, _ = strings.Cut(minor, ".")
+	version := fmt.Sprintf("kernel.Version{Release: kernel.Linux%s_%s", major, minor)
+	if len(f.Options.Version.Set) > 0 {
+		version += fmt.Sprintf(", Set: %#v", f.Options.Version.Set)
+	}
+	var list []string
+	for _, s := range f.Switches {
+		list = append(list, fmt.Sprintf("{%d, %d}", s.Step, s.Pick))
+	}
+	options := fmt.Sprintf("Version: %s}, Memory: mm.%s", version, map[mm.Model]string{mm.SC: "SC", mm.TSO: "TSO", mm.Weak: "Weak"}[f.Options.Memory])
+	if len(f.LeftOut) > 0 {
+		options += fmt.Sprintf(", Without: %#v", f.LeftOut)
+	}
+	return fmt.Sprintf("explore.Replay(p, explore.Options{%s}, []sched.Switch{%s}) // p is %q",
+		options, strings.Join(list, ", "), f.Program.Name)
 }
 
 // Command is what replays the failure.
@@ -326,6 +343,9 @@ func (f *Failure) Command() string {
 	c := "nlmmap explore --kernel " + f.Options.Version.Release.String()
 	for _, name := range slices.Sorted(maps.Keys(f.Options.Version.Set)) {
 		c += fmt.Sprintf(" --set %s=%s", name, f.Options.Version.Set[name])
+	}
+	if len(f.LeftOut) > 0 {
+		c += " --without " + strings.Trim(strings.ReplaceAll(fmt.Sprint(f.LeftOut), " ", ","), "[]")
 	}
 	return c + fmt.Sprintf(" --memory %v --replay %q %s", f.Options.Memory, FormatSwitches(f.Switches), f.Program.Name)
 }

@@ -171,7 +171,7 @@ func (w *World) inRingOrder(rx *Ring, sent int) {
 	if all != found {
 		w.Violate("order", "the reader finds %d messages and then a free frame, behind it are %d more", found, all-found)
 	}
-	if all+lost < sent && len(w.opts.disabled) == 0 {
+	if all+lost < sent && len(w.opts.Without) == 0 {
 		w.Violate("no-silent-loss", "%d messages were sent, %d are in the ring and %d were counted as lost", sent, all, lost)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ func exploreCommand() command {
 		summary: "search the schedules of a small program for one that breaks an invariant",
 		help: `Usage: nlmmap explore [--kernel K] [--set NAME=VALUE ...] [--memory sc|tso|weak] [--scheduler S]
                       [--budget TIME] [--only NAME,...] [--ignore NAME,...] [-json] PROGRAM
-       nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE PROGRAM
+       nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE [--without STEPS] PROGRAM
        nlmmap explore --list
        nlmmap explore --scoreboard [--budget TIME]
 
@@ -57,6 +58,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	only := flags.String("only", "", "invariants and defects to look for, separated by commas")
 	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
 	replay := flags.String("replay", "", "run once with these `SWITCHES`, or those in a file")
+	without := flags.String("without", "", "optional `STEPS` of the program to leave out, for example 1,3")
 	list := flags.Bool("list", false, "list the programs and the invariants")
 	scoreboard := flags.Bool("scoreboard", false, "search for every known defect that needs concurrency, print a table")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
@@ -86,6 +88,13 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	}
 	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Seed: *seed, Runs: *runs,
 		Time: *budget, Only: words(*only), Ignore: words(*ignore)}
+	for _, w := range words(*without) {
+		step, err := strconv.Atoi(w)
+		if err != nil {
+			return e.bad("explore: --without takes numbers of optional steps, not %q", w)
+		}
+		o.Without = append(o.Without, step)
+	}
 	if flagGiven(flags, "replay") {
 		return e.replayProgram(p, o, *replay)
 	}
@@ -159,7 +168,7 @@ func (e env) replayProgram(p explore.Program, o explore.Options, text string) in
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	f := explore.Failure{Program: p, Options: o, Switches: switches, Violation: explore.Violation{Name: "nothing", What: "the run violates no invariant"}}
+	f := explore.Failure{Program: p, Options: o, Switches: switches, LeftOut: o.Without, Violation: explore.Violation{Name: "nothing", What: "the run violates no invariant"}}
 	if v != nil {
 		f.Violation = *v
 	}
