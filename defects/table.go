@@ -258,11 +258,12 @@ func All() []Defect {
 		},
 		{
 			Name: "tx-error-loses-progress", Section: "4.11", Kind: Deterministic, In: notIn41,
-			Title: "An error in the TX ring loses what was done",
-			File:  "tx-error-loses-progress",
+			Title:    "An error in the TX ring loses what was done",
+			File:     "tx-error-loses-progress",
+			Explored: "tx-refill",
 			Story: "A frame with a bad length stops the call with EINVAL although earlier frames were sent, and stays there, so " +
 				"that every later call fails too. A message that cannot be delivered is consumed and lost, with the count of " +
-				"those before it.",
+				"those before it. And a second thread that keeps filling keeps the sender in the kernel.",
 		},
 		{
 			Name: "cap-opener", Section: "4.12", Kind: Deterministic, In: Releases{v319, v44, v45},
@@ -321,8 +322,8 @@ func All() []Defect {
 		},
 		{
 			Name: "ring-lock-order", Section: "4.19", Kind: Concurrency, In: all,
-			Title:    "Lock order of mmap and send",
-			Explored: "locks",
+			Title:   "Lock order of mmap and send",
+			Outside: "the cycle closes only through copies from user memory under the same mutexes elsewhere in a kernel; the order itself is watched (lock-order)",
 			Story: "mmap takes the address space, then the ring's mutex; a send holds the ring's mutex and takes subsystem " +
 				"mutexes, under which others copy from user memory. A deadlock is possible in principle, and mmap waits " +
 				"without limit while a send blocks.",

@@ -29,6 +29,7 @@ func basicPrograms() []Program {
 		{"tx-second-thread", "A process sends its TX ring while a second thread rewrites the frames.", txSecondThread},
 		{"tx-shared-memory", "A process sends its TX ring while one that only shares its memory rewrites the frames.", txSharedMemory},
 		{"tx-writer", "A process fills TX frames while another sends them.", txWriter},
+		{"tx-refill", "A process sends its TX ring while a second thread fills the frames again as soon as they are free.", txRefill},
 		{"two-mappers", "Two processes map one socket and both read it.", twoMappers},
 		{"fork-exit-tx", "A process sends its TX ring while a forked child goes through its exit.", forkExitTx},
 		{"close-under-delivery", "A message is delivered to a socket that is being closed.", closeUnderDelivery},
@@ -358,6 +359,35 @@ func txWriter(w *World) {
 		}
 		if string(buf[:n]) != string(first) {
 			w.Violate("validated-is-executed", "a frame that was VALID with %d bytes was sent as %d bytes %q", len(first), n, buf[:n])
+		}
+	})
+}
+
+func txRefill(w *World) {
+	const frames, more = 2, 2
+	main := w.Process("sender")
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.Socket(main, uapi.NetlinkUsersock, 2000)
+	w.SetRing(main, fd, uapi.NetlinkTxRing, frames, 512)
+	_, tx := w.Map(main, fd)
+	msg := user(1, 0)
+	for i := range frames {
+		tx.Fill(i, msg)
+	}
+	filler := w.thread(main, "filler")
+	mine := tx.As(filler)
+	w.Go(main, func(t *kernel.Task) {
+		n, err := t.Sendmsg(fd, &kernel.Msghdr{Name: addr(2000, 0), Iov: []kernel.Iovec{{}}}, dontwait)
+		w.Must(err)
+		if sent := n / len(msg); sent > frames {
+			w.Violate("tx-bounded", "one call sent %d frames of a ring of %d: a thread that keeps filling keeps the sender in the kernel", sent, frames)
+		}
+	})
+	w.Go(filler, func(*kernel.Task) {
+		for i := range more {
+			if mine.Status(i) == unused {
+				mine.Fill(i, msg)
+			}
 		}
 	})
 }

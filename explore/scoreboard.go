@@ -33,6 +33,7 @@ func Scores() []Score {
 		{"set-status-barrier", "reader-and-acks", mm.Weak, "publication", kernel.Linux3_10, kernel.Linux4_5},
 		{"skip-forward-broken", "skipping-reader", mm.SC, "order", kernel.Linux4_1, kernel.Linux4_4},
 		{"get-status-barrier", "tx-writer", mm.Weak, "validated-is-executed", kernel.Linux4_5, Everywhere},
+		{"tx-error-loses-progress", "tx-refill", mm.SC, "tx-bounded", kernel.Linux4_5, kernel.Linux4_1},
 		{"copy-header-after-unlock", "copy-and-reader", mm.SC, "copy-header-after-unlock", kernel.Linux4_5, Everywhere},
 		{"copy-header-after-unlock", "two-senders-one-frame", mm.SC, "frame-ownership", kernel.Linux4_5, Everywhere},
 		{"set-ring-races", "ring-torn-down", mm.SC, "memory", kernel.Linux4_5, Everywhere},

@@ -3,6 +3,7 @@ package explore
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
@@ -56,6 +57,9 @@ func Invariants() []Invariant {
 			"at the end of programs that dump"},
 		{"tx-once", "A TX frame that is VALID is processed once and released once.",
 			"A request that runs twice, or never, is not what was asked.",
+			"at the end of programs that send through a ring"},
+		{"tx-bounded", "One send processes at most as many frames as the TX ring has.",
+			"A call that others can prolong at will holds its locks for ever.",
 			"at the end of programs that send through a ring"},
 		{"validated-is-executed", "What the kernel has checked of a message is what it acts on.",
 			"A length that changes between check and use is a buffer overflow.",
@@ -159,11 +163,24 @@ func (c *watch) deadlock(d *sched.Deadlock) {
 	}
 	for _, sk := range c.sockets() {
 		if c.readable(sk) {
-			c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %v", sk.Portid(), d)
+			c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %s", sk.Portid(), waits(d))
 			return
 		}
 	}
-	c.w.Violate("deadlock", "%v", d)
+	c.w.Violate("deadlock", "%s", waits(d))
+}
+
+// waits says who waits for what, and who holds it.
+func waits(d *sched.Deadlock) string {
+	var list []string
+	for _, t := range d.Threads {
+		s := fmt.Sprintf("%s waits for %v", t.Name, t.Op)
+		if l, ok := t.Op.Res.(*kernel.Mutex); ok {
+			s += fmt.Sprintf(" (held by %s)", l.Owner())
+		}
+		list = append(list, s)
+	}
+	return strings.Join(list, ", ")
 }
 
 func (c *watch) sockets() []*afnetlink.Sock { return c.w.Sys.Netlink.Sockets(c.w.Net) }

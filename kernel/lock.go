@@ -65,6 +65,14 @@ func (l *Mutex) Unlock(cur *Task) {
 // Held tells whether cur holds the lock.
 func (l *Mutex) Held(cur *Task) bool { return l.owner.Load() == cur }
 
+// Owner is the name of the task that holds the lock, empty when it is free.
+func (l *Mutex) Owner() string {
+	if t := l.owner.Load(); t != nil {
+		return t.Name
+	}
+	return ""
+}
+
 // Ready implements sched.Resource.
 func (l *Mutex) Ready() bool { return l.owner.Load() == nil }
 
