@@ -44,7 +44,7 @@ func (m Msg) word(cur *kernel.Task, off int) uint32 {
 	return binary.LittleEndian.Uint32(b[:])
 }
 
-// Len is nlmsg_len, and so on.
+// Len is nlmsg_len.
 func (m Msg) Len(cur *kernel.Task) uint32 { return m.word(cur, 0) }
 
 // Type is nlmsg_type.
@@ -147,8 +147,7 @@ func (nl *Netlink) Ack(cur *kernel.Task, m *Message, msg Msg, err error) {
 
 // A Builder is a message that is being appended to a buffer. Its length is that of PutMsg until End.
 type Builder struct {
-	Off  int // of the message in the buffer
-	want int // where the payload that PutMsg was asked for ends
+	Off int // of the message in the buffer
 }
 
 // PutMsg appends a header for a message with room for payload bytes, whose length it fills in: nlmsg_put. ok is false
@@ -158,7 +157,6 @@ func PutMsg(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, payload int) (Builder
 		return Builder{}, false
 	}
 	b := Builder{Off: s.Len()}
-	b.want = b.Off + uapi.NLMsgHdrlen + payload
 	h.Len = uint32(uapi.NLMsgHdrlen + payload)
 	var buf [uapi.NLMsgHdrlen]byte
 	h.Put(buf[:])

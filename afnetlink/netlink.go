@@ -64,9 +64,6 @@ func (nl *Netlink) Tables() [][]kernel.Difference {
 // Kernel returns the machine.
 func (nl *Netlink) Kernel() *kernel.Kernel { return nl.k }
 
-// SockLimits returns the buffer limits of the modelled kernel, for sockets of other families.
-func (nl *Netlink) SockLimits() sock.Limits { return nl.sockDiff.Limits() }
-
 // exit drops the kernel's sockets.
 func (nl *Netlink) exit(cur *kernel.Task) {
 	for i := range nl.table.proto {

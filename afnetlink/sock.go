@@ -110,7 +110,7 @@ func (sk *Sock) destruct(cur *kernel.Task) {
 		defer sk.pgVecLock.Unlock(cur)
 	}
 	for _, r := range []*ringmm.Ring{&sk.rxRing, &sk.txRing} {
-		if n := r.Pending.Peek(); n != 0 && n > 0 {
+		if n := r.Pending.Peek(); n > 0 {
 			sk.K.Warn(cur, "socket destroyed with %d frames of its %s ring reserved", n, r.Name())
 		}
 		r.Free(cur, r.Swap(cur, ringmm.Blocks{}))
@@ -120,7 +120,7 @@ func (sk *Sock) destruct(cur *kernel.Task) {
 	}
 }
 
-// Portid, Kernel, RxRing and TxRing are for diagnostics and checkers.
+// Portid is the socket's number, 0 as long as it has none.
 func (sk *Sock) Portid() uint32 { return sk.portid.Load() }
 
 // IsKernel tells whether the kernel is the socket's user.
@@ -181,7 +181,7 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 	if a.Groups != 0 && !sk.allowed(cur, sk.cfg().NonrootRecv) {
 		return kernel.Errorf(kernel.EPERM, "groups of protocol %d need CAP_NET_ADMIN", sk.Protocol)
 	}
-	if a.Groups != 0 {
+	if a.Groups != 0 { // the bitmap stays, whatever fails from here on
 		sk.nl.reallocGroups(cur, sk)
 	}
 	if sk.bound.Load() && a.Pid != sk.portid.Load() {

@@ -28,7 +28,7 @@ func (t *Task) page(addr uint64, write bool) (pte, error) {
 		if !t.k.FaultAnon {
 			return pte{}, SIGBUS
 		}
-		t.faultAnon(v, p, write)
+		t.faultAnon(p, write)
 	case write && v.Private && !p.own:
 		// The really mapped page copies itself; the page of zeros and the heap's pages do not.
 		if v.raw == nil || p.mem != v.raw.Memory() {
@@ -42,7 +42,7 @@ func (t *Task) page(addr uint64, write bool) (pte, error) {
 }
 
 // faultAnon is the fault of difference fault-anon (spec defects 4.41).
-func (t *Task) faultAnon(_ *VMA, p *pte, write bool) {
+func (t *Task) faultAnon(p *pte, write bool) {
 	if write {
 		*p = pte{mem: mm.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "anonymous page: %s", what) }), own: true}
 		return

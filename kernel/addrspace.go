@@ -11,6 +11,9 @@ import (
 // mmapTop is where the search for room for a mapping starts, downwards.
 const mmapTop = 0x7fff_f000_0000
 
+// mremapMax bounds what a mapping can grow to, in bytes, as the machine keeps word of each page.
+const mremapMax = 4 << 30
+
 // An AddressSpace is the memory of a process: its mappings, in order of address. Threads share one (mm_struct).
 type AddressSpace struct {
 	k     *Kernel
@@ -252,7 +255,7 @@ func (t *Task) VMAs() []*VMA {
 func (t *Task) Memory() *AddressSpace { return t.as }
 
 // Mmap maps length bytes of a file and returns the address. Without MAP_FIXED addr is ignored. Length 0 or an offset
-// that is not a multiple of the page size is EINVAL; the file may refuse with errors of its own (spec 3.1).
+// that is not a multiple of the page size is EINVAL, a range that ends above mmapTop ENOMEM; the file may refuse with errors of its own (spec 3.1).
 func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (uint64, error) {
 	call := Call{Name: "mmap", FD: fd, HasFD: true, Ints: [4]int64{int64(length), int64(prot), int64(flags), int64(offset)}, NInts: 4}
 	_, err := t.sys(call, func() (n int, err error) {
@@ -277,6 +280,9 @@ func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (ui
 		if flags&uapi.MapFixed != 0 {
 			if addr&pageMask != 0 {
 				return 0, Errorf(EINVAL, "address %#x is not a multiple of the page size", addr)
+			}
+			if addr > mmapTop-length {
+				return 0, Errorf(ENOMEM, "no memory at %#x", addr)
 			}
 			as.unmap(t, addr, addr+length)
 		} else {
@@ -352,7 +358,8 @@ func (t *Task) Mprotect(addr, length uint64, prot int) error {
 }
 
 // Mremap changes the size of a mapping, or moves it: to newaddr when fixed, else to a free place when move is set or
-// it cannot grow where it is. EFAULT when the old range is not inside one mapping.
+// it cannot grow where it is. EINVAL for ranges that no mapping can have, ENOMEM above 4 GiB, EFAULT when the old range
+// is not inside one mapping.
 func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uint64) (uint64, error) {
 	_, err := t.sys(Call{Name: "mremap", Ints: [4]int64{int64(addr), int64(oldlen), int64(newlen)}, NInts: 3}, func() (int, error) {
 		if err := checkRange(addr, oldlen); err != nil {
@@ -361,7 +368,13 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 		if newlen == 0 || newlen > mmapTop || fixed && newaddr&pageMask != 0 {
 			return 0, EINVAL
 		}
+		if newlen > max(oldlen, mremapMax) {
+			return 0, Errorf(ENOMEM, "a mapping of %d bytes", newlen)
+		}
 		oldlen, newlen = pageAlign(oldlen), pageAlign(newlen)
+		if fixed && newaddr > mmapTop-newlen {
+			return 0, Errorf(EINVAL, "no memory at %#x", newaddr)
+		}
 		if fixed && addr < newaddr+newlen && newaddr < addr+oldlen {
 			return 0, Errorf(EINVAL, "the old and the new range overlap")
 		}
@@ -381,7 +394,7 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 				return 0, nil
 			}
 			if addr+oldlen == v.End && t.as.free(v.End, addr+newlen) {
-				t.as.grow(t, v, newlen-oldlen)
+				t.as.grow(v, newlen-oldlen)
 				newaddr = addr
 				return 0, nil
 			}
@@ -408,7 +421,7 @@ func (as *AddressSpace) free(start, end uint64) bool {
 }
 
 // grow adds pages that are not present.
-func (as *AddressSpace) grow(_ *Task, v *VMA, by uint64) {
+func (as *AddressSpace) grow(v *VMA, by uint64) {
 	as.mu.Lock()
 	old := v.raw
 	v.raw = v.raw.Grow(int(by), ownPages(v))
@@ -446,7 +459,7 @@ func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr ui
 	as.insert(&n)
 	as.unmap(cur, addr, addr+oldlen)
 	if newlen > oldlen {
-		as.grow(cur, &n, newlen-oldlen)
+		as.grow(&n, newlen-oldlen)
 	}
 }
 

@@ -45,9 +45,13 @@ func (t *Task) Capable(cap int) bool { return t.cred.Capable(cap) }
 // modelled network namespaces belong to the initial user namespace.
 func (t *Task) NetCapable(_ *Net, cap int) bool { return t.cred.Capable(cap) }
 
-// SetCapability raises or drops one effective capability: capset(2). EPERM when it is not permitted.
+// SetCapability raises or drops one effective capability: capset(2). EINVAL for a number that is
+// no capability, EPERM when it is not permitted.
 func (t *Task) SetCapability(cap int, raise bool) error {
 	_, err := t.sys(Call{Name: "capset"}, func() (int, error) {
+		if cap < 0 || cap > 63 {
+			return 0, Errorf(EINVAL, "no capability %d", cap)
+		}
 		c := *t.cred
 		if raise {
 			if c.permitted&(1<<cap) == 0 {

@@ -27,7 +27,7 @@ type FileOps interface {
 	Release(cur *Task)
 }
 
-func (k *Kernel) newFile(cur *Task, ops FileOps) *File {
+func (k *Kernel) newFile(ops FileOps) *File {
 	f := &File{k: k, ops: ops}
 	f.count.v.Store(1)
 	k.Count(ResFile, 1)
@@ -49,7 +49,7 @@ func (f *File) put(cur *Task) {
 		return
 	}
 	f.mu.Lock()
-	watched := append([]*epollItem(nil), f.epolls...)
+	watched := slices.Clone(f.epolls)
 	f.mu.Unlock()
 	for _, item := range watched {
 		item.ep.remove(item)
@@ -133,12 +133,13 @@ func (ft *FdTable) close(cur *Task, fd int) error {
 	return nil
 }
 
-// A held is a file for the time of a system call: fdget. Only when the table is shared a reference is taken.
+// A heldFile is a file for the time of a system call (struct fd). Only when the table is shared a reference is taken.
 type heldFile struct {
 	*File
 	counted bool
 }
 
+// fdget finds the file behind a descriptor: EBADF when it is not open.
 func (t *Task) fdget(fd int) (heldFile, error) {
 	ft := t.files
 	shared := ft.users.Load(t) > 1
@@ -193,5 +194,5 @@ func (t *Task) FileOf(fd int) *File {
 	return t.files.files[fd]
 }
 
-// Ops returns the file's operations: a *Socket for a socket.
+// Ops returns the file's operations: SocketOps for a socket.
 func (f *File) Ops() FileOps { return f.ops }

@@ -362,3 +362,49 @@ func TestEpollLoops(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBadRanges: what no address space has is refused before anything changes.
+func TestBadRanges(t *testing.T) {
+	m := boot(t, kernel.Config{})
+	fd, _ := m.open(1)
+	_, err := m.Mmap(1<<63, uapi.PageSize, rw, uapi.MapShared|uapi.MapFixed, fd, 0)
+	wantErr(t, err, kernel.ENOMEM)
+	addr, err := m.Mmap(0, uapi.PageSize, rw, uapi.MapShared, fd, 0)
+	must(t, err)
+	_, err = m.Mremap(addr, uapi.PageSize, 1<<40, true, false, 0)
+	wantErr(t, err, kernel.ENOMEM)
+	_, err = m.Mremap(addr, uapi.PageSize, uapi.PageSize, true, true, 1<<63)
+	wantErr(t, err, kernel.EINVAL)
+	if v := m.VMAs(); len(v) != 1 || v[0].Start != addr || v[0].Size() != uapi.PageSize {
+		t.Errorf("mappings %v", v)
+	}
+}
+
+// TestSegments: a length that goes beyond the memory of a segment is a bad address, a negative one is refused.
+func TestSegments(t *testing.T) {
+	m := boot(t, kernel.Config{})
+	fd, _ := m.open(0)
+	for _, c := range []struct {
+		iov  []kernel.Iovec
+		want error
+	}{
+		{[]kernel.Iovec{{Base: make([]byte, 4), Len: 2}, {}}, nil},
+		{[]kernel.Iovec{{Len: 1}}, kernel.EFAULT},
+		{[]kernel.Iovec{{Base: make([]byte, 4, 8), Len: 5}}, kernel.EFAULT},
+	} {
+		msg := kernel.Msghdr{Iov: c.iov}
+		if _, err := msg.Gather(); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
+			t.Errorf("gather %v: %v, want %v", c.iov, err, c.want)
+		}
+		if _, err := msg.Scatter(make([]byte, 8)); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
+			t.Errorf("scatter %v: %v, want %v", c.iov, err, c.want)
+		}
+	}
+	for _, iov := range [][]kernel.Iovec{{{Len: -1}}, {{Len: 1 << 62}, {Len: 1 << 62}}} {
+		_, err := m.Sendmsg(fd, &kernel.Msghdr{Iov: iov}, 0)
+		wantErr(t, err, kernel.EINVAL)
+		_, err = m.Recvmsg(fd, &kernel.Msghdr{Iov: iov}, 0)
+		wantErr(t, err, kernel.EINVAL)
+	}
+	wantErr(t, m.SetCapability(-1, false), kernel.EINVAL)
+}

@@ -165,11 +165,11 @@ func (t *Task) EpollCreate() (int, error) {
 	return t.sys(Call{Name: "epoll_create1"}, func() (int, error) {
 		ep := &epoll{k: t.k}
 		ep.lock.Name = "epoll"
-		return t.files.install(t, t.k.newFile(t, ep))
+		return t.files.install(t, t.k.newFile(ep))
 	})
 }
 
-// EpollCtl operations.
+// Operations of EpollCtl.
 const (
 	EpollAdd = 1
 	EpollDel = 2

@@ -4,7 +4,8 @@ import (
 	"nlmmap/uapi"
 )
 
-// An Iovec is one segment of a message: Base nil is a NULL pointer, which with Len > 0 is a bad address.
+// An Iovec is one segment of a message. Memory ends behind Base, and nil is a NULL pointer: with a larger Len the
+// segment is a bad address.
 type Iovec struct {
 	Base []byte
 	Len  int
@@ -36,29 +37,51 @@ func (m *Msghdr) Len() int {
 	return n
 }
 
-// Gather copies all segments into one buffer: memcpy_from_msg. EFAULT at a NULL segment with a length.
+// check is what rw_copy_check_uvector does: EINVAL for a negative length, of one segment or of all together.
+func (m *Msghdr) check() error {
+	sum := 0
+	for _, v := range m.Iov {
+		if sum += v.Len; v.Len < 0 || sum < 0 {
+			return Errorf(EINVAL, "a segment of %d bytes", v.Len)
+		}
+	}
+	return nil
+}
+
+// bytes is the memory of a segment: EFAULT where its length goes beyond it.
+func (v Iovec) bytes() ([]byte, error) {
+	if v.Len > len(v.Base) {
+		return nil, Errorf(EFAULT, "%d bytes of memory for a segment of %d", len(v.Base), v.Len)
+	}
+	return v.Base[:v.Len], nil
+}
+
+// Gather copies all segments into one buffer: memcpy_from_msg. EFAULT at a segment that is a bad address.
 func (m *Msghdr) Gather() ([]byte, error) {
 	buf := make([]byte, 0, m.Len())
 	for _, v := range m.Iov {
-		if v.Len > 0 && v.Base == nil {
-			return nil, Errorf(EFAULT, "NULL buffer with length %d", v.Len)
+		b, err := v.bytes()
+		if err != nil {
+			return nil, err
 		}
-		buf = append(buf, v.Base[:v.Len]...)
+		buf = append(buf, b...)
 	}
 	return buf, nil
 }
 
-// Scatter copies data into the segments and returns how much fitted: copy_to_iter. EFAULT at a NULL segment.
+// Scatter copies data into the segments and returns how much fitted: copy_to_iter. EFAULT at a segment
+// that is a bad address.
 func (m *Msghdr) Scatter(data []byte) (int, error) {
 	n := 0
 	for _, v := range m.Iov {
 		if n == len(data) {
 			break
 		}
-		if v.Len > 0 && v.Base == nil {
-			return n, Errorf(EFAULT, "NULL buffer with length %d", v.Len)
+		b, err := v.bytes()
+		if err != nil {
+			return n, err
 		}
-		n += copy(v.Base[:v.Len], data[n:])
+		n += copy(b, data[n:])
 	}
 	return n, nil
 }
@@ -88,7 +111,7 @@ func (t *Task) Socket(domain, typ, protocol int) (int, error) {
 		if err != nil {
 			return -1, err
 		}
-		return t.files.install(t, t.k.newFile(t, ops))
+		return t.files.install(t, t.k.newFile(ops))
 	})
 }
 
@@ -135,7 +158,7 @@ func (t *Task) Connect(fd int, addr []byte) error {
 	return err
 }
 
-// Getsockname returns a socket's own address, Getpeername its peer's.
+// Getsockname returns a socket's own address.
 func (t *Task) Getsockname(fd int) (addr []byte, err error) {
 	return t.getname("getsockname", fd, false)
 }
@@ -156,13 +179,23 @@ func (t *Task) getname(name string, fd int, peer bool) (addr []byte, err error) 
 // Sendmsg sends a message and returns the number of bytes sent.
 func (t *Task) Sendmsg(fd int, m *Msghdr, flags int) (int, error) {
 	call := Call{Name: "sendmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
-	return t.withAddress(call, fd, m.Name, func(s SocketOps) (int, error) { return s.Sendmsg(t, m, flags) })
+	return t.withAddress(call, fd, m.Name, func(s SocketOps) (int, error) {
+		if err := m.check(); err != nil {
+			return 0, err
+		}
+		return s.Sendmsg(t, m, flags)
+	})
 }
 
 // Recvmsg receives a message and returns the number of bytes received.
 func (t *Task) Recvmsg(fd int, m *Msghdr, flags int) (int, error) {
 	call := Call{Name: "recvmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
-	return t.socket(call, fd, func(s SocketOps) (int, error) { return s.Recvmsg(t, m, flags) })
+	return t.socket(call, fd, func(s SocketOps) (int, error) {
+		if err := m.check(); err != nil {
+			return 0, err
+		}
+		return s.Recvmsg(t, m, flags)
+	})
 }
 
 // Sendto sends buf; addr nil sends no address.
@@ -208,12 +241,12 @@ func (t *Task) Socketpair() (a, b int, err error) {
 		ua, ub := &unixSock{k: t.k}, &unixSock{k: t.k}
 		ua.lock.Name, ub.lock.Name = "unix_sock", "unix_sock"
 		ua.peer, ub.peer = ub, ua
-		a, err := t.files.install(t, t.k.newFile(t, ua))
+		a, err := t.files.install(t, t.k.newFile(ua))
 		if err != nil {
-			t.k.newFile(t, ub).put(t)
+			t.k.newFile(ub).put(t)
 			return -1, err
 		}
-		b, err = t.files.install(t, t.k.newFile(t, ub))
+		b, err = t.files.install(t, t.k.newFile(ub))
 		return a, err
 	})
 	return a, b, err

@@ -55,7 +55,7 @@ type Timer struct {
 	real    *time.Timer
 }
 
-// Pending tells whether the timer is going to fire.
+// TimerPending tells whether t is going to fire.
 func (k *Kernel) TimerPending(t *Timer) bool {
 	k.clock.mu.Lock()
 	defer k.clock.mu.Unlock()
@@ -200,7 +200,7 @@ func (e *WaitEntry) Remove() {
 func (q *WaitQueue) Wake(cur *Task, key uint32) {
 	q.point(cur, sched.Wake)
 	q.mu.Lock()
-	entries := append([]*WaitEntry(nil), q.entries...)
+	entries := slices.Clone(q.entries)
 	q.mu.Unlock()
 	if cur.k.Tracing() {
 		cur.k.Emit(cur, WakeEvent{len(entries), key})
@@ -383,9 +383,6 @@ func (t *Task) GiveWay(why string) {
 		t.cpu.CatchUp()
 	}
 }
-
-// Yield lets others run: yield() and cond_resched().
-func (t *Task) Yield() { t.point(sched.Yield, 0, false, "") }
 
 // idle lets time pass to the next timer or deadline of a sleeper, for a run in which no thread can go on. It returns
 // false when there is neither.

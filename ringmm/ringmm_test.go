@@ -145,6 +145,9 @@ func TestPrepareAgainstSpec(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	if testing.Short() { // too few requests to meet every error
+		return
+	}
 	for _, e := range []unix.Errno{0, kernel.EINVAL, kernel.EBUSY, kernel.ENOMEM} {
 		if !seen[e] {
 			t.Errorf("no request gave %v", e)

@@ -167,14 +167,3 @@ func releases() string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// Others returns all kernels that differ from a release in exactly the given difference.
-func Others(d kernel.Difference, r kernel.Release) []kernel.Version {
-	var all []kernel.Version
-	for i, value := range d.Values {
-		if i != d.In[r] {
-			all = append(all, kernel.Version{Release: r, Set: map[string]string{d.Name: value}})
-		}
-	}
-	return all
-}

@@ -30,7 +30,6 @@ type DFS struct {
 	begun   bool
 	pruned  bool
 	runs    int
-	prunes  int
 	err     error
 	threads [][]int32 // clock of each thread: for each thread the number of its steps that came before
 	counts  []int32   // steps of each thread
@@ -60,13 +59,10 @@ var ErrNondeterministic = errors.New("the same choices gave another run: somethi
 // Err is not nil when the search cannot go on.
 func (d *DFS) Err() error { return d.err }
 
-// Runs is the number of runs begun, Pruned how many of them ended early because they only repeated others.
+// Runs is the number of runs begun.
 func (d *DFS) Runs() int { return d.runs }
 
-// Pruned is the number of runs that ended early.
-func (d *DFS) Pruned() int { return d.prunes }
-
-// Repeated tells whether the last run was ended early.
+// Repeated tells whether the last run was ended early because it only repeated others.
 func (d *DFS) Repeated() bool { return d.pruned }
 
 // Switches returns the present run as switches for Replay, from what was recorded step by step.
@@ -185,7 +181,6 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 		if n.pick < 0 {
 			d.stack = d.stack[:len(d.stack)-1]
 			d.pruned = true
-			d.prunes++
 			return nil
 		}
 		n.back = 1 << n.pick

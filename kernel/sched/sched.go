@@ -153,9 +153,6 @@ func (r *Run) Threads() []*Thread { return r.threads }
 // Steps is the number of steps made so far.
 func (r *Run) Steps() int { return r.steps }
 
-// Current is the thread that made, or is making, the last step; nil before the first.
-func (r *Run) Current() *Thread { return r.cur }
-
 // Go adds a thread. It starts when it is chosen. It may be called from a running thread.
 func (r *Run) Go(name string, fn func(*Thread)) *Thread {
 	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: Op{Kind: Start}}

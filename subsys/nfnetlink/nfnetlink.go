@@ -49,11 +49,8 @@ func Register(nl *afnetlink.Netlink) (*Family, error) {
 // groups is how many multicast groups the protocol has; no modelled subsystem sends to one.
 const groups = 7
 
-// Kernel returns the machine, Netlink the address family.
+// Kernel returns the machine.
 func (f *Family) Kernel() *kernel.Kernel { return f.k }
-
-// Netlink returns the address family.
-func (f *Family) Netlink() *afnetlink.Netlink { return f.nl }
 
 // A Subsystem handles the messages of one number (struct nfnetlink_subsystem).
 type Subsystem struct {

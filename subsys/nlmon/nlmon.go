@@ -11,12 +11,8 @@ import (
 	"nlmmap/skb"
 )
 
-// PacketOutgoing is the type of all packets (PACKET_OUTGOING): the device transmits what it is shown. ARPHRDNetlink is
-// its link type.
-const (
-	PacketOutgoing = 4
-	ARPHRDNetlink  = 824
-)
+// PacketOutgoing is the type of all packets (PACKET_OUTGOING): the device transmits what it is shown.
+const PacketOutgoing = 4
 
 // rcvbuf is the receive buffer of the packet socket, which has the default size: when what is unread is charged with
 // as much, further packets are lost.

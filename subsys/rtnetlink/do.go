@@ -10,10 +10,19 @@ import (
 	"nlmmap/uapi"
 )
 
+// Types of requests whose errors are all that is modelled of them.
 const (
 	rtmSetlink      = 19
+	rtmNewqdisc     = 36
+	rtmDelqdisc     = 37
+	rtmNewtclass    = 40
+	rtmDeltclass    = 41
+	rtmNewaction    = 48
+	rtmDelaction    = 49
+	rtmSetneightbl  = 67
 	rtmNewaddrlabel = 72
 	rtmDeladdrlabel = 73
+	rtmNewnsid      = 88
 )
 
 // A request is a message that is no dump.
@@ -25,6 +34,9 @@ type request struct {
 }
 
 func (q *request) stack(r *Rtnetlink) *inet.Stack { return r.inet.Stack(q.m.Net()) }
+
+// short tells whether the payload lacks its header of n bytes.
+func (q *request) short(n int) bool { return len(q.payload) < n }
 
 // do handles a request (spec 11.3): the do-handler of (family, type), or of the unspecified family. EOPNOTSUPP when
 // there is none.
@@ -39,74 +51,74 @@ func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
 	case uapi.RTMDelneigh:
 		return r.delNeigh(cur, q)
 	}
-	short := func(n int) bool { return len(q.payload) < n }
 	if q.family == uapi.AFInet || q.family == uapi.AFInet6 {
-		switch q.h.Type {
-		case uapi.RTMNewroute, uapi.RTMDelroute, uapi.RTMGetroute:
-			if short(rtmsgLen) {
-				return kernel.EINVAL
-			}
-		case uapi.RTMDeladdr:
-			if short(ifaddrmsgLen) {
-				return kernel.EINVAL
-			}
-		}
-	}
-	if q.family == uapi.AFInet {
-		switch q.h.Type {
-		case uapi.RTMGetroute:
-			return r.getRoute(cur, q)
-		case uapi.RTMNewaddr, uapi.RTMNewroute:
-			return kernel.EINVAL
-		case uapi.RTMDeladdr:
-			return kernel.ENODEV
-		case uapi.RTMDelroute:
-			return kernel.ESRCH
-		case rtmGetnetconf:
-			if r.D.NetconfPositiveEinval {
-				return afnetlink.AckError(kernel.EINVAL)
-			}
-			return kernel.EINVAL
-		}
-	}
-	if q.family == uapi.AFInet6 {
-		// What a kernel answers to a request of zeros.
-		switch q.h.Type {
-		case uapi.RTMGetroute:
-			return r.reply(cur, q, uapi.NLMsgGoodsize, r.fillIPv6(true))
-		case uapi.RTMNewaddr, uapi.RTMDeladdr, uapi.RTMGetaddr, rtmNewaddrlabel, rtmDeladdrlabel, rtmGetaddrlabel:
-			return kernel.EINVAL
-		case uapi.RTMNewroute:
-			return kernel.ENODEV
-		case uapi.RTMDelroute:
-			return kernel.ENOENT
-		case rtmGetnetconf:
-			if r.D.NetconfPositiveEinval {
-				return afnetlink.AckError(kernel.EINVAL)
-			}
-			return kernel.EINVAL
+		if handled, err := r.doIP(cur, q); handled {
+			return err
 		}
 	}
 	switch q.h.Type {
 	case uapi.RTMDellink, rtmSetlink:
 		return kernel.EINVAL
 	case uapi.RTMNewrule, uapi.RTMDelrule:
-		if short(rtmsgLen) { // the header of a rule is as long
+		if q.short(rtmsgLen) { // the header of a rule is as long
 			return kernel.EINVAL
 		}
 		if q.family == uapi.AFInet {
 			return nil // rules are not modelled
 		}
 		return kernel.EAFNOSUPPORT
-	case 36, 37, rtmGetqdisc, 40, 41, rtmGettclass:
-		if short(tcmsgLen) {
+	case rtmNewqdisc, rtmDelqdisc, rtmGetqdisc, rtmNewtclass, rtmDeltclass, rtmGettclass:
+		if q.short(tcmsgLen) {
 			return kernel.EINVAL
 		}
 		return kernel.ENODEV
-	case 48, 49, rtmGetaction, 67, 88, rtmGetnsid:
+	case rtmNewaction, rtmDelaction, rtmGetaction, rtmSetneightbl, rtmNewnsid, rtmGetnsid:
 		return kernel.EINVAL
 	}
 	return kernel.Errorf(kernel.EOPNOTSUPP, "nothing handles type %d, family %d", q.h.Type, q.family)
+}
+
+// doIP handles a request of IPv4 or IPv6; handled is false where that family has no handler. IPv6 answers as a kernel
+// does to a request of zeros.
+func (r *Rtnetlink) doIP(cur *kernel.Task, q *request) (handled bool, err error) {
+	v4 := q.family == uapi.AFInet
+	err = kernel.EINVAL
+	switch q.h.Type {
+	case uapi.RTMGetroute:
+		switch {
+		case q.short(rtmsgLen):
+		case v4:
+			err = r.getRoute(cur, q)
+		default:
+			err = r.reply(cur, q, uapi.NLMsgGoodsize, r.fillIPv6(true))
+		}
+	case uapi.RTMNewroute:
+		if !v4 && !q.short(rtmsgLen) {
+			err = kernel.ENODEV
+		}
+	case uapi.RTMDelroute:
+		switch {
+		case q.short(rtmsgLen):
+		case v4:
+			err = kernel.ESRCH
+		default:
+			err = kernel.ENOENT
+		}
+	case uapi.RTMDeladdr:
+		if v4 && !q.short(ifaddrmsgLen) {
+			err = kernel.ENODEV
+		}
+	case rtmGetnetconf:
+		if r.D.NetconfPositiveEinval {
+			err = afnetlink.AckError(kernel.EINVAL)
+		}
+	case uapi.RTMNewaddr:
+	case uapi.RTMGetaddr, rtmNewaddrlabel, rtmDeladdrlabel, rtmGetaddrlabel:
+		return !v4, err
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 // findLink returns the device that a link request names by index or by name.
@@ -189,7 +201,7 @@ func (r *Rtnetlink) getLink(cur *kernel.Task, q *request) error {
 }
 
 // neighRequest reads NEWNEIGH and DELNEIGH: EINVAL without destination, device, or with a link-layer address of
-// another length than 6; ENODEV; EAFNOSUPPORT for another family than IPv4.
+// less than 6 bytes; ENODEV; EAFNOSUPPORT for another family than IPv4.
 func (r *Rtnetlink) neighRequest(q *request) (inet.Neigh, error) {
 	var n inet.Neigh
 	if len(q.payload) < ndmsgLen {
@@ -256,9 +268,6 @@ func (r *Rtnetlink) delNeigh(cur *kernel.Task, q *request) error {
 
 // getRoute is inet_rtm_getroute: the route to a destination, that to this host for none. ENETUNREACH without route.
 func (r *Rtnetlink) getRoute(cur *kernel.Task, q *request) error {
-	if len(q.payload) < rtmsgLen {
-		return kernel.EINVAL
-	}
 	dst := netip.IPv4Unspecified()
 	afnetlink.ParseAttrs(q.payload, rtmsgLen, func(typ uint16, data []byte) {
 		if typ == rtaDst && len(data) >= 4 {
