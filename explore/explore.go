@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"nlmmap/kernel"
@@ -347,7 +348,7 @@ func newSearch(o Options) (*searcher, error) {
 		s.dfs = &sched.DFS{Bound: o.Bound}
 	case "pct", "random", "roundrobin":
 	default:
-		return nil, fmt.Errorf("no scheduler %q: there are %v", o.Scheduler, Schedulers())
+		return nil, fmt.Errorf("no scheduler %q: there are %s", o.Scheduler, strings.Join(Schedulers(), ", "))
 	}
 	return s, nil
 }

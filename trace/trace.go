@@ -130,9 +130,9 @@ func msghdr(e kernel.SyscallEvent) string {
 		switch {
 		case v.Base == nil:
 		case e.Call.Name == "sendmsg":
-			base = Messages(v.Base[:v.Len])
+			base = Messages(v.Base[:max(0, min(len(v.Base), v.Len))])
 		default:
-			n := max(0, min(left, v.Len))
+			n := max(0, min(left, v.Len, len(v.Base)))
 			base = Messages(v.Base[:n])
 			left -= n
 		}

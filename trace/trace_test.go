@@ -122,3 +122,16 @@ func TestMessages(t *testing.T) {
 		t.Errorf("a length of 0 does not end the list: %s", got)
 	}
 }
+
+// TestBadSegments: what userspace says of its buffers need not be true.
+func TestBadSegments(t *testing.T) {
+	for _, n := range []int{-1, 5, 1 << 40} {
+		for _, name := range []string{"sendmsg", "recvmsg"} {
+			msg := &kernel.Msghdr{Iov: []kernel.Iovec{{Base: make([]byte, 4), Len: n}}}
+			text := trace.Syscall(kernel.SyscallEvent{Call: kernel.Call{Name: name, Msg: msg, NInts: 1}, N: 100, Done: true})
+			if !strings.Contains(text, fmt.Sprintf("iov_len=%d}", n)) {
+				t.Error(text)
+			}
+		}
+	}
+}

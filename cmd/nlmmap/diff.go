@@ -110,7 +110,10 @@ func runDiff(ctx context.Context, e env, c command, args []string) int {
 func (e env) scenarios(paths []string, table versions.Table) ([]*scenario.File, error) {
 	once := len(paths) == 0
 	if once {
-		paths = []string{defaultScenarios}
+		var err error
+		if paths, err = ofModule(defaultScenarios); err != nil {
+			return nil, err
+		}
 	}
 	var all []*scenario.File
 	seen := map[string]bool{}

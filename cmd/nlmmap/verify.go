@@ -86,18 +86,28 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 }
 
 func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string) (report, error) {
-	if len(paths) == 0 {
-		paths = []string{defaultTree}
-	}
 	p, err := newPlan(k)
 	if err != nil {
 		return report{}, err
+	}
+	if len(paths) == 0 {
+		if paths, err = ofModule(defaultTree); err != nil {
+			return report{}, err
+		}
 	}
 	jobs, err := e.plan(p, paths)
 	if err != nil {
 		return report{}, err
 	}
 	return e.verifyAll(ctx, jobs), nil
+}
+
+// ofModule returns what a command reads when nothing is named: a folder of the module.
+func ofModule(path string) ([]string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("no %s here: run in the directory of the module, or name files", path)
+	}
+	return []string{path}, nil
 }
 
 // A job is one recording to verify.

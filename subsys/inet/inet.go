@@ -27,9 +27,7 @@ import (
 const maxNeighs = 1024
 
 // ENETUNREACH is the errno of a destination without route.
-const (
-	ENETUNREACH = unix.ENETUNREACH
-)
+const ENETUNREACH = unix.ENETUNREACH
 
 // Tables of routes.
 const (
