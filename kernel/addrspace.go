@@ -192,17 +192,22 @@ func (as *AddressSpace) unmap(cur *Task, start, end uint64) {
 	}
 }
 
-// fork copies the address space for a child.
-func (as *AddressSpace) fork(cur *Task) *AddressSpace {
+// fork copies the address space for a child. ENOMEM when this process cannot map what it really maps.
+func (as *AddressSpace) fork(cur *Task) (*AddressSpace, error) {
 	child := newAddressSpace(as.k)
 	as.sem.Lock(cur)
+	defer as.sem.Unlock(cur)
 	for _, v := range as.vmas {
 		if v.DontFork {
 			continue
 		}
 		c := *v
 		c.pages = slices.Clone(v.pages)
-		c.raw = v.raw.Fork(ownPages(v))
+		var err error
+		if c.raw, err = v.raw.Fork(ownPages(v)); err != nil {
+			child.put(cur)
+			return nil, Errorf(ENOMEM, "%v", err)
+		}
 		c.moveRaw(v.raw)
 		for i := range c.pages {
 			if p := &c.pages[i]; p.own && (c.raw == nil || p.mem != c.raw.Memory()) {
@@ -213,8 +218,7 @@ func (as *AddressSpace) fork(cur *Task) *AddressSpace {
 		as.open(cur, &c)
 		child.insert(&c)
 	}
-	as.sem.Unlock(cur)
-	return child
+	return child, nil
 }
 
 // ownPages lists the byte offsets of the private copies that are in v's real mapping.
@@ -394,9 +398,8 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 				return 0, nil
 			}
 			if addr+oldlen == v.End && t.as.free(v.End, addr+newlen) {
-				t.as.grow(v, newlen-oldlen)
 				newaddr = addr
-				return 0, nil
+				return 0, t.as.grow(v, newlen-oldlen)
 			}
 		}
 		if fixed {
@@ -405,8 +408,7 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 		} else {
 			newaddr = t.as.unmappedArea(newlen)
 		}
-		t.as.move(t, v, addr, oldlen, newlen, newaddr)
-		return 0, nil
+		return 0, t.as.move(t, v, addr, oldlen, newlen, newaddr)
 	})
 	return newaddr, err
 }
@@ -421,17 +423,20 @@ func (as *AddressSpace) free(start, end uint64) bool {
 }
 
 // grow adds pages that are not present.
-func (as *AddressSpace) grow(v *VMA, by uint64) {
+func (as *AddressSpace) grow(v *VMA, by uint64) error {
 	as.mu.Lock()
+	defer as.mu.Unlock()
+	raw, err := v.raw.Grow(int(by), ownPages(v))
+	if err != nil {
+		return Errorf(ENOMEM, "%v", err)
+	}
 	old := v.raw
-	v.raw = v.raw.Grow(int(by), ownPages(v))
+	v.raw = raw
 	v.End += by
 	v.pages = append(slices.Clip(v.pages), make([]pte, by/uapi.PageSize)...)
 	v.moveRaw(old)
-	as.mu.Unlock()
-	if v.raw != old {
-		old.Unmap()
-	}
+	old.Unmap()
+	return nil
 }
 
 // moveRaw lets the pages that were seen through the real mapping old be seen through v's.
@@ -448,19 +453,23 @@ func (v *VMA) moveRaw(old *mm.Mapping) {
 
 // move makes a new mapping of the pages and removes the old one (copy_vma, do_munmap): the owner sees one opened and
 // one closed, and a cut where a part was moved.
-func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr uint64) {
+func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr uint64) error {
 	from := (addr - v.Start) / uapi.PageSize
 	n := *v
 	n.Start, n.End, n.Pgoff = newaddr, newaddr+oldlen, v.Pgoff+from
 	n.pages = slices.Clone(v.pages[from : from+oldlen/uapi.PageSize])
-	n.raw = v.raw.Move(int(addr-v.Start), int(oldlen), ownPages(v))
+	var err error
+	if n.raw, err = v.raw.Move(int(addr-v.Start), int(oldlen), ownPages(v)); err != nil {
+		return Errorf(ENOMEM, "%v", err)
+	}
 	n.moveRaw(v.raw)
 	as.open(cur, &n)
 	as.insert(&n)
 	as.unmap(cur, addr, addr+oldlen)
 	if newlen > oldlen {
-		as.grow(&n, newlen-oldlen)
+		return as.grow(&n, newlen-oldlen)
 	}
+	return nil
 }
 
 // Madvise with MADV_DONTNEED throws the pages of a range away: the next access to one is a fault. With MADV_DONTFORK

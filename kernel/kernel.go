@@ -188,7 +188,11 @@ const (
 )
 
 func (r Resource) String() string {
-	return [...]string{"sockets", "skbs", "files", "VMAs", "ring memory blocks", "timers", "bytes of rmem"}[r]
+	names := [nResources]string{"sockets", "skbs", "files", "VMAs", "ring memory blocks", "timers", "bytes of rmem"}
+	if r < 0 || r >= nResources {
+		return fmt.Sprintf("Resource(%d)", int(r))
+	}
+	return names[r]
 }
 
 // Count changes the number of live objects of a kind.

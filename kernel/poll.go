@@ -152,6 +152,7 @@ type epollItem struct {
 	events uint32
 	pt     PollTable
 	queued bool // on the ready list; guarded by ep.lock
+	gone   bool // removed: a wake-up that is under way does not bring it back
 }
 
 // An EpollEvent is what EpollWait returns of one descriptor.
@@ -260,7 +261,7 @@ func (it *epollItem) callback(cur *Task, key uint32) {
 
 func (it *epollItem) enqueue(cur *Task) {
 	it.ep.lock.Lock(cur)
-	if !it.queued {
+	if !it.queued && !it.gone {
 		it.queued = true
 		it.ep.ready = append(it.ep.ready, it)
 	}
@@ -276,6 +277,7 @@ func (ep *epoll) remove(item *epollItem) {
 	item.file.mu.Unlock()
 	cur := ep.k.KernelTask("epoll")
 	ep.lock.Lock(cur)
+	item.gone = true
 	gone := func(o *epollItem) bool { return o == item }
 	ep.items = slices.DeleteFunc(ep.items, gone)
 	ep.ready = slices.DeleteFunc(ep.ready, gone)
@@ -338,7 +340,7 @@ func (ep *epoll) sendEvents(cur *Task, max int) (events []EpollEvent) {
 		events = append(events, EpollEvent{it.fd, revents})
 		if it.events&uapi.EpollET == 0 {
 			ep.lock.Lock(cur)
-			if !it.queued {
+			if !it.queued && !it.gone {
 				it.queued = true
 				ep.ready = append(ep.ready, it)
 			}

@@ -115,8 +115,11 @@ func (t *Task) point(kind sched.Kind, obj sched.Obj, write bool, label string) {
 func (t *Task) Fork(name string) (*Task, error) {
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	_, err := t.sys(Call{Name: "fork"}, func() (int, error) {
+		var err error
+		if child.as, err = t.as.fork(t); err != nil {
+			return -1, err
+		}
 		child.files = t.files.copy(t)
-		child.as = t.as.fork(t)
 		t.k.adopt(child, 0)
 		return child.pid, nil
 	})

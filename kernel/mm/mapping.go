@@ -122,9 +122,9 @@ func (m *Mapping) Split(at int) (lower, upper *Mapping) {
 }
 
 // Fork returns the child's copy; own lists the byte offsets of pages that are private copies.
-func (m *Mapping) Fork(own []int) *Mapping {
+func (m *Mapping) Fork(own []int) (*Mapping, error) {
 	if m == nil {
-		return nil
+		return nil, nil
 	}
 	return m.again(0, m.size, own)
 }
@@ -132,35 +132,32 @@ func (m *Mapping) Fork(own []int) *Mapping {
 const pageSize = 4096
 
 // Move returns a new mapping of bytes [off, off+size) of this one, with the private copies among own.
-func (m *Mapping) Move(off, size int, own []int) *Mapping {
+func (m *Mapping) Move(off, size int, own []int) (*Mapping, error) {
 	if m == nil {
-		return nil
+		return nil, nil
 	}
 	return m.again(off, size, own)
 }
 
 // Grow returns a mapping with by more bytes, which have no pages behind them.
-func (m *Mapping) Grow(by int, own []int) *Mapping {
+func (m *Mapping) Grow(by int, own []int) (*Mapping, error) {
 	if m == nil {
-		return nil
+		return nil, nil
 	}
 	return m.again(0, m.size+by, own)
 }
 
 // again maps bytes [off, off+size) of the range at a fresh place. Private copies do not come along by themselves: their
 // bytes are copied.
-func (m *Mapping) again(off, size int, own []int) *Mapping {
+func (m *Mapping) again(off, size int, own []int) (*Mapping, error) {
 	c := *m
 	c.off, c.size = m.off+off, size
 	if len(own) == 0 {
-		if c.mapRange() != nil {
-			return m
-		}
-		return &c
+		return &c, c.mapRange()
 	}
 	c.prot = unix.PROT_READ | unix.PROT_WRITE
-	if c.mapRange() != nil {
-		return m
+	if err := c.mapRange(); err != nil {
+		return nil, err
 	}
 	prot := m.prot
 	if prot&unix.PROT_READ == 0 {
@@ -176,5 +173,5 @@ func (m *Mapping) again(off, size int, own []int) *Mapping {
 		m.Protect(prot)
 	}
 	c.Protect(prot)
-	return &c
+	return &c, nil
 }

@@ -150,14 +150,23 @@ func TestMapping(t *testing.T) {
 	private.Memory().Store32(nil, page, 99)
 	check("private", private, 10, 99, 11, 12)
 	check("shared", shared, 10, 0, 11, 12)
-	child := private.Fork([]int{page})
+	child, err := private.Fork([]int{page})
+	if err != nil {
+		t.Fatal(err)
+	}
 	private.Memory().Store32(nil, page, 100)
 	check("child", child, 10, 99, 11, 12)
 	child.Protect(0) // a copy of what may not be read
-	moved := child.Move(page, 2*page, []int{page})
+	moved, err := child.Move(page, 2*page, []int{page})
+	if err != nil {
+		t.Fatal(err)
+	}
 	moved.Protect(1)
 	check("moved", moved, 99, 11)
-	grown := private.Grow(page, []int{page})
+	grown, err := private.Grow(page, []int{page})
+	if err != nil {
+		t.Fatal(err)
+	}
 	check("grown", grown, 10, 100, 11, 12, 0)
 	lower, upper := shared.Split(page)
 	if len(lower.Bytes()) != page || len(upper.Bytes()) != 3*page || upper.Bytes()[page] != 11 {
