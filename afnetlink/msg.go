@@ -2,6 +2,7 @@ package afnetlink
 
 import (
 	"encoding/binary"
+	"iter"
 
 	"nlmmap/kernel"
 	"nlmmap/skb"
@@ -72,6 +73,30 @@ func (m Msg) Payload(cur *kernel.Task) []byte {
 	return m.SKB.Bytes(cur, m.Off+uapi.NLMsgHdrlen, n)
 }
 
+// Whole reads a message's length and tells whether it is that of a message in its buffer.
+func (m Msg) Whole(cur *kernel.Task) (n int, ok bool) {
+	left := m.SKB.Linear() - m.Off
+	if left < uapi.NLMsgHdrlen {
+		return 0, false
+	}
+	length := m.Len(cur)
+	return int(length), length >= uapi.NLMsgHdrlen && int64(length) <= int64(left)
+}
+
+// Msgs yields the messages of a buffer, up to the first whose length is not that of a message in it.
+func Msgs(cur *kernel.Task, s *skb.SKB) iter.Seq[Msg] {
+	return func(yield func(Msg) bool) {
+		msg := Msg{SKB: s}
+		for n, ok := msg.Whole(cur); ok; n, ok = msg.Whole(cur) {
+			next := msg.Off + min(uapi.NLMsgAlign(n), s.Linear()-msg.Off)
+			if !yield(msg) {
+				return
+			}
+			msg.Off = next
+		}
+	}
+}
+
 // AckError is a value for the error field of an acknowledgement that is no negative errno.
 type AckError int32
 
@@ -81,13 +106,7 @@ func (e AckError) Error() string { return "acknowledged with a value of its own"
 // handle returns EINTR for a dump that has started. A message with the ACK flag, or whose handling failed, is
 // acknowledged.
 func RcvSKB(cur *kernel.Task, m *Message, handle func(cur *kernel.Task, m *Message, msg Msg, h uapi.NLMsgHdr) error) {
-	for p := 0; m.SKB.Linear()-p >= uapi.NLMsgHdrlen; {
-		msg := Msg{m.SKB, p}
-		left := m.SKB.Linear() - p
-		n := msg.Len(cur)
-		if n < uapi.NLMsgHdrlen || int64(n) > int64(left) {
-			return
-		}
+	for msg := range Msgs(cur, m.SKB) {
 		h := msg.Header(cur)
 		var err error
 		if h.Flags&uapi.NLMFRequest != 0 && h.Type >= uapi.NLMsgMinType {
@@ -96,7 +115,6 @@ func RcvSKB(cur *kernel.Task, m *Message, handle func(cur *kernel.Task, m *Messa
 		if err != kernel.EINTR && (h.Flags&uapi.NLMFAck != 0 || err != nil) {
 			m.Netlink.Ack(cur, m, msg, err)
 		}
-		p += min(uapi.NLMsgAlign(int(n)), left)
 	}
 }
 

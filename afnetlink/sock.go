@@ -1,6 +1,7 @@
 package afnetlink
 
 import (
+	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -222,12 +223,10 @@ func (sk *Sock) bindHook(cur *kernel.Task, group int) error {
 
 // lowestGroup is the number of the lowest set bit, 1-based; 0 for none.
 func lowestGroup(groups uint32) uint32 {
-	for g := uint32(1); g <= 32; g++ {
-		if groups&(1<<(g-1)) != 0 {
-			return g
-		}
+	if groups == 0 {
+		return 0
 	}
-	return 0
+	return uint32(bits.TrailingZeros32(groups)) + 1
 }
 
 // Connect implements kernel.SocketOps: netlink_connect. The peer need not exist. EINVAL for an address of less than 2

@@ -1,6 +1,7 @@
 package afnetlink
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -320,9 +321,7 @@ func (nl *Netlink) updateGroups(cur *kernel.Task, sk *Sock, change func(groups [
 	before := sk.subscriptions
 	sk.subscriptions = 0
 	for _, w := range sk.groups {
-		for ; w != 0; w &= w - 1 {
-			sk.subscriptions++
-		}
+		sk.subscriptions += bits.OnesCount32(w)
 	}
 	switch {
 	case before == 0 && sk.subscriptions > 0:

@@ -164,22 +164,13 @@ func (w *World) Must(err error) {
 // Violate fails the run.
 func (w *World) Violate(name, format string, args ...any) {
 	v := Violation{name, fmt.Sprintf(format, args...)}
-	if contains(w.opts.Ignore, name) || len(w.opts.Only) > 0 && !contains(w.opts.Only, name) {
+	if slices.Contains(w.opts.Ignore, name) || len(w.opts.Only) > 0 && !slices.Contains(w.opts.Only, name) {
 		return
 	}
 	w.seen = append(w.seen, v)
 	if w.fail == nil && !w.opts.KeepGoing {
 		w.fail = &v
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // guard ends a run that has failed.

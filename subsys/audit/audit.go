@@ -84,18 +84,12 @@ func bind(cur *kernel.Task, _ *kernel.Net, _ int) error {
 func (a *Audit) input(cur *kernel.Task, m *afnetlink.Message) {
 	a.mutex.Lock(cur)
 	defer a.mutex.Unlock(cur)
-	for p := 0; m.SKB.Linear()-p >= uapi.NLMsgHdrlen; {
-		msg := afnetlink.Msg{SKB: m.SKB, Off: p}
-		n, left := msg.Len(cur), m.SKB.Linear()-p
-		if n < uapi.NLMsgHdrlen || int64(n) > int64(left) {
-			return
-		}
+	for msg := range afnetlink.Msgs(cur, m.SKB) {
 		h := msg.Header(cur)
 		err := a.receive(cur, m, h)
 		if err != nil || h.Flags&uapi.NLMFAck != 0 {
 			a.nl.Ack(cur, m, msg, err)
 		}
-		p += min(uapi.NLMsgAlign(int(n)), left)
 	}
 }
 

@@ -13,7 +13,7 @@ const (
 	msgConfig
 )
 
-// Attributes of a CONFIG message, and its commands.
+// Attributes of a CONFIG message.
 const (
 	cfgCmd      = 1
 	cfgMode     = 2
@@ -21,12 +21,6 @@ const (
 	cfgTimeout  = 4
 	cfgQthresh  = 5
 	cfgFlags    = 6
-
-	noCmd       = -1 // the message has none; 0 is one that does not exist
-	cmdBind     = 1
-	cmdUnbind   = 2
-	cmdPFBind   = 3
-	cmdPFUnbind = 4
 )
 
 func (f *NFLog) subsystem() *nfnetlink.Subsystem {
@@ -42,15 +36,12 @@ func (f *NFLog) subsystem() *nfnetlink.Subsystem {
 // Errors, in this order: EPERM for the group of somebody else; EOPNOTSUPP for flags that are not supported; EBUSY when
 // a group to make exists; ENODEV when there is none; ENOTSUPP for another command.
 func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
-	cmd := noCmd
-	if c := r.Attr(cfgCmd); c != nil {
-		cmd = int(c[0])
-	}
-	if cmd == cmdPFBind || cmd == cmdPFUnbind {
+	cmd := r.Cmd()
+	if cmd == nfnetlink.CmdPFBind || cmd == nfnetlink.CmdPFUnbind {
 		return nil
 	}
 	gs := f.groups(r.Net())
-	g := gs.lookup(cur, r.ResID)
+	g := gs.Lookup(cur, r.ResID)
 	if g != nil && g.portid != r.Portid() {
 		return kernel.Errorf(kernel.EPERM, "group %d is that of portid %d", g.num, g.portid)
 	}
@@ -63,11 +54,11 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 	}
 	var result error
 	switch cmd {
-	case noCmd:
+	case nfnetlink.NoCmd:
 		if g == nil && f.D.CfgNodev {
 			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
 		}
-	case cmdBind:
+	case nfnetlink.CmdBind:
 		if g != nil {
 			return kernel.Errorf(kernel.EBUSY, "group %d exists", g.num)
 		}
@@ -75,11 +66,11 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 		if g, err = f.create(cur, r.Net(), r.ResID, r.Portid()); err != nil {
 			return err
 		}
-	case cmdUnbind:
+	case nfnetlink.CmdUnbind:
 		if g == nil {
 			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
 		}
-		gs.destroy(cur, func(o *group) bool { return o == g })
+		f.destroy(cur, r.Net(), func(o *group) bool { return o == g })
 		return nil
 	default:
 		result = kernel.Errorf(kernel.ENOTSUPP, "command %d", cmd)

@@ -9,10 +9,6 @@
 package nflog
 
 import (
-	"cmp"
-	"slices"
-	"sync"
-
 	"nlmmap/kernel"
 	"nlmmap/skb"
 	"nlmmap/subsys/inet"
@@ -66,14 +62,10 @@ func Register(nf *nfnetlink.Family) (*NFLog, error) {
 	return f, nil
 }
 
-// groups is the groups of one namespace. Lookups are a load of word, changes a store to it under lock; mu keeps the
-// map whole in Free mode and is never held at a scheduling point.
+// groups is the groups of one namespace.
 type groups struct {
-	lock  kernel.Spinlock // instances_lock
-	word  kernel.Atomic
-	seq   kernel.Atomic // of all groups together
-	mu    sync.RWMutex
-	byNum map[uint16]*group
+	*nfnetlink.Instances[group]
+	seq kernel.Atomic // of all groups together
 }
 
 // group is one group (struct nfulnl_instance). lock guards what follows it.
@@ -99,18 +91,8 @@ type group struct {
 
 func (f *NFLog) groups(net *kernel.Net) *groups {
 	return net.Value(f, func() any {
-		gs := &groups{byNum: map[uint16]*group{}}
-		gs.lock.Name = "nflog instances"
-		return gs
+		return &groups{Instances: nfnetlink.NewInstances[group]("nflog instances")}
 	}).(*groups)
-}
-
-// lookup finds a group: instance_lookup_get.
-func (gs *groups) lookup(cur *kernel.Task, num uint16) *group {
-	gs.word.Load(cur)
-	gs.mu.RLock()
-	defer gs.mu.RUnlock()
-	return gs.byNum[num]
 }
 
 // create makes a group: instance_create. EEXIST when somebody was faster.
@@ -119,41 +101,21 @@ func (f *NFLog) create(cur *kernel.Task, net *kernel.Net, num uint16, portid uin
 		timeout: defaultTimeout, threshold: defaultThreshold}
 	g.lock.Name = "nflog"
 	g.timer.Fn = g.expired
-	gs := f.groups(net)
-	gs.lock.Lock(cur)
-	defer gs.lock.Unlock(cur)
-	gs.word.Add(cur, 1)
-	gs.mu.Lock()
-	defer gs.mu.Unlock()
-	if gs.byNum[num] != nil {
-		return nil, kernel.EEXIST
+	if err := f.groups(net).Add(cur, num, g); err != nil {
+		return nil, err
 	}
-	gs.byNum[num] = g
 	return g, nil
 }
 
 // destroy removes the groups for which match is true. What they have collected is sent, which fails when the owner has
 // gone: then its frame comes back with length 0 (instance_destroy).
-func (gs *groups) destroy(cur *kernel.Task, match func(g *group) bool) {
-	gs.lock.Lock(cur)
-	gs.word.Add(cur, 1)
-	var gone []*group
-	gs.mu.Lock()
-	for num, g := range gs.byNum {
-		if match(g) {
-			gone = append(gone, g)
-			delete(gs.byNum, num)
-		}
-	}
-	gs.mu.Unlock()
-	gs.lock.Unlock(cur)
-	slices.SortFunc(gone, func(a, b *group) int { return cmp.Compare(a.num, b.num) })
-	for _, g := range gone {
+func (f *NFLog) destroy(cur *kernel.Task, net *kernel.Net, match func(g *group) bool) {
+	for _, g := range f.groups(net).Remove(cur, match) {
 		g.lock.Lock(cur)
 		g.flush(cur)
 		g.dead = true
 		if g.skb != nil {
-			g.f.k.Taint(cur, "nflog-done-room", "a message of %d packets is forgotten with its frame", g.qlen)
+			f.k.Taint(cur, "nflog-done-room", "a message of %d packets is forgotten with its frame", g.qlen)
 		}
 		g.lock.Unlock(cur)
 	}
@@ -161,14 +123,14 @@ func (gs *groups) destroy(cur *kernel.Task, match func(g *group) bool) {
 
 // release destroys the groups of a closed socket: nfulnl_rcv_nl_event.
 func (f *NFLog) release(cur *kernel.Task, net *kernel.Net, portid uint32) {
-	f.groups(net).destroy(cur, func(g *group) bool { return g.portid == portid })
+	f.destroy(cur, net, func(g *group) bool { return g.portid == portid })
 }
 
 // Rule is the target NFLOG: packets are logged to a group and go on. A threshold that is not 0 flushes the group's
 // message after that many packets, if the group itself does not do it earlier.
 func (f *NFLog) Rule(num uint16, threshold uint32) inet.Rule {
 	return inet.Rule{Name: "nflog", Target: func(cur *kernel.Task, p *inet.Packet) inet.Verdict {
-		if g := f.groups(p.Net()).lookup(cur, num); g != nil {
+		if g := f.groups(p.Net()).Lookup(cur, num); g != nil {
 			g.log(cur, p, threshold)
 		}
 		return inet.Continue

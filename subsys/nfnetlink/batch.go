@@ -75,7 +75,7 @@ func (f *Family) batch(cur *kernel.Task, m *afnetlink.Message, s *Subsystem) (ac
 			return acks, false
 		}
 		var err error
-		if !whole(cur, msg) || msg.Len(cur) < uapi.NLMsgHdrlen+uapi.NFGenMsglen {
+		if n, ok := msg.Whole(cur); !ok || n < uapi.NLMsgHdrlen+uapi.NFGenMsglen {
 			if f.D.BatchAbortMalformed {
 				return nil, false
 			}

@@ -116,7 +116,7 @@ func (f *Family) handler(typ uint16) (*Subsystem, *Handler) {
 func (f *Family) rcv(cur *kernel.Task, m *afnetlink.Message) {
 	first := afnetlink.Msg{SKB: m.SKB}
 	if f.D.EpermOnce {
-		if !whole(cur, first) {
+		if _, ok := first.Whole(cur); !ok {
 			return
 		}
 		if !m.Capable(cur, uapi.CapNetAdmin) {
@@ -124,21 +124,13 @@ func (f *Family) rcv(cur *kernel.Task, m *afnetlink.Message) {
 			return
 		}
 	}
-	if f.D.Batch && whole(cur, first) && first.Type(cur) == typeBatchBegin {
-		f.rcvBatch(cur, m)
-		return
+	if f.D.Batch {
+		if _, ok := first.Whole(cur); ok && first.Type(cur) == typeBatchBegin {
+			f.rcvBatch(cur, m)
+			return
+		}
 	}
 	afnetlink.RcvSKB(cur, m, f.rcvMsg)
-}
-
-// whole tells whether a message's length is that of a message in its buffer.
-func whole(cur *kernel.Task, msg afnetlink.Msg) bool {
-	left := msg.SKB.Linear() - msg.Off
-	if left < uapi.NLMsgHdrlen {
-		return false
-	}
-	n := msg.Len(cur)
-	return n >= uapi.NLMsgHdrlen && int64(n) <= int64(left)
 }
 
 // rcvMsg handles one message: nfnetlink_rcv_msg.

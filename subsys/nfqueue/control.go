@@ -16,19 +16,13 @@ const (
 	msgVerdictBatch
 )
 
-// Attributes of a CONFIG message, and its commands.
+// Attributes of a CONFIG message.
 const (
 	cfgCmd    = 1
 	cfgParams = 2
 	cfgMaxlen = 3
 	cfgMask   = 4
 	cfgFlags  = 5
-
-	noCmd       = -1 // the message has none; 0 is one that does not exist
-	cmdBind     = 1
-	cmdUnbind   = 2
-	cmdPFBind   = 3
-	cmdPFUnbind = 4
 )
 
 // attrVerdictHdr is the attribute with verdict and id.
@@ -49,11 +43,8 @@ func (f *NFQueue) subsystem() *nfnetlink.Subsystem {
 // Errors, in this order: with nfq-cfg-strict those of the flags; EPERM for the queue of somebody else; EBUSY when a
 // queue to make exists; ENODEV when there is none; ENOTSUPP for another command; those of the flags.
 func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
-	cmd := noCmd
-	if c := r.Attr(cfgCmd); c != nil {
-		cmd = int(c[0])
-	}
-	if cmd == cmdPFBind || cmd == cmdPFUnbind {
+	cmd := r.Cmd()
+	if cmd == nfnetlink.CmdPFBind || cmd == nfnetlink.CmdPFUnbind {
 		return nil
 	}
 	if f.D.CfgStrict {
@@ -62,14 +53,14 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 		}
 	}
 	qs := f.queues(r.Net())
-	q := qs.lookup(cur, r.ResID)
+	q := qs.Lookup(cur, r.ResID)
 	if q != nil && q.portid != r.Portid() {
 		return kernel.Errorf(kernel.EPERM, "queue %d is that of portid %d", q.num, q.portid)
 	}
 	var result error
 	switch cmd {
-	case noCmd:
-	case cmdBind:
+	case nfnetlink.NoCmd:
+	case nfnetlink.CmdBind:
 		if q != nil {
 			return kernel.Errorf(kernel.EBUSY, "queue %d exists", q.num)
 		}
@@ -77,11 +68,11 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 		if q, err = f.create(cur, qs, r.ResID, r.Portid()); err != nil {
 			return err
 		}
-	case cmdUnbind:
+	case nfnetlink.CmdUnbind:
 		if q == nil {
 			return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
 		}
-		qs.destroy(cur, func(o *queue) bool { return o == q })
+		destroy(cur, qs, func(o *queue) bool { return o == q })
 		if f.D.CfgStrict {
 			return nil
 		}
@@ -174,7 +165,7 @@ func verdictHdr(r *nfnetlink.Request) (verdict, id uint32, err error) {
 //
 // Errors: ENODEV without the queue, EINVAL, ENOENT when no packet with that id waits.
 func (f *NFQueue) verdict(cur *kernel.Task, r *nfnetlink.Request) error {
-	q := f.queues(r.Net()).lookup(cur, r.ResID)
+	q := f.queues(r.Net()).Lookup(cur, r.ResID)
 	if q == nil {
 		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
 	}
@@ -197,7 +188,7 @@ func (f *NFQueue) verdict(cur *kernel.Task, r *nfnetlink.Request) error {
 //
 // Errors: ENODEV without the queue, EPERM for that of somebody else, EINVAL, ENOENT when there is no such packet.
 func (f *NFQueue) verdictBatch(cur *kernel.Task, r *nfnetlink.Request) error {
-	q := f.queues(r.Net()).lookup(cur, r.ResID)
+	q := f.queues(r.Net()).Lookup(cur, r.ResID)
 	if q == nil {
 		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
 	}

@@ -11,12 +11,9 @@
 package nfqueue
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
-	"sync"
 
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
@@ -66,14 +63,8 @@ func Register(nf *nfnetlink.Family) (*NFQueue, error) {
 	return f, nil
 }
 
-// queues is the queues of one namespace. Lookups are a load of word, changes a store to it under lock; mu keeps the
-// map whole in Free mode and is never held at a scheduling point.
-type queues struct {
-	lock  kernel.Spinlock // instances_lock
-	word  kernel.Atomic
-	mu    sync.RWMutex
-	byNum map[uint16]*queue
-}
+// queues is the queues of one namespace.
+type queues = nfnetlink.Instances[queue]
 
 // queue is one queue (struct nfqnl_instance). lock guards what follows it.
 type queue struct {
@@ -99,19 +90,7 @@ type entry struct {
 }
 
 func (f *NFQueue) queues(net *kernel.Net) *queues {
-	return net.Value(f, func() any {
-		qs := &queues{byNum: map[uint16]*queue{}}
-		qs.lock.Name = "nfqueue instances"
-		return qs
-	}).(*queues)
-}
-
-// lookup finds a queue: instance_lookup.
-func (qs *queues) lookup(cur *kernel.Task, num uint16) *queue {
-	qs.word.Load(cur)
-	qs.mu.RLock()
-	defer qs.mu.RUnlock()
-	return qs.byNum[num]
+	return net.Value(f, func() any { return nfnetlink.NewInstances[queue]("nfqueue instances") }).(*queues)
 }
 
 // create makes a queue: instance_create. EEXIST when somebody was faster.
@@ -122,34 +101,15 @@ func (f *NFQueue) create(cur *kernel.Task, qs *queues, num uint16, portid uint32
 	if f.D.RangeZero {
 		q.crange.Init(math.MaxUint16)
 	}
-	qs.lock.Lock(cur)
-	defer qs.lock.Unlock(cur)
-	qs.word.Add(cur, 1)
-	qs.mu.Lock()
-	defer qs.mu.Unlock()
-	if qs.byNum[num] != nil {
-		return nil, kernel.EEXIST
+	if err := qs.Add(cur, num, q); err != nil {
+		return nil, err
 	}
-	qs.byNum[num] = q
 	return q, nil
 }
 
 // destroy removes the queues for which match is true, and drops their packets: instance_destroy.
-func (qs *queues) destroy(cur *kernel.Task, match func(q *queue) bool) {
-	qs.lock.Lock(cur)
-	qs.word.Add(cur, 1)
-	var gone []*queue
-	qs.mu.Lock()
-	for num, q := range qs.byNum {
-		if match(q) {
-			gone = append(gone, q)
-			delete(qs.byNum, num)
-		}
-	}
-	qs.mu.Unlock()
-	qs.lock.Unlock(cur)
-	slices.SortFunc(gone, byNum)
-	for _, q := range gone {
+func destroy(cur *kernel.Task, qs *queues, match func(q *queue) bool) {
+	for _, q := range qs.Remove(cur, match) {
 		q.lock.Lock(cur)
 		q.dead = true
 		waiting := q.waiting
@@ -161,11 +121,9 @@ func (qs *queues) destroy(cur *kernel.Task, match func(q *queue) bool) {
 	}
 }
 
-func byNum(a, b *queue) int { return cmp.Compare(a.num, b.num) }
-
 // release destroys the queues of a closed socket: nfqnl_rcv_nl_event.
 func (f *NFQueue) release(cur *kernel.Task, net *kernel.Net, portid uint32) {
-	f.queues(net).destroy(cur, func(q *queue) bool { return q.portid == portid })
+	destroy(cur, f.queues(net), func(q *queue) bool { return q.portid == portid })
 }
 
 // Stats is what /proc shows of a queue.
@@ -180,17 +138,8 @@ type Stats struct {
 
 // Stats returns the queues of a namespace, by number.
 func (f *NFQueue) Stats(cur *kernel.Task, net *kernel.Net) []Stats {
-	qs := f.queues(net)
-	qs.word.Load(cur)
-	var all []*queue
-	qs.mu.RLock()
-	for _, q := range qs.byNum {
-		all = append(all, q)
-	}
-	qs.mu.RUnlock()
-	slices.SortFunc(all, byNum)
 	var stats []Stats
-	for _, q := range all {
+	for _, q := range f.queues(net).All(cur) {
 		q.lock.Lock(cur)
 		stats = append(stats, Stats{Num: q.num, Portid: q.portid, Total: len(q.waiting), Mode: int(q.mode.Peek()),
 			Range: int(q.crange.Peek()), Dropped: q.dropped, UserDropped: q.userDropped, ID: q.id})

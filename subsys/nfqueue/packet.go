@@ -42,7 +42,7 @@ func (f *NFQueue) Rule(num uint16, bypass bool) inet.Rule {
 // enqueue sends a packet to the owner of a queue and keeps it: nfqnl_enqueue_packet (spec 12.4). A packet that cannot
 // be queued is dropped; whoever sent it is not told.
 func (f *NFQueue) enqueue(cur *kernel.Task, p *inet.Packet, num uint16, bypass bool) inet.Verdict {
-	q := f.queues(p.Net()).lookup(cur, num)
+	q := f.queues(p.Net()).Lookup(cur, num)
 	if q == nil {
 		if bypass {
 			return inet.Accept
