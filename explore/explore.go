@@ -40,7 +40,7 @@ type Program struct {
 type Options struct {
 	Version kernel.Version
 	Memory  mm.Model
-	// Scheduler is "dfs" (or empty), "pct", "random" or "roundrobin".
+	// Scheduler is "dfs" (or empty), "pct", "random", "roundrobin" or "all".
 	Scheduler string
 	// Bound limits the preemptions of dfs, 0 means none; Depth is the depth of bugs that pct looks for, 0 means 3.
 	Bound, Depth int
@@ -97,6 +97,7 @@ func (r Result) String() string {
 type Violation struct {
 	Name string // of the invariant or the defect
 	What string
+	Oops bool `json:",omitempty"` // a real kernel would have crashed
 }
 
 func (v Violation) Error() string { return v.Name + ": " + v.What }
@@ -112,6 +113,8 @@ type World struct {
 	watch    *watch
 	tasks    []*kernel.Task
 	finally  []func()
+	report   func() string
+	outcome  string // what report told
 	optional int
 	fail     *Violation
 	seen     []Violation
@@ -139,6 +142,11 @@ func (w *World) Softirq(name string, fn func(t *kernel.Task)) {
 // Finally adds a check for when all tasks are done.
 func (w *World) Finally(fn func()) { w.finally = append(w.finally, fn) }
 
+// Outcome sets what tells the outcome of a run for Outcomes: one text, in which nothing may stand that the program
+// cannot observe. It is asked when no task makes steps any more, because all are done or because those that are not
+// wait for ever, and may make system calls on any task.
+func (w *World) Outcome(report func() string) { w.report = report }
+
 // Optional runs step, unless the search for a smaller failing program leaves it out.
 func (w *World) Optional(step func()) {
 	w.optional++
@@ -163,8 +171,11 @@ func (w *World) Must(err error) {
 
 // Violate fails the run.
 func (w *World) Violate(name, format string, args ...any) {
-	v := Violation{name, fmt.Sprintf(format, args...)}
-	if slices.Contains(w.opts.Ignore, name) || len(w.opts.Only) > 0 && !slices.Contains(w.opts.Only, name) {
+	w.violate(Violation{Name: name, What: fmt.Sprintf(format, args...)})
+}
+
+func (w *World) violate(v Violation) {
+	if slices.Contains(w.opts.Ignore, v.Name) || len(w.opts.Only) > 0 && !slices.Contains(w.opts.Only, v.Name) {
 		return
 	}
 	w.seen = append(w.seen, v)
@@ -241,12 +252,14 @@ func (w *World) end(err error) {
 	switch {
 	case errors.As(err, &dead):
 		w.watch.deadlock(dead)
+		w.tell()
 		return
 	case errors.Is(err, sched.ErrSteps):
 		w.Violate("livelock", "%d steps and no end", w.run.Steps())
 		return
 	}
 	w.watch.quiescent()
+	w.tell()
 	for _, fn := range w.finally {
 		fn()
 	}
@@ -258,19 +271,27 @@ func (w *World) end(err error) {
 	}
 }
 
+// tell asks for the run's outcome.
+func (w *World) tell() {
+	if w.report != nil {
+		w.outcome = w.report()
+	}
+}
+
 // Explore searches for a schedule of a program that violates an invariant, and minimises it.
 func Explore(ctx context.Context, p Program, o Options) Result {
-	if o.Time == 0 {
-		o.Time = time.Minute
-	}
-	res := search(ctx, p, o)
+	res := search(ctx, p, o, nil)
 	if res.Failure != nil {
 		res.Failure.minimise(ctx)
 	}
 	return res
 }
 
-func search(ctx context.Context, p Program, o Options) (res Result) {
+// search runs p again and again. visit, if not nil, is told of each run that came to its end.
+func search(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) (res Result) {
+	if o.Time == 0 {
+		o.Time = time.Minute
+	}
 	start := time.Now()
 	deadline := start.Add(o.Time)
 	res.Violations = map[string]int{}
@@ -295,7 +316,7 @@ func search(ctx context.Context, p Program, o Options) (res Result) {
 		}
 		s, more := next.schedule(res.Runs)
 		if !more {
-			res.Exhausted = next.err() == nil
+			res.Exhausted = next.complete()
 			res.Err = next.err()
 			res.Elapsed = time.Since(start)
 			return res
@@ -319,6 +340,9 @@ func search(ctx context.Context, p Program, o Options) (res Result) {
 			res.Failure = &Failure{Program: p, Options: o, Violation: *w.fail, Switches: next.switches()}
 			return res
 		}
+		if visit != nil && !next.repeated() && next.err() == nil {
+			visit(w, next)
+		}
 	}
 }
 
@@ -326,17 +350,20 @@ func search(ctx context.Context, p Program, o Options) (res Result) {
 type searcher struct {
 	o    Options
 	dfs  *sched.DFS
+	all  *sched.All
 	last *sched.Recorder
 }
 
 // Schedulers are the names that Options.Scheduler can have.
-func Schedulers() []string { return []string{"dfs", "pct", "random", "roundrobin"} }
+func Schedulers() []string { return []string{"dfs", "pct", "random", "roundrobin", "all"} }
 
 func newSearch(o Options) (*searcher, error) {
 	s := &searcher{o: o}
 	switch o.Scheduler {
 	case "", "dfs":
 		s.dfs = &sched.DFS{Bound: o.Bound}
+	case "all":
+		s.all = &sched.All{}
 	case "pct", "random", "roundrobin":
 	default:
 		return nil, fmt.Errorf("no scheduler %q: there are %s", o.Scheduler, strings.Join(Schedulers(), ", "))
@@ -347,6 +374,10 @@ func newSearch(o Options) (*searcher, error) {
 func (s *searcher) schedule(run int) (sched.Scheduler, bool) {
 	if s.dfs != nil {
 		return s.dfs, s.dfs.More()
+	}
+	if s.all != nil {
+		s.last = &sched.Recorder{Scheduler: s.all}
+		return s.last, s.all.More()
 	}
 	seed := s.o.Seed + uint64(run)
 	depth := s.o.Depth
@@ -372,6 +403,11 @@ func (s *searcher) err() error {
 		return s.dfs.Err()
 	}
 	return nil
+}
+
+// complete reports whether a search that has come to its end has seen all schedules that can differ.
+func (s *searcher) complete() bool {
+	return s.dfs != nil && s.dfs.Err() == nil && s.dfs.Bound == 0 || s.all != nil
 }
 
 func (s *searcher) repeated() bool { return s.dfs != nil && s.dfs.Repeated() }

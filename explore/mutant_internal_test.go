@@ -113,12 +113,12 @@ func runMutant(name string, job mutantJob) (catch *mutantCatch) {
 	if err != nil {
 		return &mutantCatch{By: name, Invariant: "error", What: err.Error()}
 	}
-	r := search(context.Background(), p, o)
+	r := search(context.Background(), p, o, nil)
 	if r.Err == nil && r.Failure == nil && !job.Baseline {
 		// Without a lock the exhaustive search does not see that what the lock guarded is shared.
 		o.Scheduler, o.Time = "random", job.Budget/10
 		name += ", random schedules"
-		r = search(context.Background(), p, o)
+		r = search(context.Background(), p, o, nil)
 	}
 	if job.Baseline {
 		for v, n := range r.Violations {

@@ -143,7 +143,7 @@ func (c *watch) record(r kernel.Record) {
 	case kernel.Corruption:
 		c.w.Violate(e.Defect, "%s", e.What)
 	case kernel.Oops:
-		c.w.Violate(e.Defect, "oops: %s", e.What)
+		c.w.violate(Violation{e.Defect, "oops: " + e.What, true})
 	case kernel.Warning:
 		c.w.Violate("accounting", "%s", e.What)
 	case kernel.LockOrder:

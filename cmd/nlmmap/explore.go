@@ -31,7 +31,8 @@ all schedules that can differ have been seen, or the budget is used up. A violat
 with a column for each task and a row for each step. docs/exploration.md tells how it works, docs/invariants.md what
 is watched for.
 
-Schedulers: dfs (all schedules, the default), pct, random, roundrobin. Switches are STEP:THREAD, in order.
+Schedulers: dfs (all schedules that can differ, the default), pct, random, roundrobin, all (every choice at every step,
+for tiny programs). Switches are STEP:THREAD, in order.
 
 Exit codes: 0 nothing found, 1 a violation, 2 bad input.
 

@@ -146,6 +146,46 @@ func (s *Recorder) Choose(r *Run, t *Thread, n int) int {
 	return pick
 }
 
+// All makes every choice at every step, one run after the other, with no reduction: the truth that DFS is measured
+// against. It is for programs of a few steps. Its zero value is ready; use it as DFS.
+type All struct {
+	picks, widths []int
+	depth         int
+	begun         bool
+}
+
+// More prepares the next run and tells whether there is one.
+func (a *All) More() bool {
+	if !a.begun {
+		a.begun = true
+		return true
+	}
+	for i := a.depth - 1; i >= 0; i-- {
+		if a.picks[i]+1 < a.widths[i] {
+			a.picks[i]++
+			a.picks, a.widths, a.depth = a.picks[:i+1], a.widths[:i+1], 0
+			return true
+		}
+	}
+	return false
+}
+
+// Next implements Scheduler.
+func (a *All) Next(_ *Run, _ *Thread, enabled []*Thread) *Thread {
+	return enabled[a.pick(len(enabled))]
+}
+
+// Choose implements Scheduler.
+func (a *All) Choose(_ *Run, _ *Thread, n int) int { return a.pick(n) }
+
+func (a *All) pick(width int) int {
+	if a.depth == len(a.picks) {
+		a.picks, a.widths = append(a.picks, 0), append(a.widths, width)
+	}
+	a.depth++
+	return a.picks[a.depth-1]
+}
+
 // PCT is the scheduler of Burckhardt et al.: threads have random priorities, the highest enabled one runs, and at
 // Depth-1 random steps the running thread gets the lowest. It finds a bug of depth d in a program of n threads and k
 // steps with probability at least 1/(n k^(d-1)).

@@ -57,35 +57,6 @@ func (p program) run(s sched.Scheduler) string {
 	return strings.Join(reads, "/") + fmt.Sprint(vars)
 }
 
-// all is the slow search: every choice at every step.
-type all struct {
-	picks, widths []int
-	depth         int
-}
-
-func (a *all) Next(_ *sched.Run, _ *sched.Thread, enabled []*sched.Thread) *sched.Thread {
-	if a.depth == len(a.picks) {
-		a.picks = append(a.picks, 0)
-		a.widths = append(a.widths, len(enabled))
-	}
-	a.depth++
-	return enabled[a.picks[a.depth-1]]
-}
-
-func (a *all) Choose(*sched.Run, *sched.Thread, int) int { return 0 }
-
-func (a *all) more() bool {
-	a.depth = 0
-	for i := len(a.picks) - 1; i >= 0; i-- {
-		if a.picks[i]+1 < a.widths[i] {
-			a.picks[i]++
-			a.picks, a.widths = a.picks[:i+1], a.widths[:i+1]
-			return true
-		}
-	}
-	return false
-}
-
 func outcomes(set map[string]bool) string {
 	var list []string
 	for o := range set {
@@ -98,13 +69,10 @@ func outcomes(set map[string]bool) string {
 // compare demands that the reduced search finds exactly what the one finds that tries everything.
 func compare(t interface{ Fatalf(string, ...any) }, p program) {
 	full, fullRuns := map[string]bool{}, 0
-	a := &all{}
-	for {
+	a := &sched.All{}
+	for a.More() {
 		full[p.run(a)] = true
 		fullRuns++
-		if !a.more() {
-			break
-		}
 	}
 	reduced := map[string]bool{}
 	d := &sched.DFS{}
