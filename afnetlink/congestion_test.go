@@ -280,9 +280,9 @@ func TestDump(t *testing.T) {
 					ring.set(at, uapi.NLMMapStatusUnused)
 					at = (at + 1) % int(frames)
 				}
-				for len(b) > 0 {
-					h := uapi.ParseNLMsgHdr(b)
-					switch h.Type {
+				for m, err := range uapi.Messages(b) {
+					must(t, err)
+					switch m.Header.Type {
 					case uapi.NLMsgDone:
 						if next != 200 {
 							t.Errorf("%d numbers", next)
@@ -293,17 +293,16 @@ func TestDump(t *testing.T) {
 						}
 						return
 					case uapi.NLMsgError:
-						if code := int32(binary.LittleEndian.Uint32(b[16:])); code != -int32(kernel.EBUSY) {
+						if code, _ := m.Code(); code != -int32(kernel.EBUSY) {
 							t.Errorf("error %d", code)
 						}
 						busy++
 					default:
-						if int(b[16]) != next {
-							t.Fatalf("number %d, want %d", b[16], next)
+						if int(m.Payload[0]) != next {
+							t.Fatalf("number %d, want %d", m.Payload[0], next)
 						}
 						next++
 					}
-					b = b[uapi.NLMsgAlign(int(h.Len)):]
 				}
 			}
 		})

@@ -139,9 +139,8 @@ func (m *machine) sockErr(fd int) int32 {
 
 // request returns a message with payload.
 func request(typ, flags uint16, payload ...byte) []byte {
-	b := make([]byte, uapi.NLMsgHdrlen, uapi.NLMsgHdrlen+len(payload))
-	uapi.NLMsgHdr{Len: uint32(len(b) + len(payload)), Type: typ, Flags: uapi.NLMFRequest | flags, Seq: 7}.Put(b)
-	return append(b, payload...)
+	msg := uapi.AppendMessage(nil, uapi.NLMsgHdr{Type: typ, Flags: uapi.NLMFRequest | flags, Seq: 7}, payload)
+	return msg[:uapi.NLMsgHdrlen+len(payload)]
 }
 
 // ring sets an RX ring of n frames and maps it.

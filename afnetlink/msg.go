@@ -73,14 +73,20 @@ func (m Msg) Payload(cur *kernel.Task) []byte {
 	return m.SKB.Bytes(cur, m.Off+uapi.NLMsgHdrlen, n)
 }
 
-// Whole reads a message's length and tells whether it is that of a message in its buffer.
+// Whole reads a message's length and reports whether it is that of a message in its buffer.
 func (m Msg) Whole(cur *kernel.Task) (n int, ok bool) {
 	left := m.SKB.Linear() - m.Off
 	if left < uapi.NLMsgHdrlen {
 		return 0, false
 	}
 	length := m.Len(cur)
-	return int(length), length >= uapi.NLMsgHdrlen && int64(length) <= int64(left)
+	return int(length), uapi.NLMsgOK(length, left)
+}
+
+// Next is the message behind one of n bytes, which may be that of no message.
+func (m Msg) Next(n int) Msg {
+	m.Off += uapi.NLMsgNext(uint32(n), m.SKB.Linear()-m.Off)
+	return m
 }
 
 // Msgs yields the messages of a buffer, up to the first whose length is not that of a message in it.
@@ -88,11 +94,11 @@ func Msgs(cur *kernel.Task, s *skb.SKB) iter.Seq[Msg] {
 	return func(yield func(Msg) bool) {
 		msg := Msg{SKB: s}
 		for n, ok := msg.Whole(cur); ok; n, ok = msg.Whole(cur) {
-			next := msg.Off + min(uapi.NLMsgAlign(n), s.Linear()-msg.Off)
+			next := msg.Next(n) // a handler may change the length in a frame
 			if !yield(msg) {
 				return
 			}
-			msg.Off = next
+			msg = next
 		}
 	}
 }
@@ -196,11 +202,7 @@ func (b Builder) Attr(cur *kernel.Task, s *skb.SKB, typ uint16, data []byte) boo
 	if s.Tailroom() < uapi.NLATotalSize(len(data)) {
 		return false
 	}
-	buf := make([]byte, uapi.NLATotalSize(len(data)))
-	binary.LittleEndian.PutUint16(buf, uint16(uapi.NLAHdrlen+len(data)))
-	binary.LittleEndian.PutUint16(buf[2:], typ)
-	copy(buf[uapi.NLAHdrlen:], data)
-	return s.Put(cur, buf)
+	return s.Put(cur, uapi.AppendAttr(make([]byte, 0, uapi.NLATotalSize(len(data))), typ, data))
 }
 
 // Attr32 appends an attribute with one word.
@@ -224,15 +226,3 @@ func (b Builder) End(cur *kernel.Task, s *skb.SKB) { s.Write32(cur, b.Off, uint3
 
 // Cancel removes the message again: nlmsg_cancel. The bytes stay in the memory behind.
 func (b Builder) Cancel(s *skb.SKB) { s.Trim(b.Off) }
-
-// ParseAttrs calls fn for each attribute of a payload from off on. It stops at the first that does not fit.
-func ParseAttrs(payload []byte, off int, fn func(typ uint16, data []byte)) {
-	for off = uapi.NLMsgAlign(off); off+uapi.NLAHdrlen <= len(payload); {
-		n := int(binary.LittleEndian.Uint16(payload[off:]))
-		if n < uapi.NLAHdrlen || off+n > len(payload) {
-			return
-		}
-		fn(binary.LittleEndian.Uint16(payload[off+2:])&0x3fff, payload[off+uapi.NLAHdrlen:off+n])
-		off += uapi.NLMsgAlign(n)
-	}
-}

@@ -36,10 +36,7 @@ func ring(frames, frameSize int) []byte {
 
 // request is a message without payload.
 func request(typ uint16, flags uint16, seq uint32, payload ...byte) []byte {
-	b := make([]byte, uapi.NLMsgAlign(uapi.NLMsgHdrlen+len(payload)))
-	uapi.NLMsgHdr{Len: uint32(uapi.NLMsgHdrlen + len(payload)), Type: typ, Flags: flags, Seq: seq}.Put(b)
-	copy(b[uapi.NLMsgHdrlen:], payload)
-	return b
+	return uapi.AppendMessage(nil, uapi.NLMsgHdr{Type: typ, Flags: flags, Seq: seq}, payload)
 }
 
 // noop is a message that the kernel acknowledges and does nothing about.

@@ -213,10 +213,8 @@ func dumpAcksReader(w *World) {
 	entries, done, acks := 0, 0, 0
 	w.Go(main, func(*kernel.Task) {
 		for done == 0 || acks == 0 {
-			msg := rx.Next()
-			for len(msg) >= uapi.NLMsgHdrlen {
-				h := uapi.ParseNLMsgHdr(msg)
-				switch h.Type {
+			for m, err := range uapi.Messages(rx.Next()) {
+				switch m.Header.Type {
 				case uapi.NLMsgDone:
 					done++
 				case uapi.NLMsgError:
@@ -226,10 +224,9 @@ func dumpAcksReader(w *World) {
 				case 0: // shifted by dump-reserve-in-frame: what lies there is not the message
 					return
 				}
-				if h.Len < uapi.NLMsgHdrlen || int(h.Len) > len(msg) {
+				if err != nil {
 					return
 				}
-				msg = msg[min(uapi.NLMsgAlign(int(h.Len)), len(msg)):]
 			}
 		}
 	})

@@ -159,8 +159,8 @@ func nflogTwoCPUs(w *World) {
 		w.K.FireTimer(w.K.KernelTask("timer"))
 		inRing := 0
 		for msg, ok := rx.Take(); ok; msg, ok = rx.Take() {
-			for ; len(msg) >= uapi.NLMsgHdrlen && int(uapi.ParseNLMsgHdr(msg).Len) <= len(msg); msg = msg[min(uapi.NLMsgAlign(int(uapi.ParseNLMsgHdr(msg).Len)), len(msg)):] {
-				if uapi.ParseNLMsgHdr(msg).Type == uapi.NFULNLMsgPacket {
+			for m := range uapi.WellFormed(uapi.Messages(msg)) {
+				if m.Header.Type == uapi.NFULNLMsgPacket {
 					inRing++
 				}
 			}
@@ -280,18 +280,13 @@ func twoDumpPollers(w *World) {
 			if !ok {
 				break
 			}
-			for len(msg) >= uapi.NLMsgHdrlen {
-				h := uapi.ParseNLMsgHdr(msg)
-				switch h.Type {
+			for m := range uapi.Messages(msg) {
+				switch m.Header.Type {
 				case uapi.NLMsgDone:
 					done++
 				case uapi.RTMNewneigh:
 					entries++
 				}
-				if h.Len < uapi.NLMsgHdrlen || int(h.Len) > len(msg) {
-					break
-				}
-				msg = msg[min(uapi.NLMsgAlign(int(h.Len)), len(msg)):]
 			}
 			if rx.next == 0 {
 				break

@@ -54,15 +54,15 @@ var frameDirectives = []form{
 }
 
 // frameAddr returns the address of a frame.
-func frameAddr(m *mapping, which string, i uint64) (uint64, error) {
+func frameAddr(m *mapping, which string, i uint32) (uint64, error) {
 	r, base := m.ring(which)
-	if r.frameNr == 0 {
+	if r.FrameNr == 0 {
 		return 0, noSuch("ring", which)
 	}
-	if i >= r.frameNr {
-		return 0, noSuch("frame", strconv.FormatUint(i, 10))
+	if i >= r.FrameNr {
+		return 0, noSuch("frame", strconv.FormatUint(uint64(i), 10))
 	}
-	return base + r.offset(i), nil
+	return base + r.FrameOffset(i), nil
 }
 
 func setFrames(c *call) (string, error) {
@@ -71,10 +71,10 @@ func setFrames(c *call) (string, error) {
 		return "", err
 	}
 	which, frames := c.args.word(1), c.args.positional[2]
-	first, last := uint64(frames.num), uint64(frames.last)
+	first, last := uint32(frames.num), uint32(frames.last)
 	if frames.last < 0 {
 		r, _ := m.ring(which)
-		last = max(r.frameNr, 1) - 1
+		last = max(r.FrameNr, 1) - 1
 	}
 	if _, err := frameAddr(m, which, last); err != nil {
 		return "", err
@@ -114,7 +114,7 @@ func fillFrame(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	addr, err := frameAddr(m, "tx", uint64(c.args.num(1)))
+	addr, err := frameAddr(m, "tx", uint32(c.args.num(1)))
 	if err != nil {
 		return "", err
 	}
@@ -140,7 +140,7 @@ func editFrame(c *call) (string, error) {
 	if c.args.has("rx") {
 		which = "rx"
 	}
-	addr, err := frameAddr(m, which, uint64(c.args.num(1)))
+	addr, err := frameAddr(m, which, uint32(c.args.num(1)))
 	if err != nil {
 		return "", err
 	}
@@ -153,7 +153,7 @@ func showFrames(c *call) (string, error) {
 		return "", err
 	}
 	which := c.args.word(1)
-	if r, _ := m.ring(which); r.frameNr == 0 {
+	if r, _ := m.ring(which); r.FrameNr == 0 {
 		return "", noSuch("ring", which)
 	}
 	withHex := c.args.has("hex")
@@ -166,13 +166,13 @@ func showBytes(c *call) (string, error) {
 		return "", err
 	}
 	which := c.args.word(1)
-	addr, err := frameAddr(m, which, uint64(c.args.num(2)))
+	addr, err := frameAddr(m, which, uint32(c.args.num(2)))
 	if err != nil {
 		return "", err
 	}
 	r, _ := m.ring(which)
 	off := c.args.get("off", 0)
-	rest := max(int64(r.frameSize)-off, 0)
+	rest := max(int64(r.FrameSize)-off, 0)
 	buf := make([]byte, c.args.get("n", rest))
 	if err := c.task.Read(addr+uint64(off), buf); err != nil {
 		return "", err
@@ -190,7 +190,7 @@ func consume(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if m.rings.rx.frameNr == 0 {
+	if m.rings.rx.FrameNr == 0 {
 		return "", noSuch("ring", "rx")
 	}
 	limit := c.args.get("max", maxCount)
@@ -208,7 +208,7 @@ func consume(c *call) (string, error) {
 		taken++
 	}
 	_, base := m.ring("rx")
-	status, err := c.task.Load32(base + m.rings.rx.offset(m.position))
+	status, err := c.task.Load32(base + m.rings.rx.FrameOffset(m.position))
 	if err != nil {
 		return strings.Join(lines, "\n"), err
 	}
@@ -227,8 +227,8 @@ func (c *call) consumeFrame(m *mapping, fd int) (lines []string, done bool, err 
 	if err != nil {
 		return nil, true, err
 	}
-	lines = []string{fmt.Sprintf("rx[%d] %s %s", i, uapi.StatusName(h.status), c.print.frameHeader(h))}
-	switch h.status {
+	lines = []string{fmt.Sprintf("rx[%d] %s %s", i, uapi.StatusName(h.Status), c.print.frameHeader(h))}
+	switch h.Status {
 	case uapi.NLMMapStatusValid:
 		msgs, err := c.print.frameMessages(c.task, m, "rx", i, h, false)
 		if err != nil {
@@ -247,7 +247,7 @@ func (c *call) consumeFrame(m *mapping, fd int) (lines []string, done bool, err 
 	if err := c.task.Store32(addr+uapi.NMStatus, uapi.NLMMapStatusUnused); err != nil {
 		return lines, true, err
 	}
-	m.position = (i + 1) % m.rings.rx.frameNr
+	m.position = m.rings.rx.Next(i)
 	return lines, false, nil
 }
 

@@ -76,9 +76,9 @@ func setRing(c *call) (string, error) {
 		return "", err
 	}
 	if c.args.word(1) == "rx" {
-		sock.rings.rx = newRing(req)
+		sock.rings.rx = req
 	} else {
-		sock.rings.tx = newRing(req)
+		sock.rings.tx = req
 	}
 	return "ok", nil
 }

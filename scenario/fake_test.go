@@ -188,10 +188,10 @@ func (t *fakeTask) Sendmsg(fd int, iov [][]byte, _ []byte, _ int) (int, error) {
 
 // kick frees all VALID frames of the TX ring.
 func (t *fakeTask) kick(s *fakeSocket) int {
-	r, base := newRing(s.tx), s.base+newRing(s.rx).size()
+	r, base := s.tx, s.base+s.rx.MapSize()
 	sent := 0
-	for i := range r.frameNr {
-		hdr := t.mem[base+r.offset(i):]
+	for i := range r.FrameNr {
+		hdr := t.mem[base+r.FrameOffset(i):]
 		if binary.LittleEndian.Uint32(hdr) == uapi.NLMMapStatusValid {
 			sent += int(binary.LittleEndian.Uint32(hdr[uapi.NMLen:]))
 			binary.LittleEndian.PutUint32(hdr, uapi.NLMMapStatusUnused)
@@ -201,17 +201,17 @@ func (t *fakeTask) kick(s *fakeSocket) int {
 }
 
 func (t *fakeTask) deliver(s *fakeSocket, msg []byte) {
-	r := newRing(s.rx)
-	if r.frameNr == 0 {
+	r := s.rx
+	if r.FrameNr == 0 {
 		s.queue = append(s.queue, msg)
 		return
 	}
-	hdr := t.mem[s.base+r.offset(uint64(s.head)):]
-	s.head = (s.head + 1) % s.rx.FrameNr
+	hdr := t.mem[s.base+r.FrameOffset(s.head):]
+	s.head = r.Next(s.head)
 	le := binary.LittleEndian
 	le.PutUint32(hdr[uapi.NMLen:], uint32(len(msg)))
 	le.PutUint32(hdr[uapi.NMPid:], uint32(t.pid))
-	if uint64(len(msg)) > r.room() {
+	if len(msg) > r.FrameRoom() {
 		s.queue = append(s.queue, msg)
 		le.PutUint32(hdr, uapi.NLMMapStatusCopy)
 		return

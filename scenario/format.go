@@ -69,55 +69,47 @@ func (p printer) identity(id uint32) string {
 	return strconv.FormatUint(uint64(id), 10)
 }
 
-func (p printer) frameHeader(h frameHeader) string {
-	return fmt.Sprintf("len=%d group=%d pid=%s uid=%d gid=%d", h.len, h.group, p.identity(h.pid), h.uid, h.gid)
+func (p printer) frameHeader(h uapi.NLMMapHdr) string {
+	return fmt.Sprintf("len=%d group=%d pid=%s uid=%d gid=%d", h.Len, h.Group, p.identity(h.Pid), h.UID, h.GID)
 }
 
 // messages prints the messages in buf, one per line, as a socket of the given protocol understands them.
 func (p printer) messages(protocol int, buf []byte, withHex bool) []string {
 	var lines []string
-	for len(buf) > 0 {
-		if len(buf) < uapi.NLMsgHdrlen {
-			return append(lines, fmt.Sprintf("trailing %d", len(buf)))
+	var run uapi.Message // of messages with the same header, not printed yet
+	same := 0
+	flush := func() {
+		if same > 0 {
+			lines = append(lines, p.message(protocol, run.Header, run.Payload, same, withHex))
 		}
-		h := uapi.ParseNLMsgHdr(buf)
-		if h.Len < uapi.NLMsgHdrlen || uint64(h.Len) > uint64(len(buf)) {
-			return append(lines, fmt.Sprintf("malformed len=%d left=%d", h.Len, len(buf)))
-		}
-		msg := buf[:h.Len]
-		same := 1
-		buf = afterMessage(buf, h)
-		if folds(protocol, h) {
-			for startsWithHeader(buf, h) {
-				buf = afterMessage(buf, h)
-				same++
-			}
-		}
-		lines = append(lines, p.message(protocol, h, msg[uapi.NLMsgHdrlen:], same, withHex))
 	}
+	for m, err := range uapi.Messages(buf) {
+		// Headers are compared, not messages: the last one of a run may be cut by the receiver's buffer.
+		if same > 0 && m.Header == run.Header && folds(protocol, m.Header) {
+			same++
+			continue
+		}
+		flush()
+		var bad *uapi.ParseError
+		if errors.As(err, &bad) {
+			left := len(buf) - bad.Offset
+			if left < uapi.NLMsgHdrlen {
+				return append(lines, fmt.Sprintf("trailing %d", left))
+			}
+			return append(lines, fmt.Sprintf("malformed len=%d left=%d", m.Header.Len, left))
+		}
+		run, same = m, 1
+	}
+	flush()
 	return lines
-}
-
-// afterMessage cuts off the first message of buf with its padding, which the last one may lack.
-func afterMessage(buf []byte, h uapi.NLMsgHdr) []byte {
-	return buf[min(uapi.NLMsgAlign(int(h.Len)), len(buf)):]
 }
 
 // firstMessage cuts off what follows the first message of buf, if that is well-formed.
 func firstMessage(buf []byte) []byte {
-	if len(buf) < uapi.NLMsgHdrlen {
-		return buf
+	for m := range uapi.WellFormed(uapi.Messages(buf)) {
+		return buf[:m.Header.Len]
 	}
-	h := uapi.ParseNLMsgHdr(buf)
-	if h.Len < uapi.NLMsgHdrlen || uint64(h.Len) > uint64(len(buf)) {
-		return buf
-	}
-	return buf[:h.Len]
-}
-
-// startsWithHeader compares headers only: the last message of a run may be cut by the receiver's buffer.
-func startsWithHeader(buf []byte, h uapi.NLMsgHdr) bool {
-	return len(buf) >= uapi.NLMsgHdrlen && uapi.ParseNLMsgHdr(buf) == h
+	return buf
 }
 
 // folds tells whether a run of messages with this header prints once.
@@ -178,16 +170,16 @@ func (p printer) errorDetails(b *strings.Builder, protocol int, payload []byte) 
 
 // packetDetails prints the attributes of a queued or logged packet. packetHdr is 0 where the packets have no number.
 func packetDetails(b *strings.Builder, payload []byte, packetHdr, packetPayload uint16) {
-	eachAttribute(payload, uapi.NFGenMsglen, func(typ uint16, data []byte) {
+	for a := range uapi.WellFormed(uapi.Attrs(payload, uapi.NFGenMsglen)) {
 		switch {
-		case packetHdr != 0 && typ == packetHdr && len(data) >= 4:
-			fmt.Fprintf(b, " packet=%d", binary.BigEndian.Uint32(data))
-		case typ == packetPayload:
-			fmt.Fprintf(b, " payload=%d", len(data))
+		case packetHdr != 0 && a.Type == packetHdr && len(a.Data) >= 4:
+			fmt.Fprintf(b, " packet=%d", binary.BigEndian.Uint32(a.Data))
+		case a.Type == packetPayload:
+			fmt.Fprintf(b, " payload=%d", len(a.Data))
 		default:
-			fmt.Fprintf(b, " a%d:%d", typ, len(data))
+			fmt.Fprintf(b, " a%d:%d", a.Type, len(a.Data))
 		}
-	})
+	}
 }
 
 // Attributes and layout of socket statistics.
@@ -203,31 +195,17 @@ func (p printer) statisticsDetails(b *strings.Builder, payload []byte) {
 		return
 	}
 	fmt.Fprintf(b, " portid=%s", p.identity(binary.LittleEndian.Uint32(payload[diagPortid:])))
-	eachAttribute(payload, diagHdrlen, func(typ uint16, data []byte) {
-		if len(data) < uapi.NLMMapReqlen || typ != diagRxRing && typ != diagTxRing {
-			fmt.Fprintf(b, " a%d:%d", typ, len(data))
-			return
+	for a := range uapi.WellFormed(uapi.Attrs(payload, diagHdrlen)) {
+		if len(a.Data) < uapi.NLMMapReqlen || a.Type != diagRxRing && a.Type != diagTxRing {
+			fmt.Fprintf(b, " a%d:%d", a.Type, len(a.Data))
+			continue
 		}
 		ring := "rx"
-		if typ == diagTxRing {
+		if a.Type == diagTxRing {
 			ring = "tx"
 		}
-		r := uapi.ParseNLMMapReq(data)
+		r := uapi.ParseNLMMapReq(a.Data)
 		fmt.Fprintf(b, " %s_ring=%d,%d,%d,%d", ring, r.BlockSize, r.BlockNr, r.FrameSize, r.FrameNr)
-	})
-}
-
-// eachAttribute calls f for each well-formed attribute that follows hdrlen bytes of fixed header.
-func eachAttribute(payload []byte, hdrlen int, f func(typ uint16, data []byte)) {
-	const typeMask = 0x3fff // the upper bits are flags
-	attrs := payload[min(hdrlen, len(payload)):]
-	for len(attrs) >= uapi.NLAHdrlen {
-		n := int(binary.LittleEndian.Uint16(attrs))
-		if n < uapi.NLAHdrlen || n > len(attrs) {
-			return
-		}
-		f(binary.LittleEndian.Uint16(attrs[2:])&typeMask, attrs[uapi.NLAHdrlen:n])
-		attrs = attrs[min(uapi.NLMsgAlign(n), len(attrs)):]
 	}
 }
 

@@ -3,6 +3,7 @@ package scenario
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"nlmmap/uapi"
@@ -39,16 +40,18 @@ func appendMessage(buf []byte, a args) ([]byte, error) {
 	}
 	copy(payload, first)
 	h := uapi.NLMsgHdr{
-		Len:   uint32(a.get("len", int64(uapi.NLMsgHdrlen+len(payload)))),
 		Type:  uint16(a.get("type", 0)),
 		Flags: uint16(a.get("flags", 0)),
 		Seq:   uint32(a.get("seq", 0)),
 		Pid:   uint32(a.get("pid", 0)),
 	}
-	msg := make([]byte, uapi.NLMsgTotalSize(len(payload)))
-	h.Put(msg)
-	copy(msg[uapi.NLMsgHdrlen:], payload)
-	return append(buf, msg...), nil
+	start := len(buf)
+	buf = uapi.AppendMessage(buf, h, payload)
+	if a.has("len") { // that of no message, perhaps
+		h.Len = uint32(a.get("len", 0))
+		h.Put(buf[start:])
+	}
+	return buf, nil
 }
 
 func filled(n int, b byte) []byte {
@@ -75,42 +78,14 @@ var (
 )
 
 // controlTypes have the same meaning on every protocol, routeTypes only on route sockets.
-var controlTypes = []name{
-	{"noop", uapi.NLMsgNoop},
-	{"error", uapi.NLMsgError},
-	{"done", uapi.NLMsgDone},
-	{"overrun", uapi.NLMsgOverrun},
-}
+var (
+	controlTypes = wordsFor(uapi.ControlTypes, "NLMSG_", uapi.NLMsgNoop, uapi.NLMsgError, uapi.NLMsgDone, uapi.NLMsgOverrun)
+	routeTypes   = wordsFor(uapi.RouteTypes, "RTM_", uapi.RTMNewlink, uapi.RTMDellink, uapi.RTMGetlink, uapi.RTMNewaddr,
+		uapi.RTMGetaddr, uapi.RTMNewroute, uapi.RTMDelroute, uapi.RTMGetroute, uapi.RTMNewneigh, uapi.RTMDelneigh,
+		uapi.RTMGetneigh, uapi.RTMNewrule, uapi.RTMGetrule)
+	messageTypes = slices.Concat(controlTypes, routeTypes)
+)
 
-var routeTypes = []name{
-	{"newlink", uapi.RTMNewlink},
-	{"dellink", uapi.RTMDellink},
-	{"getlink", uapi.RTMGetlink},
-	{"newaddr", uapi.RTMNewaddr},
-	{"getaddr", uapi.RTMGetaddr},
-	{"newroute", uapi.RTMNewroute},
-	{"delroute", uapi.RTMDelroute},
-	{"getroute", uapi.RTMGetroute},
-	{"newneigh", uapi.RTMNewneigh},
-	{"delneigh", uapi.RTMDelneigh},
-	{"getneigh", uapi.RTMGetneigh},
-	{"newrule", uapi.RTMNewrule},
-	{"getrule", uapi.RTMGetrule},
-}
-
-var messageTypes = append(append([]name(nil), controlTypes...), routeTypes...)
-
-var messageFlags = []name{
-	{"request", uapi.NLMFRequest},
-	{"multi", uapi.NLMFMulti},
-	{"ack", uapi.NLMFAck},
-	{"echo", uapi.NLMFEcho},
-	{"dump", uapi.NLMFDump},
-	{"root", uapi.NLMFRoot},
-	{"match", uapi.NLMFMatch},
-	{"atomic", uapi.NLMFAtomic},
-	{"replace", uapi.NLMFReplace},
-	{"excl", uapi.NLMFExcl},
-	{"create", uapi.NLMFCreate},
-	{"append", uapi.NLMFAppend},
-}
+// messageFlags are the flags that requests have.
+var messageFlags = slices.Concat(wordsFor(uapi.MessageFlags, "NLM_F_", uapi.NLMFRequest, uapi.NLMFMulti, uapi.NLMFAck,
+	uapi.NLMFEcho, uapi.NLMFDump, uapi.NLMFRoot, uapi.NLMFMatch, uapi.NLMFAtomic), wordsFor(uapi.MakeFlags, "NLM_F_"))

@@ -1,44 +1,18 @@
 package scenario
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 
 	"nlmmap/uapi"
 )
 
-// A ring is the geometry of one ring of a socket; the zero value is no ring.
-type ring struct {
-	blockSize, blockNr, frameSize, frameNr uint64
-}
-
-func newRing(r uapi.NLMMapReq) ring {
-	if r.BlockNr == 0 {
-		return ring{}
-	}
-	return ring{uint64(r.BlockSize), uint64(r.BlockNr), uint64(r.FrameSize), uint64(r.FrameNr)}
-}
-
-func (r ring) size() uint64 { return r.blockSize * r.blockNr }
-
-// offset is where frame i starts, from the start of the ring. Frames do not cross blocks.
-func (r ring) offset(i uint64) uint64 {
-	perBlock := max(r.blockSize/max(r.frameSize, 1), 1)
-	return i/perBlock*r.blockSize + i%perBlock*r.frameSize
-}
-
-// room is how many bytes of messages a frame has.
-func (r ring) room() uint64 {
-	return r.frameSize - min(r.frameSize, uapi.NLMMapHdrlen)
-}
-
-// A ringPair has both rings of a socket. A mapping has the RX ring first, then the TX ring.
+// A ringPair has both rings of a socket; a zero request is no ring. A mapping has the RX ring first, then the TX ring.
 type ringPair struct {
-	rx, tx ring
+	rx, tx uapi.NLMMapReq
 }
 
-func (p ringPair) size() uint64 { return p.rx.size() + p.tx.size() }
+func (p ringPair) size() uint64 { return p.rx.MapSize() + p.tx.MapSize() }
 
 // A mapping is a socket's rings in the address space of one process.
 type mapping struct {
@@ -48,48 +22,38 @@ type mapping struct {
 	sock     *socket
 	rings    ringPair // as they were when it was made
 	partial  bool     // a part cannot be read any more, or is not the ring any more
-	position uint64   // of the reader in the RX ring
+	position uint32   // of the reader in the RX ring
 }
 
 // ring returns one of the rings and its address.
-func (m *mapping) ring(which string) (ring, uint64) {
+func (m *mapping) ring(which string) (uapi.NLMMapReq, uint64) {
 	if which == "tx" {
-		return m.rings.tx, m.addr + m.rings.rx.size()
+		return m.rings.tx, m.addr + m.rings.rx.MapSize()
 	}
 	return m.rings.rx, m.addr
 }
 
-// frameHeader has the words of a frame header.
-type frameHeader struct {
-	status, len, group, pid, uid, gid uint32
-}
-
-func readHeader(t Task, addr uint64) (frameHeader, error) {
+// readHeader reads the header of a frame, the status first.
+func readHeader(t Task, addr uint64) (uapi.NLMMapHdr, error) {
 	status, err := t.Load32(addr + uapi.NMStatus)
 	if err != nil {
-		return frameHeader{}, err
+		return uapi.NLMMapHdr{}, err
 	}
 	var b [uapi.NLMMapHdrlen]byte
 	if err := t.Read(addr+uapi.NMLen, b[uapi.NMLen:]); err != nil {
-		return frameHeader{}, err
+		return uapi.NLMMapHdr{}, err
 	}
-	le := binary.LittleEndian
-	return frameHeader{
-		status: status,
-		len:    le.Uint32(b[uapi.NMLen:]),
-		group:  le.Uint32(b[uapi.NMGroup:]),
-		pid:    le.Uint32(b[uapi.NMPid:]),
-		uid:    le.Uint32(b[uapi.NMUID:]),
-		gid:    le.Uint32(b[uapi.NMGID:]),
-	}, nil
+	h := uapi.ParseNLMMapHdr(b[:])
+	h.Status = status
+	return h, nil
 }
 
 // readHeaders reads all frame headers of a ring.
-func (m *mapping) readHeaders(t Task, which string) ([]frameHeader, error) {
+func (m *mapping) readHeaders(t Task, which string) ([]uapi.NLMMapHdr, error) {
 	r, base := m.ring(which)
-	var headers []frameHeader
-	for i := range r.frameNr {
-		h, err := readHeader(t, base+r.offset(i))
+	var headers []uapi.NLMMapHdr
+	for i := range r.FrameNr {
+		h, err := readHeader(t, base+r.FrameOffset(i))
 		if err != nil {
 			return headers, err
 		}
@@ -99,13 +63,13 @@ func (m *mapping) readHeaders(t Task, which string) ([]frameHeader, error) {
 }
 
 // frameMessages prints the messages of a frame, none when the length exceeds the frame.
-func (p printer) frameMessages(t Task, m *mapping, which string, i uint64, h frameHeader, withHex bool) ([]string, error) {
+func (p printer) frameMessages(t Task, m *mapping, which string, i uint32, h uapi.NLMMapHdr, withHex bool) ([]string, error) {
 	r, base := m.ring(which)
-	if uint64(h.len) > r.room() {
+	if int64(h.Len) > int64(r.FrameRoom()) {
 		return nil, nil
 	}
-	buf := make([]byte, h.len)
-	if err := t.Read(base+r.offset(i)+uapi.NLMMapHdrlen, buf); err != nil {
+	buf := make([]byte, h.Len)
+	if err := t.Read(base+r.FrameOffset(i)+uapi.NLMMapHdrlen, buf); err != nil {
 		return nil, err
 	}
 	return indent(p.messages(m.sock.protocol, buf, withHex)), nil
@@ -113,7 +77,7 @@ func (p printer) frameMessages(t Task, m *mapping, which string, i uint64, h fra
 
 // A snapshot is the frame headers of a socket as they were last shown.
 type snapshot struct {
-	rx, tx []frameHeader
+	rx, tx []uapi.NLMMapHdr
 }
 
 // changes takes a new snapshot of every socket that main has mapped and prints what differs from the one before.
@@ -148,16 +112,16 @@ func takeSnapshot(t Task, m *mapping) (snapshot, error) {
 	return snapshot{rx, tx}, err
 }
 
-func (r *Runner) changedFrames(t Task, m *mapping, which string, before, now []frameHeader) []string {
+func (r *Runner) changedFrames(t Task, m *mapping, which string, before, now []uapi.NLMMapHdr) []string {
 	var lines []string
 	for i, h := range now {
 		if i >= len(before) || before[i] == h { // without a header from before there is nothing to compare
 			continue
 		}
 		lines = append(lines, fmt.Sprintf("%s[%d] %s->%s %s", which, i,
-			uapi.StatusName(before[i].status), uapi.StatusName(h.status), r.print.frameHeader(h)))
-		if which == "rx" && h.status == uapi.NLMMapStatusValid {
-			msgs, err := r.print.frameMessages(t, m, which, uint64(i), h, false)
+			uapi.StatusName(before[i].Status), uapi.StatusName(h.Status), r.print.frameHeader(h)))
+		if which == "rx" && h.Status == uapi.NLMMapStatusValid {
+			msgs, err := r.print.frameMessages(t, m, which, uint32(i), h, false)
 			if err != nil {
 				msgs = []string{"  " + errorText(err)}
 			}
@@ -177,13 +141,13 @@ func (p printer) listFrames(t Task, m *mapping, which string, withData, withHex 
 	for i := 0; i < len(headers); {
 		h := headers[i]
 		end := i + 1
-		for h.status == uapi.NLMMapStatusUnused && end < len(headers) && headers[end] == h {
+		for h.Status == uapi.NLMMapStatusUnused && end < len(headers) && headers[end] == h {
 			end++
 		}
 		lines = append(lines, fmt.Sprintf("%s[%s] %s %s", which, frameRange(i, end-1),
-			uapi.StatusName(h.status), p.frameHeader(h)))
-		if withData && h.status != uapi.NLMMapStatusUnused {
-			msgs, err := p.frameMessages(t, m, which, uint64(i), h, withHex)
+			uapi.StatusName(h.Status), p.frameHeader(h)))
+		if withData && h.Status != uapi.NLMMapStatusUnused {
+			msgs, err := p.frameMessages(t, m, which, uint32(i), h, withHex)
 			if err != nil {
 				return strings.Join(lines, "\n"), err
 			}

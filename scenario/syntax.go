@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -301,38 +302,23 @@ func nameOf(num int64, names []name) string {
 	return strconv.FormatInt(num, 10)
 }
 
-var protocolNames = []name{
-	{"route", uapi.NetlinkRoute},
-	{"usersock", uapi.NetlinkUsersock},
-	{"netfilter", uapi.NetlinkNetfilter},
-	{"generic", uapi.NetlinkGeneric},
-	{"sock_diag", uapi.NetlinkSockDiag},
-	{"audit", uapi.NetlinkAudit},
-	{"uevent", uapi.NetlinkKobjectUevent},
-	{"iscsi", uapi.NetlinkISCSI},
-	{"xfrm", uapi.NetlinkXFRM},
-	{"connector", uapi.NetlinkConnector},
-	{"fib_lookup", uapi.NetlinkFIBLookup},
+// wordsFor makes words of what the kernel's headers call numbers: lower case, without the prefix. The language has words
+// for the given values only, for all if none is given; others are written and printed as numbers.
+func wordsFor(names uapi.Names, prefix string, values ...int) []name {
+	var words []name
+	for _, n := range names {
+		if len(values) == 0 || slices.Contains(values, n.Value) {
+			words = append(words, name{strings.ToLower(strings.TrimPrefix(n.Name, prefix)), int64(n.Value)})
+		}
+	}
+	return words
 }
 
-var statusNames = []name{
-	{"unused", uapi.NLMMapStatusUnused},
-	{"reserved", uapi.NLMMapStatusReserved},
-	{"valid", uapi.NLMMapStatusValid},
-	{"copy", uapi.NLMMapStatusCopy},
-	{"skip", uapi.NLMMapStatusSkip},
-}
+var protocolNames = append(wordsFor(uapi.Protocols, "NETLINK_", uapi.NetlinkRoute, uapi.NetlinkUsersock,
+	uapi.NetlinkSockDiag, uapi.NetlinkXFRM, uapi.NetlinkISCSI, uapi.NetlinkAudit, uapi.NetlinkFIBLookup,
+	uapi.NetlinkConnector, uapi.NetlinkNetfilter, uapi.NetlinkGeneric), name{"uevent", uapi.NetlinkKobjectUevent})
+
+var statusNames = wordsFor(uapi.FrameStates, "")
 
 // pollEvents are in the order in which revents prints them.
-var pollEvents = []name{
-	{"in", uapi.PollIn},
-	{"out", uapi.PollOut},
-	{"err", uapi.PollErr},
-	{"hup", uapi.PollHup},
-	{"nval", uapi.PollNval},
-	{"pri", uapi.PollPri},
-	{"rdnorm", uapi.PollRdnorm},
-	{"rdband", uapi.PollRdband},
-	{"wrnorm", uapi.PollWrnorm},
-	{"wrband", uapi.PollWrband},
-}
+var pollEvents = wordsFor(uapi.PollEvents, "POLL")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -93,14 +94,14 @@ func arguments(e kernel.SyscallEvent) []string {
 	ints := c.Ints[:c.NInts]
 	switch c.Name {
 	case "socket":
-		return []string{name(families, int(ints[0])), name(types, int(ints[1])), name(Protocols, int(ints[2]))}
+		return []string{uapi.AddressFamilies.Of(int(ints[0])), uapi.SocketTypes.Of(int(ints[1])), uapi.Protocols.Of(int(ints[2]))}
 	case "bind", "connect":
 		return append(args, Address(c.Data), fmt.Sprint(len(c.Data)))
 	case "sendmsg", "recvmsg":
 		if c.Msg == nil {
 			return append(args, "{SCM_RIGHTS}")
 		}
-		return append(args, msghdr(e), flags(msgFlags, int(ints[0])))
+		return append(args, msghdr(e), uapi.MsgFlags.Flags(int(ints[0])))
 	case "setsockopt":
 		level, opt := option(int(ints[0]), int(ints[1]))
 		return append(args, level, opt, value(int(ints[0]), int(ints[1]), c.Data), fmt.Sprint(len(c.Data)))
@@ -108,7 +109,7 @@ func arguments(e kernel.SyscallEvent) []string {
 		level, opt := option(int(ints[0]), int(ints[1]))
 		return append(args, level, opt, fmt.Sprint(ints[2]))
 	case "mmap":
-		return []string{"NULL", fmt.Sprint(ints[0]), prot(int(ints[1])), flags(mapFlags, int(ints[2])), args[0], fmt.Sprint(ints[3])}
+		return []string{"NULL", fmt.Sprint(ints[0]), prot(int(ints[1])), uapi.MapFlags.Flags(int(ints[2])), args[0], fmt.Sprint(ints[3])}
 	case "munmap", "mremap":
 		args = append(args, fmt.Sprintf("%#x", ints[0]))
 		ints = ints[1:]
@@ -144,7 +145,7 @@ func msghdr(e kernel.SyscallEvent) string {
 	}
 	s := fmt.Sprintf("{msg_name=%s, msg_iov=[%s]", addr, strings.Join(iov, ", "))
 	if e.Call.Name == "recvmsg" {
-		s += ", msg_flags=" + flags(msgFlags, m.Flags)
+		s += ", msg_flags=" + uapi.MsgFlags.Flags(m.Flags)
 	}
 	return s + "}"
 }
@@ -152,35 +153,43 @@ func msghdr(e kernel.SyscallEvent) string {
 // Address formats a socket address.
 func Address(b []byte) string {
 	a := uapi.ParseSockaddrNL(b)
-	return fmt.Sprintf("{sa_family=%s, nl_pid=%d, nl_groups=%08x}", name(families, int(a.Family)), int32(a.Pid), a.Groups)
+	return fmt.Sprintf("{sa_family=%s, nl_pid=%d, nl_groups=%08x}", uapi.AddressFamilies.Of(int(a.Family)), int32(a.Pid), a.Groups)
 }
 
-// Messages formats the netlink messages in b.
+// maxMessages is how many messages of a buffer are shown.
+const maxMessages = 8
+
+// messageTypes are those of NETLINK_ROUTE for all protocols: a system call does not say what its socket speaks.
+var messageTypes = slices.Concat(uapi.ControlTypes, uapi.RouteTypes)
+
+// Messages formats the netlink messages in b, the last one also when it is cut.
 func Messages(b []byte) string {
 	var list []string
-	for len(b) >= uapi.NLMsgHdrlen {
-		h := uapi.ParseNLMsgHdr(b)
-		n := int(min(uint64(uapi.NLMsgAlign(int(h.Len&0x7fffffff))), uint64(len(b))))
-		s := fmt.Sprintf("{nlmsg_len=%d, nlmsg_type=%s, nlmsg_flags=%#x, nlmsg_seq=%d, nlmsg_pid=%d}", h.Len,
-			name(messageTypes, int(h.Type)), h.Flags, h.Seq, int32(h.Pid))
-		if h.Type == uapi.NLMsgError && len(b) >= uapi.NLMsgHdrlen+4 {
-			code := int32(binary.LittleEndian.Uint32(b[uapi.NLMsgHdrlen:]))
-			s = fmt.Sprintf("{%s, {error=%d}}", s, code)
+	for m, err := range uapi.Messages(b) {
+		var bad *uapi.ParseError
+		if errors.As(err, &bad) && len(b)-bad.Offset < uapi.NLMsgHdrlen {
+			break // not even a header
 		}
-		list = append(list, s)
-		if len(list) == 8 && n < len(b) {
+		if len(list) == maxMessages {
 			list = append(list, "...")
 			break
 		}
-		if h.Len < uapi.NLMsgHdrlen {
-			break
-		}
-		b = b[n:]
+		list = append(list, message(m))
 	}
 	if len(list) == 0 {
 		return fmt.Sprintf("%q", b[:min(len(b), 32)])
 	}
 	return "[" + strings.Join(list, ", ") + "]"
+}
+
+func message(m uapi.Message) string {
+	h := m.Header
+	s := fmt.Sprintf("{nlmsg_len=%d, nlmsg_type=%s, nlmsg_flags=%#x, nlmsg_seq=%d, nlmsg_pid=%d}", h.Len,
+		messageTypes.Of(int(h.Type)), h.Flags, h.Seq, int32(h.Pid))
+	if code, ok := m.Code(); ok && h.Type == uapi.NLMsgError {
+		return fmt.Sprintf("{%s, {error=%d}}", s, code)
+	}
+	return s
 }
 
 func value(level, opt int, data []byte) string {
@@ -197,9 +206,9 @@ func value(level, opt int, data []byte) string {
 func option(level, opt int) (string, string) {
 	switch level {
 	case uapi.SolNetlink:
-		return "SOL_NETLINK", name(netlinkOptions, opt)
+		return "SOL_NETLINK", uapi.NetlinkOptions.Of(opt)
 	case uapi.SolSocket:
-		return "SOL_SOCKET", name(socketOptions, opt)
+		return "SOL_SOCKET", uapi.SocketOptions.Of(opt)
 	}
 	return fmt.Sprint(level), fmt.Sprint(opt)
 }
@@ -208,32 +217,5 @@ func prot(p int) string {
 	if p == 0 {
 		return "PROT_NONE"
 	}
-	return flags(prots, p)
-}
-
-func name(names map[int]string, v int) string {
-	if n, ok := names[v]; ok {
-		return n
-	}
-	return fmt.Sprint(v)
-}
-
-// A bit is a flag with its name, in the order in which they are printed.
-type bit struct {
-	value int
-	name  string
-}
-
-func flags(bits []bit, v int) string {
-	var names []string
-	for _, b := range bits {
-		if v&b.value != 0 {
-			names = append(names, b.name)
-			v &^= b.value
-		}
-	}
-	if v != 0 || len(names) == 0 {
-		names = append(names, fmt.Sprintf("%#x", v))
-	}
-	return strings.Join(names, "|")
+	return uapi.Protections.Flags(p)
 }

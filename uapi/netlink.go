@@ -1,13 +1,12 @@
-// Package uapi holds the numbers and layouts that userspace and the kernel share: nothing here behaves.
+// Package uapi holds the numbers and layouts that userspace and the kernel share, and the views of them: walks over
+// messages and attributes, the geometry of rings, the headers as structures, the names of the numbers. Nothing here
+// behaves.
 //
 // Everything is as on x86-64: integers are little-endian unless a name says BE, sizes are in bytes. The values are
 // those of spec section 1; names follow the kernel's headers.
 package uapi
 
-import (
-	"encoding/binary"
-	"strconv"
-)
+import "encoding/binary"
 
 // PageSize is the page size of the modelled machines, in bytes.
 const PageSize = 4096
@@ -119,23 +118,6 @@ const (
 	// NLMMapMsgAlignment is what a frame size must be a multiple of.
 	NLMMapMsgAlignment = 4
 )
-
-// StatusName returns the name of a frame state, or its number where it has none.
-func StatusName(status uint32) string {
-	switch status {
-	case NLMMapStatusUnused:
-		return "UNUSED"
-	case NLMMapStatusReserved:
-		return "RESERVED"
-	case NLMMapStatusValid:
-		return "VALID"
-	case NLMMapStatusCopy:
-		return "COPY"
-	case NLMMapStatusSkip:
-		return "SKIP"
-	}
-	return strconv.FormatUint(uint64(status), 10)
-}
 
 // Message types below NLMsgMinType are control messages.
 const (

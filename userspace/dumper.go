@@ -47,7 +47,7 @@ type DumpConfig struct {
 	// Timeout is how long the dumper waits for the next message; 0 is 1 s.
 	Timeout kernel.Time
 	// Handle gets each message of the dump, DONE not included. Its bytes are Handle's. An error ends the dump.
-	Handle func(Message) error
+	Handle func(uapi.Message) error
 }
 
 // ErrIncomplete says that a dump did not end as it should have: something is missing.
@@ -146,7 +146,7 @@ func (d *Dumper) frame(f Frame, seq uint32) error {
 	if f.Copied() {
 		d.Copied++
 	}
-	for m, err := range Messages(data) {
+	for m, err := range uapi.Messages(data) {
 		if err != nil {
 			return fmt.Errorf("frame %d: %w", f.Index(), err)
 		}
@@ -157,7 +157,7 @@ func (d *Dumper) frame(f Frame, seq uint32) error {
 		}
 		switch m.Header.Type {
 		case uapi.NLMsgDone:
-			done, err := ParseDone(m)
+			done, err := uapi.ParseDone(m)
 			if err != nil {
 				return err
 			}
@@ -167,7 +167,7 @@ func (d *Dumper) frame(f Frame, seq uint32) error {
 				return fmt.Errorf("the dump ended early: %w", err)
 			}
 		case uapi.NLMsgError:
-			ack, err := ParseAck(m)
+			ack, err := uapi.ParseAck(m)
 			if err != nil {
 				return err
 			}

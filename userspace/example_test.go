@@ -36,8 +36,8 @@ func ExampleReader() {
 		if err != nil {
 			panic(err)
 		}
-		for m := range userspace.Messages(data) {
-			ack, _ := userspace.ParseAck(m)
+		for m := range uapi.Messages(data) {
+			ack, _ := uapi.ParseAck(m)
 			fmt.Printf("frame %d: request %d: %v\n", f.Index(), ack.Request.Seq, ack.Err())
 		}
 	} // here the frame is released
@@ -96,7 +96,7 @@ func ExampleBuilder() {
 	b.Begin(uapi.NLMsgHdr{Type: uapi.RTMNewlink, Flags: uapi.NLMFRequest}).Raw(make([]byte, 16)...)
 	b.Attr(3, []byte("lo\x00")).Nest(18).Attr(1, []byte("dummy")).EndNest()
 	msg, _ := b.Bytes()
-	for m := range userspace.Messages(msg) {
+	for m := range uapi.Messages(msg) {
 		for a := range m.Attrs(16) {
 			fmt.Printf("attribute %d, nested %t: %q\n", a.Type, a.Nested, a.Data)
 		}

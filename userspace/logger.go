@@ -105,7 +105,7 @@ func (l *Logger) frame(f Frame) error {
 		return err
 	}
 	l.Messages.Add(1)
-	for m, err := range Messages(data) {
+	for m, err := range uapi.Messages(data) {
 		if err != nil {
 			return fmt.Errorf("frame %d: %w", f.Index(), err)
 		}

@@ -2,21 +2,10 @@ package userspace
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"iter"
 	"math"
 
-	"golang.org/x/sys/unix"
-
 	"nlmmap/uapi"
-)
-
-// Bits of an attribute's type word.
-const (
-	attrNested   = 0x8000
-	attrNetOrder = 0x4000
-	attrTypeMask = 0x3fff
 )
 
 // A Builder appends messages with attributes to a buffer, aligned as netlink wants it. The zero value is ready.
@@ -116,7 +105,7 @@ func (b *Builder) Nest(typ uint16) *Builder {
 		return b
 	}
 	b.nests = append(b.nests, len(b.buf))
-	return b.Attr(typ|attrNested, nil)
+	return b.Attr(typ|uapi.NLAFNested, nil)
 }
 
 // EndNest ends the innermost nest.
@@ -158,172 +147,4 @@ func (b *Builder) Bytes() ([]byte, error) {
 		return nil, b.err
 	}
 	return b.buf, nil
-}
-
-// A ParseError says where bytes stop being netlink messages or attributes, and why.
-type ParseError struct {
-	Offset int    // of what is malformed, from the start of what was parsed
-	What   string // for people
-}
-
-func (e *ParseError) Error() string { return fmt.Sprintf("malformed at byte %d: %s", e.Offset, e.What) }
-
-func malformed(off int, format string, args ...any) *ParseError {
-	return &ParseError{off, fmt.Sprintf(format, args...)}
-}
-
-// A Message is one netlink message. Payload, what follows the 16 bytes of the header, is a part of what was parsed.
-type Message struct {
-	Header  uapi.NLMsgHdr
-	Payload []byte
-}
-
-// Messages iterates over the messages in b. Malformed bytes end the iteration with a *ParseError; the messages before
-// them have been seen. It works on any input.
-func Messages(b []byte) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		for off := 0; off < len(b); {
-			left := len(b) - off
-			if left < uapi.NLMsgHdrlen {
-				yield(Message{}, malformed(off, "%d bytes are no message header", left))
-				return
-			}
-			h := uapi.ParseNLMsgHdr(b[off:])
-			switch {
-			case h.Len < uapi.NLMsgHdrlen:
-				yield(Message{}, malformed(off, "message length %d is below that of its header", h.Len))
-				return
-			case uint64(h.Len) > uint64(left):
-				yield(Message{}, malformed(off, "a message of %d bytes in %d", h.Len, left))
-				return
-			}
-			n := int(h.Len)
-			if !yield(Message{h, b[off+uapi.NLMsgHdrlen : off+n : off+n]}, nil) {
-				return
-			}
-			off += min(uapi.NLMsgAlign(n), left)
-		}
-	}
-}
-
-// An Attr is one attribute. Data is a part of what was parsed.
-type Attr struct {
-	Type     uint16 // without the flags
-	Nested   bool   // marked as having attributes; kernels of these versions often do not mark them
-	NetOrder bool   // marked as being in network order
-	Data     []byte
-}
-
-// Attrs iterates over the attributes in b. Malformed bytes end the iteration with a *ParseError. Up to 3 trailing
-// bytes are padding. It works on any input.
-func Attrs(b []byte) iter.Seq2[Attr, error] {
-	return func(yield func(Attr, error) bool) {
-		for off := 0; len(b)-off >= uapi.NLAHdrlen; {
-			left := len(b) - off
-			n := int(binary.LittleEndian.Uint16(b[off:]))
-			typ := binary.LittleEndian.Uint16(b[off+2:])
-			switch {
-			case n < uapi.NLAHdrlen:
-				yield(Attr{}, malformed(off, "attribute length %d is below that of its header", n))
-				return
-			case n > left:
-				yield(Attr{}, malformed(off, "an attribute of %d bytes in %d", n, left))
-				return
-			}
-			a := Attr{typ & attrTypeMask, typ&attrNested != 0, typ&attrNetOrder != 0, b[off+uapi.NLAHdrlen : off+n : off+n]}
-			if !yield(a, nil) {
-				return
-			}
-			off += min(uapi.NLMsgAlign(n), left)
-		}
-	}
-}
-
-// Uint32 is the attribute as a word in the machine's order, Uint32BE as one in network order. The error is a
-// *ParseError when it has fewer than 4 bytes.
-func (a Attr) Uint32() (uint32, error) {
-	if len(a.Data) < 4 {
-		return 0, malformed(0, "attribute %d has %d bytes, a word has 4", a.Type, len(a.Data))
-	}
-	return binary.LittleEndian.Uint32(a.Data), nil
-}
-
-// Uint32BE is the attribute as a word in network order.
-func (a Attr) Uint32BE() (uint32, error) {
-	if _, err := a.Uint32(); err != nil {
-		return 0, err
-	}
-	return binary.BigEndian.Uint32(a.Data), nil
-}
-
-// Attrs iterates over the attributes of a message behind a fixed header of the given size. A message too short for
-// the header is a *ParseError.
-func (m Message) Attrs(fixed int) iter.Seq2[Attr, error] {
-	if fixed < 0 || fixed > len(m.Payload) {
-		return func(yield func(Attr, error) bool) {
-			yield(Attr{}, malformed(0, "a payload of %d bytes has no room for a header of %d", len(m.Payload), fixed))
-		}
-	}
-	return Attrs(m.Payload[min(uapi.NLMsgAlign(fixed), len(m.Payload)):])
-}
-
-// An Ack is the payload of an NLMSG_ERROR message.
-type Ack struct {
-	// Code is the error field: 0, a negative errno, or what else a kernel wrote there.
-	Code int32
-	// Request is the header of the message that is acknowledged, Quoted the rest of it as far as it came back.
-	Request uapi.NLMsgHdr
-	Quoted  []byte
-}
-
-// Err is the outcome of the request: nil, or an error that wraps the errno.
-func (a Ack) Err() error { return codeError(a.Code) }
-
-func codeError(code int32) error {
-	switch {
-	case code == 0:
-		return nil
-	case code < 0 && code > -4096:
-		return unix.Errno(-code)
-	}
-	// A few handlers forget the minus sign.
-	return fmt.Errorf("acknowledged with %d, which is no error number", code)
-}
-
-// ParseAck reads an acknowledgement. The error says that m is something else, or too short.
-func ParseAck(m Message) (Ack, error) {
-	if m.Header.Type != uapi.NLMsgError {
-		return Ack{}, fmt.Errorf("a message of type %d is no acknowledgement", m.Header.Type)
-	}
-	if len(m.Payload) < uapi.NLMsgErrlen {
-		return Ack{}, malformed(0, "an acknowledgement with %d bytes, it has at least %d", len(m.Payload), uapi.NLMsgErrlen)
-	}
-	return Ack{int32(binary.LittleEndian.Uint32(m.Payload)), uapi.ParseNLMsgHdr(m.Payload[4:]), m.Payload[uapi.NLMsgErrlen:]}, nil
-}
-
-// A Done is the NLMSG_DONE message at the end of a dump.
-type Done struct {
-	Code        int32 // 0, or a negative errno when the dump failed
-	Interrupted bool  // NLM_F_DUMP_INTR: what was dumped changed meanwhile
-}
-
-// Err is how the dump ended: nil, or an error that wraps the errno.
-func (d Done) Err() error { return codeError(d.Code) }
-
-// ParseDone reads the end of a dump. The error says that m is something else, or too short.
-func ParseDone(m Message) (Done, error) {
-	if m.Header.Type != uapi.NLMsgDone {
-		return Done{}, fmt.Errorf("a message of type %d is not the end of a dump", m.Header.Type)
-	}
-	if len(m.Payload) < 4 {
-		return Done{}, malformed(0, "the end of a dump with %d bytes, it has 4", len(m.Payload))
-	}
-	code := int32(binary.LittleEndian.Uint32(m.Payload))
-	return Done{code, m.Header.Flags&uapi.NLMFDumpIntr != 0}, nil
-}
-
-// IsParseError tells whether err comes from malformed bytes.
-func IsParseError(err error) bool {
-	var p *ParseError
-	return errors.As(err, &p)
 }

@@ -2,12 +2,8 @@ package userspace_test
 
 import (
 	"bytes"
-	"errors"
-	"slices"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -61,71 +57,6 @@ func TestBuilderTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestParsersTellWhatIsWrong(t *testing.T) {
-	good := request(16, 1, 1, 2, 3, 4)
-	for name, c := range map[string]struct {
-		b      []byte
-		before int // messages before the error
-		offset int
-		what   string
-	}{
-		"header cut":  {append(slices.Clone(good), 1, 2, 3), 1, 20, "no message header"},
-		"short":       {append(slices.Clone(good), make([]byte, 16)...), 1, 20, "below"},
-		"long":        {[]byte{17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, "17 bytes in 16"},
-		"length 2^32": {[]byte{255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, "in 16"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			n := 0
-			var got error
-			for _, err := range userspace.Messages(c.b) {
-				if err != nil {
-					got = err
-				} else {
-					n++
-				}
-			}
-			var p *userspace.ParseError
-			if !errors.As(got, &p) || p.Offset != c.offset || !strings.Contains(p.What, c.what) || n != c.before {
-				t.Fatalf("%d messages, then %v", n, got)
-			}
-		})
-	}
-	for _, b := range [][]byte{{3, 0, 1, 0}, {9, 0, 1, 0, 5, 6, 7, 8}} {
-		var got error
-		for _, err := range userspace.Attrs(b) {
-			got = err
-		}
-		if !userspace.IsParseError(got) {
-			t.Errorf("% x: %v", b, got)
-		}
-	}
-}
-
-func TestAcksAndDone(t *testing.T) {
-	ack := userspace.Message{Header: uapi.NLMsgHdr{Type: uapi.NLMsgError},
-		Payload: append([]byte{0xea, 255, 255, 255}, append(request(16, 9), 1, 2, 3, 4)...)}
-	a, err := userspace.ParseAck(ack)
-	must(t, err)
-	if !errors.Is(a.Err(), unix.EINVAL) || a.Request.Seq != 9 || len(a.Quoted) != 4 {
-		t.Errorf("%+v", a)
-	}
-	// Some handlers answer a positive number.
-	a.Code = 22
-	if a.Err() == nil || errors.Is(a.Err(), unix.EINVAL) {
-		t.Errorf("code 22: %v", a.Err())
-	}
-	if _, err := userspace.ParseAck(userspace.Message{Header: uapi.NLMsgHdr{Type: uapi.NLMsgError}, Payload: make([]byte, 19)}); !userspace.IsParseError(err) {
-		t.Errorf("short acknowledgement: %v", err)
-	}
-	if _, err := userspace.ParseAck(userspace.Message{}); err == nil || userspace.IsParseError(err) {
-		t.Errorf("no acknowledgement: %v", err)
-	}
-	d, err := userspace.ParseDone(userspace.Message{Header: uapi.NLMsgHdr{Type: uapi.NLMsgDone, Flags: uapi.NLMFDumpIntr}, Payload: make([]byte, 4)})
-	if err != nil || d.Err() != nil || !d.Interrupted {
-		t.Errorf("%+v, %v", d, err)
-	}
-}
-
 // FuzzMessages checks that the parsers work on any input: they stay inside it, and what they return is what is there.
 func FuzzMessages(f *testing.F) {
 	f.Add(request(16, 1, 1, 2, 3, 4))
@@ -141,9 +72,9 @@ func FuzzMessages(f *testing.F) {
 	f.Add(all)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		total := 0
-		for m, err := range userspace.Messages(b) {
+		for m, err := range uapi.Messages(b) {
 			if err != nil {
-				if !userspace.IsParseError(err) {
+				if !uapi.IsParseError(err) {
 					t.Fatal(err)
 				}
 				break
@@ -153,8 +84,8 @@ func FuzzMessages(f *testing.F) {
 				t.Fatalf("message %+v with %d bytes, %d of %d so far", m.Header, len(m.Payload), total, len(b))
 			}
 			checkAttrs(t, m)
-			_, _ = userspace.ParseAck(m)
-			_, _ = userspace.ParseDone(m)
+			_, _ = uapi.ParseAck(m)
+			_, _ = uapi.ParseDone(m)
 			if p, err := userspace.ParseQueuedPacket(m); err == nil && len(p.Payload) > len(m.Payload) {
 				t.Fatal("a payload longer than its message")
 			}
@@ -165,7 +96,7 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-func checkAttrs(t *testing.T, m userspace.Message) {
+func checkAttrs(t *testing.T, m uapi.Message) {
 	for _, fixed := range []int{0, 4, 12, 1 << 20} {
 		total := 0
 		for a, err := range m.Attrs(fixed) {
@@ -196,8 +127,8 @@ func FuzzBuildAndParse(f *testing.F) {
 			}
 			return
 		}
-		var seen []userspace.Attr
-		for m, err := range userspace.Messages(msg) {
+		var seen []uapi.Attr
+		for m, err := range uapi.Messages(msg) {
 			must(t, err)
 			for at, err := range m.Attrs(4) {
 				must(t, err)
@@ -207,7 +138,7 @@ func FuzzBuildAndParse(f *testing.F) {
 		if len(seen) != 2 || seen[0].Type != a&0x3fff || !bytes.Equal(seen[0].Data, da) || !seen[1].Nested {
 			t.Fatalf("%+v", seen)
 		}
-		for at, err := range userspace.Attrs(seen[1].Data) {
+		for at, err := range seen[1].Attrs() {
 			must(t, err)
 			if !bytes.Equal(at.Data, dn) {
 				t.Fatalf("% x, want % x", at.Data, dn)

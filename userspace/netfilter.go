@@ -125,7 +125,7 @@ type QueuedPacket struct {
 }
 
 // ParseQueuedPacket reads a packet message of a queue. The error says that m is something else, or malformed.
-func ParseQueuedPacket(m Message) (QueuedPacket, error) {
+func ParseQueuedPacket(m uapi.Message) (QueuedPacket, error) {
 	var p QueuedPacket
 	if m.Header.Type != uapi.NFQNLMsgPacket {
 		return p, fmt.Errorf("a message of type %#x is no queued packet", m.Header.Type)
@@ -139,7 +139,7 @@ func ParseQueuedPacket(m Message) (QueuedPacket, error) {
 		switch a.Type {
 		case uapi.NFQAPacketHdr:
 			if len(a.Data) < 7 {
-				return p, malformed(0, "a packet header with %d bytes, it has 7", len(a.Data))
+				return p, uapi.Malformed(0, "a packet header with %d bytes, it has 7", len(a.Data))
 			}
 			p.ID, p.HWProto, p.Hook = binary.BigEndian.Uint32(a.Data), binary.BigEndian.Uint16(a.Data[4:]), a.Data[6]
 			found = true
@@ -165,7 +165,7 @@ func ParseQueuedPacket(m Message) (QueuedPacket, error) {
 		}
 	}
 	if !found {
-		return p, malformed(0, "a queued packet without number")
+		return p, uapi.Malformed(0, "a queued packet without number")
 	}
 	p.Queue = binary.BigEndian.Uint16(m.Payload[2:])
 	p.Length = max(p.Length, len(p.Payload))
@@ -224,7 +224,7 @@ type LoggedPacket struct {
 }
 
 // ParseLoggedPacket reads a packet message of a log. The error says that m is something else, or malformed.
-func ParseLoggedPacket(m Message) (LoggedPacket, error) {
+func ParseLoggedPacket(m uapi.Message) (LoggedPacket, error) {
 	var p LoggedPacket
 	if m.Header.Type != uapi.NFULNLMsgPacket {
 		return p, fmt.Errorf("a message of type %#x is no logged packet", m.Header.Type)
@@ -236,7 +236,7 @@ func ParseLoggedPacket(m Message) (LoggedPacket, error) {
 		switch a.Type {
 		case nfulaPacketHdr:
 			if len(a.Data) < 4 {
-				return p, malformed(0, "a packet header with %d bytes, it has 4", len(a.Data))
+				return p, uapi.Malformed(0, "a packet header with %d bytes, it has 4", len(a.Data))
 			}
 			p.HWProto, p.Hook = binary.BigEndian.Uint16(a.Data), a.Data[2]
 		case nfulaPrefix:

@@ -53,7 +53,7 @@ func TestDumperOfNeighboursAndRoutes(t *testing.T) {
 			least           int
 		}{{uapi.RTMGetneigh, uapi.RTMNewneigh, 300}, {uapi.RTMGetroute, uapi.RTMNewroute, 200}, {uapi.RTMGetlink, uapi.RTMNewlink, 1}} {
 			n := 0
-			d := userspace.Dumper{Config: userspace.DumpConfig{Type: c.request, Family: uapi.AFInet, Handle: func(m userspace.Message) error {
+			d := userspace.Dumper{Config: userspace.DumpConfig{Type: c.request, Family: uapi.AFInet, Handle: func(m uapi.Message) error {
 				if m.Header.Type == c.answer {
 					n++
 				}

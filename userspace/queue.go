@@ -119,7 +119,7 @@ func (q *Queue) Serve(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		for m, err := range Messages(data) {
+		for m, err := range uapi.Messages(data) {
 			if err != nil {
 				return false, fmt.Errorf("frame %d: %w", f.Index(), err)
 			}
@@ -131,9 +131,9 @@ func (q *Queue) Serve(ctx context.Context) error {
 	}, q.flush)
 }
 
-func (q *Queue) message(m Message, copied bool) error {
+func (q *Queue) message(m uapi.Message, copied bool) error {
 	if m.Header.Type == uapi.NLMsgError {
-		ack, err := ParseAck(m)
+		ack, err := uapi.ParseAck(m)
 		if err == nil && ack.Code != 0 {
 			q.Refused.Add(1)
 		}

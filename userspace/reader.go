@@ -147,8 +147,8 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 			if err != nil {
 				return f, false, err
 			}
-			if int64(n) > int64(r.area.room()) {
-				return f, false, fmt.Errorf("%w: frame %d has length %d, its room is %d", ErrCorrupt, r.pos, n, r.area.room())
+			if int64(n) > int64(r.area.req.FrameRoom()) {
+				return f, false, fmt.Errorf("%w: frame %d has length %d, its room is %d", ErrCorrupt, r.pos, n, r.area.req.FrameRoom())
 			}
 			if n == 0 {
 				r.stats.Empty++
@@ -201,7 +201,7 @@ func (r *Reader) advance(release bool) error {
 			return err
 		}
 	}
-	r.pos = r.area.next(r.pos)
+	r.pos = r.area.req.Next(r.pos)
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (r *Reader) passOver() bool {
 	if !r.leases[r.pos].held {
 		return false
 	}
-	for pos := r.area.next(r.pos); pos != r.pos; pos = r.area.next(pos) {
+	for pos := r.area.req.Next(r.pos); pos != r.pos; pos = r.area.req.Next(pos) {
 		if r.leases[pos].held {
 			continue
 		}
@@ -299,7 +299,7 @@ func (r *Reader) unstick() error {
 	if err != nil || r.leases[r.pos].held || status != uapi.NLMMapStatusUnused {
 		return err
 	}
-	for pos := r.area.next(r.pos); pos != r.pos; pos = r.area.next(pos) {
+	for pos := r.area.req.Next(r.pos); pos != r.pos; pos = r.area.req.Next(pos) {
 		if !r.leases[pos].held && r.ready(pos) {
 			r.pos, r.loose = pos, true
 			return nil

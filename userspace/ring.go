@@ -56,18 +56,8 @@ type area struct {
 	req  uapi.NLMMapReq
 }
 
-func ringBytes(r uapi.NLMMapReq) uint64 { return uint64(r.BlockNr) * uint64(r.BlockSize) }
-
-func (a *area) frames() uint32 { return a.req.FrameNr }
-
-// room is the number of message bytes that a frame holds.
-func (a *area) room() int { return int(a.req.FrameSize) - uapi.NLMMapHdrlen }
-
 // addr is where frame pos starts.
-func (a *area) addr(pos uint32) uint64 {
-	perBlock := a.req.BlockSize / a.req.FrameSize
-	return a.base + uint64(pos/perBlock)*uint64(a.req.BlockSize) + uint64(pos%perBlock)*uint64(a.req.FrameSize)
-}
+func (a *area) addr(pos uint32) uint64 { return a.base + a.req.FrameOffset(pos) }
 
 func (a *area) load(pos uint32, word uint64) (uint32, error) {
 	v, err := a.task.Load32(a.addr(pos) + word)
@@ -82,13 +72,6 @@ func (a *area) store(pos uint32, word uint64, v uint32) error {
 		return fmt.Errorf("frame %d: %w", pos, err)
 	}
 	return nil
-}
-
-func (a *area) next(pos uint32) uint32 {
-	if pos+1 == a.frames() {
-		return 0
-	}
-	return pos + 1
 }
 
 // A Socket is a netlink socket with its rings mapped. One goroutine uses it at a time: the one that drives the task.
@@ -159,7 +142,7 @@ func (s *Socket) setUp() error {
 	return nil
 }
 
-func (s *Socket) mapLen() uint64 { return ringBytes(s.cfg.RX) + ringBytes(s.cfg.TX) }
+func (s *Socket) mapLen() uint64 { return s.cfg.RX.MapSize() + s.cfg.TX.MapSize() }
 
 // views makes fresh readers and writers.
 func (s *Socket) views() {
@@ -167,7 +150,7 @@ func (s *Socket) views() {
 		s.RX = &Reader{sock: s, area: area{s.task, s.base, s.cfg.RX}, leases: make([]lease, s.cfg.RX.FrameNr)}
 	}
 	if s.cfg.TX.FrameNr != 0 {
-		s.TX = &Writer{sock: s, area: area{s.task, s.base + ringBytes(s.cfg.RX), s.cfg.TX}}
+		s.TX = &Writer{sock: s, area: area{s.task, s.base + s.cfg.RX.MapSize(), s.cfg.TX}}
 	}
 }
 
@@ -262,7 +245,7 @@ func (s *Socket) recv() (data []byte, from uint32, err error) {
 // (negative: for ever). Other messages that come meanwhile go to other, if that is not nil; their bytes are theirs.
 //
 // Errors: what the kernel answered; ErrTimeout; those of Reader.Wait. A socket without RX ring cannot do it: ErrNoRing.
-func (s *Socket) Request(msg []byte, timeout kernel.Time, other func(Message)) error {
+func (s *Socket) Request(msg []byte, timeout kernel.Time, other func(uapi.Message)) error {
 	if s.RX == nil {
 		return ErrNoRing
 	}
@@ -281,11 +264,11 @@ func (s *Socket) Request(msg []byte, timeout kernel.Time, other func(Message)) e
 			if err != nil {
 				return err
 			}
-			for m, err := range Messages(data) {
+			for m, err := range uapi.Messages(data) {
 				if err != nil {
 					break // not from a kernel
 				}
-				if ack, err := ParseAck(m); err == nil && ack.Request.Seq == seq {
+				if ack, err := uapi.ParseAck(m); err == nil && ack.Request.Seq == seq {
 					answered, answer = true, ack.Err()
 				} else if other != nil {
 					other(m)

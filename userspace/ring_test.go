@@ -549,7 +549,7 @@ func TestDumperReadsEverythingOnce(t *testing.T) {
 		eachRelease(t, func(t *testing.T, k *kernel.Kernel) {
 			var seen []uint32
 			d := userspace.Dumper{Config: userspace.DumpConfig{Type: testDump, Ring: userspace.RingRequest(userspace.DumpFrameSize, frames),
-				Handle: func(m userspace.Message) error {
+				Handle: func(m uapi.Message) error {
 					seen = append(seen, uint32(m.Payload[0])|uint32(m.Payload[1])<<8)
 					return nil
 				}}}
@@ -585,7 +585,7 @@ func TestDumperReportsWhatIsWrong(t *testing.T) {
 			t.Errorf("no answer: %v", err)
 		}
 		stop := errors.New("enough")
-		d = userspace.Dumper{Config: userspace.DumpConfig{Type: testDump, Handle: func(userspace.Message) error { return stop }}}
+		d = userspace.Dumper{Config: userspace.DumpConfig{Type: testDump, Handle: func(uapi.Message) error { return stop }}}
 		if err := d.Run(t.Context(), task); !errors.Is(err, stop) {
 			t.Errorf("handler: %v", err)
 		}

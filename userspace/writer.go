@@ -41,7 +41,7 @@ type TxFrame struct {
 func (w *Writer) Queued() int { return int(w.queued) }
 
 // Room is the number of message bytes that a frame holds.
-func (w *Writer) Room() int { return w.area.room() }
+func (w *Writer) Room() int { return w.area.req.FrameRoom() }
 
 // Next returns the next frame to fill. It does not wait: ErrFull when the frame is not UNUSED, ErrOpen while the one
 // before is still being filled, ErrClosed.
@@ -82,8 +82,8 @@ func (f *TxFrame) Write(b []byte) (int, error) {
 	if err := f.check(); err != nil {
 		return 0, err
 	}
-	if f.used+len(b) > f.w.area.room() {
-		return 0, fmt.Errorf("%d bytes do not fit frame %d, which has room for %d more: %w", len(b), f.pos, f.w.area.room()-f.used, kernel.EMSGSIZE)
+	if f.used+len(b) > f.w.area.req.FrameRoom() {
+		return 0, fmt.Errorf("%d bytes do not fit frame %d, which has room for %d more: %w", len(b), f.pos, f.w.area.req.FrameRoom()-f.used, kernel.EMSGSIZE)
 	}
 	if err := f.w.area.task.WriteMem(f.w.area.addr(f.pos)+uapi.NLMMapHdrlen+uint64(f.used), b); err != nil {
 		return 0, fmt.Errorf("frame %d: %w", f.pos, err)
@@ -102,9 +102,9 @@ func (f *TxFrame) Commit(n int) error {
 		return err
 	}
 	w := f.w
-	if n < 0 || n > w.area.room() {
+	if n < 0 || n > w.area.req.FrameRoom() {
 		// The kernel would answer EINVAL to every kick until somebody corrects the length.
-		return fmt.Errorf("length %d in frame %d, which has room for %d: %w", n, f.pos, w.area.room(), kernel.EMSGSIZE)
+		return fmt.Errorf("length %d in frame %d, which has room for %d: %w", n, f.pos, w.area.req.FrameRoom(), kernel.EMSGSIZE)
 	}
 	if err := w.area.store(f.pos, uapi.NMLen, uint32(n)); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (f *TxFrame) Commit(n int) error {
 		return err
 	}
 	w.open = false
-	w.pos = w.area.next(w.pos)
+	w.pos = w.area.req.Next(w.pos)
 	w.queued++
 	return nil
 }
@@ -193,7 +193,7 @@ func (w *Writer) Kick(to *uapi.SockaddrNL) (Batch, error) {
 		if e.Consumed {
 			at--
 		}
-		e.Frame = int((uint64(first) + uint64(at)) % uint64(w.area.frames()))
+		e.Frame = int((uint64(first) + uint64(at)) % uint64(w.area.req.FrameNr))
 		return b, e
 	case b.Taken == 0 && b.Frames > 0:
 		return b, &BatchError{Batch: b, Frame: int(first), Err: ErrIgnored}
@@ -204,7 +204,7 @@ func (w *Writer) Kick(to *uapi.SockaddrNL) (Batch, error) {
 
 // first is the oldest queued frame.
 func (w *Writer) first() uint32 {
-	return uint32((uint64(w.pos) + uint64(w.area.frames()) - uint64(w.queued)) % uint64(w.area.frames()))
+	return uint32((uint64(w.pos) + uint64(w.area.req.FrameNr) - uint64(w.queued)) % uint64(w.area.req.FrameNr))
 }
 
 // Rewind takes all queued frames back, the last one first, and returns how many: their messages are not sent, and Next
@@ -216,7 +216,7 @@ func (w *Writer) Rewind() (int, error) {
 	w.open = false
 	n := 0
 	for ; w.queued > 0; n++ {
-		last := (w.pos + w.area.frames() - 1) % w.area.frames()
+		last := (w.pos + w.area.req.FrameNr - 1) % w.area.req.FrameNr
 		if err := w.area.store(last, uapi.NMStatus, uapi.NLMMapStatusUnused); err != nil {
 			return n, err
 		}

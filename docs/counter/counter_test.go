@@ -64,13 +64,13 @@ func read(s *userspace.Socket) (lines []string) {
 		if err != nil {
 			panic(err)
 		}
-		for m := range userspace.Messages(data) {
+		for m := range uapi.Messages(data) {
 			line := fmt.Sprintf("type %d", m.Header.Type)
 			switch m.Header.Type {
 			case counter.Value:
 				line = fmt.Sprintf("number %d is %d", binary.LittleEndian.Uint32(m.Payload), binary.LittleEndian.Uint32(m.Payload[4:]))
 			case uapi.NLMsgError:
-				ack, _ := userspace.ParseAck(m)
+				ack, _ := uapi.ParseAck(m)
 				line = fmt.Sprintf("acknowledged: %v", ack.Err())
 			case uapi.NLMsgDone:
 				line = "done"

@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,25 +73,12 @@ func one(message []byte) func(int) []byte { return func(int) []byte { return mes
 
 // message builds a request from a type-specific header and attributes.
 func message(typ uint16, flags uint16, header []byte, attrs ...[]byte) []byte {
-	b := make([]byte, uapi.NLMsgHdrlen)
-	b = append(b, header...)
-	for _, a := range attrs {
-		b = append(b, a...)
-	}
-	uapi.NLMsgHdr{
-		Len: uint32(len(b)), Type: typ, Flags: flags | uapi.NLMFRequest | uapi.NLMFAck, Seq: 1,
-	}.Put(b)
-	return b
+	h := uapi.NLMsgHdr{Type: typ, Flags: flags | uapi.NLMFRequest | uapi.NLMFAck, Seq: 1}
+	return uapi.AppendMessage(nil, h, append(slices.Clip(header), slices.Concat(attrs...)...))
 }
 
 // attr builds an attribute, padded.
-func attr(typ uint16, data []byte) []byte {
-	b := make([]byte, uapi.NLATotalSize(len(data)))
-	le.PutUint16(b, uint16(uapi.NLAHdrlen+len(data)))
-	le.PutUint16(b[2:], typ)
-	copy(b[uapi.NLAHdrlen:], data)
-	return b
-}
+func attr(typ uint16, data []byte) []byte { return uapi.AppendAttr(nil, typ, data) }
 
 // ifinfo is struct ifinfomsg.
 func ifinfo(index int, flags, change uint32) []byte {

@@ -16,22 +16,20 @@ import (
 func dump(t *testing.T, task scenario.Task, typ uint16, payload []byte) map[uint16]int {
 	t.Helper()
 	fd := routeSocket(t, task, 0, 0)
-	req := append(make([]byte, uapi.NLMsgHdrlen), payload...)
-	uapi.NLMsgHdr{Len: uint32(len(req)), Type: typ, Flags: uapi.NLMFRequest | uapi.NLMFDump, Seq: 1}.Put(req)
+	req := uapi.AppendMessage(nil, uapi.NLMsgHdr{Type: typ, Flags: uapi.NLMFRequest | uapi.NLMFDump, Seq: 1}, payload)
 	_, err := task.Sendmsg(fd, [][]byte{req}, toKernel, 0)
 	check(t, err)
 	seen := map[uint16]int{}
 	for {
 		r, err := task.Recvmsg(fd, 32768, uapi.MsgDontwait)
 		check(t, err)
-		for b := r.Data; len(b) >= uapi.NLMsgHdrlen; {
-			h := uapi.ParseNLMsgHdr(b)
-			if h.Type == uapi.NLMsgDone {
+		for m, err := range uapi.Messages(r.Data) {
+			check(t, err)
+			if m.Header.Type == uapi.NLMsgDone {
 				check(t, task.Close(fd))
 				return seen
 			}
-			seen[h.Type]++
-			b = b[min(len(b), uapi.NLMsgAlign(int(h.Len))):]
+			seen[m.Header.Type]++
 		}
 	}
 }

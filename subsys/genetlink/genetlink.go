@@ -193,14 +193,14 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 	var f *family
 	var err error = kernel.EINVAL
 	var id, name []byte
-	afnetlink.ParseAttrs(q.attrs, 0, func(typ uint16, data []byte) {
-		switch typ {
+	for a := range uapi.WellFormed(uapi.Attrs(q.attrs, 0)) {
+		switch a.Type {
 		case AttrFamilyID:
-			id = data
+			id = a.Data
 		case AttrFamilyName:
-			name = data
+			name = a.Data
 		}
-	})
+	}
 	if id != nil {
 		if len(id) < 2 {
 			return kernel.ERANGE

@@ -70,7 +70,7 @@ func (f *Family) batch(cur *kernel.Task, m *afnetlink.Message, s *Subsystem) (ac
 	failed := false
 	msg := afnetlink.Msg{SKB: m.SKB}
 	for {
-		msg.Off += min(uapi.NLMsgAlign(int(msg.Len(cur))), m.SKB.Linear()-msg.Off)
+		msg = msg.Next(int(msg.Len(cur)))
 		if m.SKB.Linear()-msg.Off < uapi.NLMsgHdrlen {
 			return acks, false
 		}

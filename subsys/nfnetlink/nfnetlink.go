@@ -168,18 +168,16 @@ func (f *Family) rcvMsg(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Ms
 func parse(m *afnetlink.Message, h uapi.NLMsgHdr, payload []byte, policy []int) (*Request, error) {
 	r := &Request{Message: m, Header: h, Family: payload[0], ResID: binary.BigEndian.Uint16(payload[2:]),
 		attrs: make([][]byte, len(policy))}
-	var err error
-	afnetlink.ParseAttrs(payload, uapi.NFGenMsglen, func(typ uint16, data []byte) {
-		if int(typ) >= len(policy) || typ == 0 || err != nil {
-			return
+	for a := range uapi.WellFormed(uapi.Attrs(payload, uapi.NFGenMsglen)) {
+		if int(a.Type) >= len(policy) || a.Type == 0 {
+			continue
 		}
-		if len(data) < policy[typ] {
-			err = kernel.Errorf(kernel.ERANGE, "attribute %d has %d bytes and not %d", typ, len(data), policy[typ])
-			return
+		if len(a.Data) < policy[a.Type] {
+			return r, kernel.Errorf(kernel.ERANGE, "attribute %d has %d bytes and not %d", a.Type, len(a.Data), policy[a.Type])
 		}
-		r.attrs[typ] = data
-	})
-	return r, err
+		r.attrs[a.Type] = a.Data
+	}
+	return r, nil
 }
 
 // AllocSKB allocates a message to the socket with a portid in a namespace: nfnetlink_alloc_skb. Where nf-init-net the

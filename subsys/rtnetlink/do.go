@@ -124,18 +124,18 @@ func (r *Rtnetlink) doIP(cur *kernel.Task, q *request) (handled bool, err error)
 // findLink returns the device that a link request names by index or by name.
 func (r *Rtnetlink) findLink(q *request) (d inet.Device, named, found bool, name, kind string) {
 	index := int(int32(binary.LittleEndian.Uint32(q.payload[4:])))
-	afnetlink.ParseAttrs(q.payload, ifinfomsgLen, func(typ uint16, data []byte) {
-		switch typ {
+	for a := range uapi.WellFormed(uapi.Attrs(q.payload, ifinfomsgLen)) {
+		switch a.Type {
 		case iflaIfname:
-			name = gostring(data)
+			name = gostring(a.Data)
 		case iflaLinkinfo:
-			afnetlink.ParseAttrs(data, 0, func(typ uint16, data []byte) {
-				if typ == iflaInfoKind {
-					kind = gostring(data)
+			for info := range uapi.WellFormed(a.Attrs()) {
+				if info.Type == iflaInfoKind {
+					kind = gostring(info.Data)
 				}
-			})
+			}
 		}
-	})
+	}
 	stack := q.stack(r)
 	if index > 0 {
 		d, found = stack.Device(index)
@@ -208,14 +208,14 @@ func (r *Rtnetlink) neighRequest(q *request) (inet.Neigh, error) {
 		return n, kernel.EINVAL
 	}
 	var dst, mac []byte
-	afnetlink.ParseAttrs(q.payload, ndmsgLen, func(typ uint16, data []byte) {
-		switch typ {
+	for a := range uapi.WellFormed(uapi.Attrs(q.payload, ndmsgLen)) {
+		switch a.Type {
 		case ndaDst:
-			dst = data
+			dst = a.Data
 		case ndaLladdr:
-			mac = data
+			mac = a.Data
 		}
-	})
+	}
 	le := binary.LittleEndian
 	n.Dev, n.State, n.Flags = int(int32(le.Uint32(q.payload[4:]))), le.Uint16(q.payload[8:]), q.payload[10]
 	if dst == nil {
@@ -269,11 +269,11 @@ func (r *Rtnetlink) delNeigh(cur *kernel.Task, q *request) error {
 // getRoute is inet_rtm_getroute: the route to a destination, that to this host for none. ENETUNREACH without route.
 func (r *Rtnetlink) getRoute(cur *kernel.Task, q *request) error {
 	dst := netip.IPv4Unspecified()
-	afnetlink.ParseAttrs(q.payload, rtmsgLen, func(typ uint16, data []byte) {
-		if typ == rtaDst && len(data) >= 4 {
-			dst = netip.AddrFrom4([4]byte(data))
+	for a := range uapi.WellFormed(uapi.Attrs(q.payload, rtmsgLen)) {
+		if a.Type == rtaDst && len(a.Data) >= 4 {
+			dst = netip.AddrFrom4([4]byte(a.Data))
 		}
-	})
+	}
 	route := inet.Route{Type: inet.RTNLocal, PrefSrc: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Dev: inet.LoIndex}
 	if dst != netip.IPv4Unspecified() {
 		var err error

@@ -224,16 +224,16 @@ func (r *Rtnetlink) dumpNeighs(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callb
 }
 
 func neighFilter(p []byte) (ifindex, master uint32) {
-	afnetlink.ParseAttrs(p, ndmsgLen, func(typ uint16, data []byte) {
-		if len(data) != 4 {
-			return
+	for a := range uapi.WellFormed(uapi.Attrs(p, ndmsgLen)) {
+		if len(a.Data) != 4 {
+			continue
 		}
-		switch typ {
+		switch a.Type {
 		case ndaIfindex:
-			ifindex = binary.LittleEndian.Uint32(data)
+			ifindex = binary.LittleEndian.Uint32(a.Data)
 		case ndaMaster:
-			master = binary.LittleEndian.Uint32(data)
+			master = binary.LittleEndian.Uint32(a.Data)
 		}
-	})
+	}
 	return ifindex, master
 }

@@ -4,6 +4,7 @@ package nftest
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -202,21 +203,13 @@ func (s *Sock) Ask(typ uint16, resID uint16, attrs ...[]byte) unix.Errno {
 
 // Msg makes a message with a nfgenmsg and attributes.
 func Msg(typ, flags, resID uint16, attrs ...[]byte) []byte {
-	b := make([]byte, uapi.NLMsgHdrlen+uapi.NFGenMsglen)
-	binary.BigEndian.PutUint16(b[uapi.NLMsgHdrlen+2:], resID)
-	for _, a := range attrs {
-		b = append(b, a...)
-	}
-	uapi.NLMsgHdr{Len: uint32(len(b)), Type: typ, Flags: flags}.Put(b)
-	return b
+	payload := binary.BigEndian.AppendUint16(make([]byte, 2, uapi.NFGenMsglen), resID)
+	return uapi.AppendMessage(nil, uapi.NLMsgHdr{Type: typ, Flags: flags}, append(payload, slices.Concat(attrs...)...))
 }
 
 // Attr makes an attribute, padded.
 func Attr(typ uint16, data ...byte) []byte {
-	b := binary.LittleEndian.AppendUint16(nil, uint16(uapi.NLAHdrlen+len(data)))
-	b = binary.LittleEndian.AppendUint16(b, typ)
-	b = append(b, data...)
-	return append(b, make([]byte, uapi.NLMsgAlign(len(b))-len(b))...)
+	return uapi.AppendAttr(nil, typ, data)
 }
 
 // Attr32 makes an attribute with a big-endian word.
@@ -225,8 +218,8 @@ func Attr32(typ uint16, v uint32) []byte { return Attr(typ, binary.BigEndian.App
 // Attrs returns the types and lengths of a message's attributes: "1:7 6:4".
 func Attrs(msg []byte) string {
 	var all []string
-	afnetlink.ParseAttrs(msg[uapi.NLMsgHdrlen:], uapi.NFGenMsglen, func(typ uint16, data []byte) {
-		all = append(all, fmt.Sprintf("%d:%d", typ, len(data)))
-	})
+	for a := range uapi.WellFormed(uapi.Attrs(msg[uapi.NLMsgHdrlen:], uapi.NFGenMsglen)) {
+		all = append(all, fmt.Sprintf("%d:%d", a.Type, len(a.Data)))
+	}
 	return strings.Join(all, " ")
 }

@@ -77,9 +77,8 @@ func (s Sock) Send(typ, flags uint16, payload []byte) {
 
 // Msg returns a message with sequence number 7.
 func Msg(typ, flags uint16, payload []byte) []byte {
-	b := make([]byte, uapi.NLMsgHdrlen, uapi.NLMsgHdrlen+len(payload))
-	uapi.NLMsgHdr{Len: uint32(len(b) + len(payload)), Type: typ, Flags: flags | uapi.NLMFRequest, Seq: 7}.Put(b)
-	return append(b, payload...)
+	msg := uapi.AppendMessage(nil, uapi.NLMsgHdr{Type: typ, Flags: flags | uapi.NLMFRequest, Seq: 7}, payload)
+	return msg[:uapi.NLMsgHdrlen+len(payload)] // a program need not pad the last message
 }
 
 // A Message is one message of a buffer.
@@ -115,16 +114,11 @@ func (s Sock) Recv() []Message {
 func Parse(t testing.TB, b []byte) []Message {
 	t.Helper()
 	var list []Message
-	for len(b) > 0 {
-		if len(b) < uapi.NLMsgHdrlen {
-			t.Fatalf("%d trailing bytes", len(b))
+	for m, err := range uapi.Messages(b) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		h := uapi.ParseNLMsgHdr(b)
-		if h.Len < uapi.NLMsgHdrlen || int(h.Len) > len(b) {
-			t.Fatalf("malformed header %+v", h)
-		}
-		list = append(list, Message{h, b[uapi.NLMsgHdrlen:h.Len]})
-		b = b[min(len(b), uapi.NLMsgAlign(int(h.Len))):]
+		list = append(list, Message{m.Header, m.Payload})
 	}
 	return list
 }
