@@ -27,7 +27,7 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 		sk.Put(cur)
 		return skb.New(nl.k, size)
 	}
-	m := skb.AllocHead(nl.k, nl.skbDiff.HeadSize)
+	m := skb.AllocHead(nl.k, nl.D.SKB.HeadSize)
 	sk.ReceiveQueue.Lock.Lock(cur)
 	if !sk.rxRing.IsSet(cur) || !fits() {
 		sk.ReceiveQueue.Lock.Unlock(cur)

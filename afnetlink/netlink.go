@@ -18,9 +18,6 @@ import (
 	"sync"
 
 	"nlmmap/kernel"
-	"nlmmap/ringmm"
-	"nlmmap/skb"
-	"nlmmap/sock"
 	"nlmmap/uapi"
 )
 
@@ -28,37 +25,33 @@ import (
 type Netlink struct {
 	D Differences
 
-	k        *kernel.Kernel
-	ringDiff ringmm.Differences
-	skbDiff  skb.Differences
-	sockDiff sock.Differences
-	table    table
-	tapMu    sync.RWMutex
-	taps     []*Tap
-	release  []func(cur *kernel.Task, r Release)
+	k       *kernel.Kernel
+	table   table
+	tapMu   sync.RWMutex
+	taps    []*Tap
+	release []func(cur *kernel.Task, r Release)
 }
 
-// Register brings the family up on a machine.
+// Register brings the family up on a machine. The error names a value that a difference does not have.
 func Register(k *kernel.Kernel) (*Netlink, error) {
-	nl := &Netlink{k: k}
+	var d Differences
+	if err := k.Config().Version.Resolve(d.Table()); err != nil {
+		return nil, err
+	}
+	return RegisterWith(k, &d), nil
+}
+
+// RegisterWith is Register for a caller that has resolved the differences of the machine's version.
+func RegisterWith(k *kernel.Kernel, d *Differences) *Netlink {
+	nl := &Netlink{D: *d, k: k}
 	nl.table.lock.Name = "nl_table"
 	nl.table.word.Named("nl_table", 0)
 	nl.table.rover = roverStart
 	nl.table.rng = rand.New(rand.NewPCG(k.Config().Seed, 0x6e6c))
-	for _, table := range nl.Tables() {
-		if err := k.Config().Version.Resolve(table); err != nil {
-			return nil, err
-		}
-	}
 	k.Register(uapi.AFNetlink, nl)
 	k.RegisterProc("/proc/net/netlink", nl.proc)
 	k.OnExit(nl.exit)
-	return nl, nil
-}
-
-// Tables returns the tables of named differences of the family and of what it is made of.
-func (nl *Netlink) Tables() [][]kernel.Difference {
-	return [][]kernel.Difference{nl.D.Table(), nl.ringDiff.Table(), nl.skbDiff.Table(), nl.sockDiff.Table()}
+	return nl
 }
 
 // Kernel returns the machine.

@@ -66,7 +66,7 @@ func (nl *Netlink) Create(cur *kernel.Task, typ, proto int) (kernel.SocketOps, e
 // newSock makes an unbound socket: __netlink_create.
 func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 	sk := &Sock{nl: nl}
-	sk.Init(cur, uapi.AFNetlink, typ, proto, nl.sockDiff.Limits(), sk.destruct)
+	sk.Init(cur, uapi.AFNetlink, typ, proto, nl.D.Sock.Limits(), sk.destruct)
 	sk.cbMutex = nl.table.proto[proto].cfg.CbMutex
 	if sk.cbMutex == nil {
 		sk.ownCbMutex.Name = "cb_mutex"
@@ -76,8 +76,8 @@ func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 	sk.mapped.Named("mapped", 0)
 	sk.congested.Named("CONGESTED", 0)
 	sk.cb.running.Named("cb_running", 0)
-	sk.rxRing.Init(nl.k, &nl.ringDiff, "rx")
-	sk.txRing.Init(nl.k, &nl.ringDiff, "tx")
+	sk.rxRing.Init(nl.k, &nl.D.Ring, "rx")
+	sk.txRing.Init(nl.k, &nl.D.Ring, "tx")
 	return sk
 }
 

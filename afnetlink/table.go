@@ -188,7 +188,7 @@ const (
 func (nl *Netlink) autobind(cur *kernel.Task, sk *Sock) error {
 	candidate := int32(cur.Tgid())
 	rover := int32(roverStart)
-	if nl.D.AutobindRandom {
+	if !nl.D.AutobindRover {
 		nl.table.mu.Lock()
 		rover = roverStart - int32(nl.table.rng.Int64N(roverStart-lowestNegative+1))
 		nl.table.mu.Unlock()
@@ -207,7 +207,7 @@ func (nl *Netlink) autobind(cur *kernel.Task, sk *Sock) error {
 		} else {
 			taken.Put(cur)
 		}
-		if !nl.D.AutobindRandom {
+		if nl.D.AutobindRover {
 			nl.table.mu.Lock()
 			rover = nl.table.rover
 			nl.table.rover--

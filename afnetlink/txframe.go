@@ -10,7 +10,7 @@ import (
 // txInPlace makes a message whose data is the frame: only where tx-in-place. The length is read from the frame again
 // after it was checked (tx-len-reread).
 func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame) *skb.SKB {
-	s := skb.AllocHead(sk.K, sk.nl.skbDiff.HeadSize)
+	s := skb.AllocHead(sk.K, sk.nl.D.SKB.HeadSize)
 	sk.Hold(cur)
 	ringSetupSKB(s, sk, &sk.txRing, f)
 	s.CB.Flags |= skb.TX

@@ -25,7 +25,7 @@ func (t *Task) page(addr uint64, write bool) (pte, error) {
 	p := &v.pages[(addr-v.Start)/uapi.PageSize]
 	switch {
 	case p.mem == nil:
-		if !t.k.FaultAnon {
+		if !t.k.D.FaultAnon {
 			return pte{}, SIGBUS
 		}
 		t.faultAnon(p, write)

@@ -61,7 +61,7 @@ func ExampleVersion() {
 	v, _ := kernel.ParseVersion("4.4.1")
 	v.Set = map[string]string{"fault-anon": "on"}
 	k, err := kernel.Boot(kernel.Config{Version: v})
-	fmt.Println(v, k.FaultAnon, err)
+	fmt.Println(v, k.D.FaultAnon, err)
 	// Output: 4.4.1+fault-anon=on true <nil>
 }
 

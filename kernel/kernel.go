@@ -78,9 +78,9 @@ type Config struct {
 
 // A Kernel is a booted machine.
 type Kernel struct {
+	D Differences
+
 	cfg Config
-	// FaultAnon is the machine-level difference fault-anon; see Differences.
-	FaultAnon bool
 
 	families [64]Family // by address family
 	initNet  *Net
@@ -106,14 +106,22 @@ type Kernel struct {
 	lockdp lockOrder
 }
 
-// Differences is the table of machine-level differences, bound to k's fields.
-func (k *Kernel) Differences() []Difference {
+// Differences are the named differences of the machine.
+type Differences struct {
+	FaultAnon bool
+}
+
+// Table declares the differences, bound to d's fields.
+func (d *Differences) Table() []Difference {
 	return []Difference{
-		Switch(&k.FaultAnon, "fault-anon", "3.3", Until(Linux3_19),
-			"An access to a page of a ring mapping that is not present (after MADV_DONTNEED, or behind the ring after "+
-				"mremap grew the mapping) finds an anonymous page: a read maps the page of zeros that everybody sees, "+
-				"writable, a write a private one. Without it (fault-sigbus) the access gets SIGBUS.").
-			With("fixed by 6b7339f4c31a (4.2, CVE-2015-3288)", ""),
+		{
+			Name: "fault-anon", Absent: "fault-sigbus", Spec: "3.3",
+			Value:   Switch(&d.FaultAnon, Until(Linux3_19)),
+			History: "fixed by 6b7339f4c31a (4.2, CVE-2015-3288)",
+			Text: "An access to a page of a ring mapping that is not present (after MADV_DONTNEED, or behind the ring " +
+				"after mremap grew the mapping) finds an anonymous page: a read maps the page of zeros that everybody " +
+				"sees, writable, a write a private one. Without it the access gets SIGBUS.",
+		},
 	}
 }
 
@@ -132,7 +140,7 @@ func Boot(cfg Config) (*Kernel, error) {
 		cfg.Patience = 2 * Second
 	}
 	k := &Kernel{cfg: cfg, nextPid: 40001}
-	if err := cfg.Version.Resolve(k.Differences()); err != nil {
+	if err := cfg.Version.Resolve(k.D.Table()); err != nil {
 		return nil, err
 	}
 	k.initNet = &Net{k: k, ID: 0}

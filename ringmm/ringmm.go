@@ -24,21 +24,28 @@ const maxBlocks = 524288
 
 // Differences are the named differences of rings.
 type Differences struct {
-	SkipForward      bool // skip-forward
-	SetStatusBarrier bool // set-status-barrier
+	SkipForward      bool
+	SetStatusBarrier bool
 }
 
-// Table lists the differences, bound to d's fields.
+// Table declares the differences, bound to d's fields.
 func (d *Differences) Table() []kernel.Difference {
 	return []kernel.Difference{
-		kernel.Switch(&d.SkipForward, "skip-forward", "4.1", kernel.Since(kernel.Linux4_4),
-			"A message built in a frame passes over SKIP frames at head. Without it (skip-forward-broken) every turn of "+
-				"the search looks at the frame where it began, so that head does not move and a SKIP frame at head blocks "+
-				"the ring.").With("broken since 3.10, fixed by 7084a315 (4.3)", "").Aka("skip-forward-broken"),
-		kernel.Switch(&d.SetStatusBarrier, "set-status-barrier", "4", kernel.Since(kernel.Linux3_19),
-			"A full memory barrier stands before the store of a frame's status, so that everything written to the frame "+
-				"is visible first. Without it the status is stored first and a write barrier follows.").
-			With("missing since 3.10, fixed by a18e6a186f53 (3.19)", "weak memory"),
+		{
+			Name: "skip-forward", Absent: "skip-forward-broken", Spec: "4.1",
+			Value:   kernel.Switch(&d.SkipForward, kernel.Since(kernel.Linux4_4)),
+			History: "broken since 3.10, fixed by 7084a315 (4.3)",
+			Text: "A message built in a frame passes over SKIP frames at head. Without it (skip-forward-broken) every " +
+				"turn of the search looks at the frame where it began, so that head does not move and a SKIP frame " +
+				"at head blocks the ring.",
+		},
+		{
+			Name: "set-status-barrier", Spec: "4", Seen: kernel.SeenByWeakMemory,
+			Value:   kernel.Switch(&d.SetStatusBarrier, kernel.Since(kernel.Linux3_19)),
+			History: "missing since 3.10, fixed by a18e6a186f53 (3.19)",
+			Text: "A full memory barrier stands before the store of a frame's status, so that everything written to " +
+				"the frame is visible first. Without it the status is stored first and a write barrier follows.",
+		},
 	}
 }
 

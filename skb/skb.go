@@ -393,15 +393,19 @@ func (s *SKB) Shrink() {
 
 // Differences are the named differences of socket buffers.
 type Differences struct {
-	HeadSize int // skb-head-size
+	HeadSize int
 }
 
-// Table lists the differences, bound to d's fields.
+// Table declares the differences, bound to d's fields.
 func (d *Differences) Table() []kernel.Difference {
-	u := kernel.Number(&d.HeadSize, "skb-head-size", "6.2", [...]int{232, 224, 224, 224, 224},
-		"Bytes that a ring message adds to its receiver's rmem between its charge and its publication: the size of a "+
-			"socket buffer without data.")
-	return []kernel.Difference{u.With("", "concurrency")}
+	return []kernel.Difference{
+		{
+			Name: "skb-head-size", Spec: "6.2", Seen: kernel.SeenByConcurrency,
+			Value: kernel.Number(&d.HeadSize, 0, 4096, [...]int{232, 224, 224, 224, 224}),
+			Text: "Bytes that a ring message adds to its receiver's rmem between its charge and its publication: the " +
+				"size of a socket buffer without data.",
+		},
+	}
 }
 
 // A Queue is a list of buffers with its lock (sk_buff_head). The methods do not lock.

@@ -27,12 +27,15 @@ type Differences struct {
 	MinBufs int // min-bufs: 0 is old, 1 is new
 }
 
-// Table lists the differences, bound to d's fields.
+// Table declares the differences, bound to d's fields.
 func (d *Differences) Table() []kernel.Difference {
 	return []kernel.Difference{
-		kernel.Choice(&d.MinBufs, "min-bufs", "14.4", []string{"2280/2048", "2304/4608"}, [...]int{0, 1, 1, 1, 1},
-			"The smallest SO_RCVBUF and SO_SNDBUF. The value decides how many messages fit a minimal receive buffer: one "+
-				"of 2304 bytes or two."),
+		{
+			Name: "min-bufs", Spec: "14.4",
+			Value: kernel.Choice(&d.MinBufs, []string{"2280/2048", "2304/4608"}, [...]int{0, 1, 1, 1, 1}),
+			Text: "The smallest SO_RCVBUF and SO_SNDBUF. The value decides how many messages fit a minimal receive " +
+				"buffer: one of 2304 bytes or two.",
+		},
 	}
 }
 

@@ -45,76 +45,67 @@ type System struct {
 	NFLog     *nflog.NFLog
 }
 
-// Register boots the address family and all subsystems. The error names a value that a difference does not have, or a
-// difference that no package has.
+// Differences are the named differences of the machine, the address family and all subsystems.
+type Differences struct {
+	Kernel    kernel.Differences
+	Netlink   afnetlink.Differences
+	Rtnetlink rtnetlink.Differences
+	Genetlink genetlink.Differences
+	Sockdiag  sockdiag.Differences
+	Audit     audit.Differences
+	NFNetlink nfnetlink.Differences
+	NFQueue   nfqueue.Differences
+	NFLog     nflog.Differences
+}
+
+// Table is the register of all differences, bound to d's fields.
+func (d *Differences) Table() []kernel.Difference {
+	return slices.Concat(d.Kernel.Table(), d.Netlink.Table(), d.Rtnetlink.Table(), d.Genetlink.Table(), d.Sockdiag.Table(),
+		d.Audit.Table(), d.NFNetlink.Table(), d.NFQueue.Table(), d.NFLog.Table())
+}
+
+// Resolve looks up what all differences are in a version. The error names a value that a difference does not have, or a
+// difference that nobody declares.
+func Resolve(v kernel.Version) (*Differences, error) {
+	var d Differences
+	table := d.Table()
+	for _, name := range slices.Sorted(maps.Keys(v.Set)) {
+		if !slices.ContainsFunc(table, func(d kernel.Difference) bool { return d.Name == name }) {
+			return nil, fmt.Errorf("no difference is called %q", name)
+		}
+	}
+	if err := v.Resolve(table); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// Register boots the address family and all subsystems. The error is that of Resolve.
 func Register(k *kernel.Kernel) (*System, error) {
+	d, err := Resolve(k.Config().Version)
+	if err != nil {
+		return nil, err
+	}
+	return RegisterWith(k, d), nil
+}
+
+// RegisterWith is Register for a caller that boots many machines of one version, and has resolved it once.
+func RegisterWith(k *kernel.Kernel, d *Differences) *System {
 	s := &System{Kernel: k, IP: inet.Register(k)}
-	var err error
-	if s.Netlink, err = afnetlink.Register(k); err != nil {
-		return nil, err
-	}
-	if s.Rtnetlink, err = rtnetlink.Register(s.Netlink, s.IP); err != nil {
-		return nil, err
-	}
-	if s.Genetlink, err = genetlink.Register(s.Netlink); err != nil {
-		return nil, err
-	}
-	if s.Sockdiag, err = sockdiag.Register(s.Netlink); err != nil {
-		return nil, err
-	}
-	if s.Audit, err = audit.Register(s.Netlink); err != nil {
-		return nil, err
-	}
-	if s.NFNetlink, err = nfnetlink.Register(s.Netlink); err != nil {
-		return nil, err
-	}
-	if s.NFQueue, err = nfqueue.Register(s.NFNetlink); err != nil {
-		return nil, err
-	}
-	if s.NFLog, err = nflog.Register(s.NFNetlink); err != nil {
-		return nil, err
-	}
+	s.Netlink = afnetlink.RegisterWith(k, &d.Netlink)
+	s.Rtnetlink = rtnetlink.Register(s.Netlink, s.IP, &d.Rtnetlink)
+	s.Genetlink = genetlink.Register(s.Netlink, &d.Genetlink)
+	s.Sockdiag = sockdiag.Register(s.Netlink, &d.Sockdiag)
+	s.Audit = audit.Register(s.Netlink, &d.Audit)
+	s.NFNetlink = nfnetlink.Register(s.Netlink, &d.NFNetlink)
+	s.NFQueue = nfqueue.Register(s.NFNetlink, &d.NFQueue)
+	s.NFLog = nflog.Register(s.NFNetlink, &d.NFLog)
 	usersock.Register(s.Netlink)
 	fiblookup.Register(s.Netlink, s.IP)
 	uevent.Register(s.Netlink, s.IP)
 	others.Register(s.Netlink)
-	if err := s.checkNames(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s
 }
 
 // Inet returns the network stack of a namespace.
 func (s *System) Inet(net *kernel.Net) *inet.Stack { return s.IP.Stack(net) }
-
-// checkNames reports a name in Version.Set that no table has.
-func (s *System) checkNames() error {
-	set := s.Kernel.Config().Version.Set
-	if len(set) == 0 {
-		return nil
-	}
-	known := map[string]bool{}
-	for _, d := range slices.Concat(s.Kernel.Differences(), Tables()) {
-		known[d.Name] = true
-	}
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		if !known[name] {
-			return fmt.Errorf("no difference is called %q", name)
-		}
-	}
-	return nil
-}
-
-// Tables returns the named differences of the address family and all subsystems; kernel.Kernel.Differences has those
-// of the machine. They are bound to no machine: resolving them changes nothing.
-func Tables() []kernel.Difference {
-	return slices.Concat(slices.Concat(new(afnetlink.Netlink).Tables()...),
-		new(rtnetlink.Differences).Table(),
-		new(genetlink.Differences).Table(),
-		new(sockdiag.Differences).Table(),
-		new(audit.Differences).Table(),
-		new(nfnetlink.Differences).Table(),
-		new(nfqueue.Differences).Table(),
-		new(nflog.Differences).Table(),
-	)
-}

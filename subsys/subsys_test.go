@@ -12,12 +12,12 @@ import (
 // TestNames: each difference has one name, and a name that nobody knows is refused.
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
-	for _, d := range subsys.Tables() {
+	for _, d := range new(subsys.Differences).Table() {
 		if seen[d.Name] {
 			t.Errorf("%s is there twice", d.Name)
 		}
 		seen[d.Name] = true
-		if d.Section == "" || d.Text == "" || len(d.Values) == 0 {
+		if d.Spec == "" || d.Text == "" || len(d.Values()) == 0 {
 			t.Errorf("%s is not described", d.Name)
 		}
 	}

@@ -94,7 +94,7 @@ func with(f *scenario.File) []string {
 // own returns the scenarios that are named after a difference.
 func (c *corpus) own(d kernel.Difference) []sample {
 	var own []sample
-	for _, name := range []string{d.Name, d.Also} {
+	for _, name := range []string{d.Name, d.Absent} {
 		path := filepath.Join(testdata, "differences", name+".txt")
 		if _, err := os.Stat(path); err == nil {
 			f := c.parse(path)
@@ -140,7 +140,7 @@ func (c *corpus) on(r kernel.Release, samples []sample) []sample {
 func TestEveryDifferenceIsExercised(t *testing.T) {
 	c := newCorpus(t)
 	for _, d := range c.table {
-		if d.Visible != "" {
+		if d.Seen != kernel.SeenByAll {
 			continue
 		}
 		t.Run(d.Name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestEveryDifferenceIsExercised(t *testing.T) {
 			if testing.Short() && len(c.own(d)) == 0 {
 				t.Skip("only the recordings exercise it")
 			}
-			for _, value := range d.Values {
+			for _, value := range d.Values() {
 				if where := c.exercised(d, value); where == "" {
 					t.Errorf("no scenario changes when a kernel with another value is set to %s=%s: write %s/differences/%s.txt",
 						d.Name, value, testdata, d.Name)
@@ -165,7 +165,7 @@ func (c *corpus) exercised(d kernel.Difference, value string) string {
 	own := c.own(d)
 	for _, ownOnly := range []bool{true, false} {
 		for _, r := range kernel.Releases() {
-			if versions.Value(d, r) == value || testing.Short() && !ownOnly {
+			if d.In(r) == value || testing.Short() && !ownOnly {
 				continue
 			}
 			samples := c.recordings[r]

@@ -11,14 +11,16 @@ import (
 
 // A Row is a difference as -json prints it.
 type Row struct {
-	Name    string            `json:"name"`
-	Also    string            `json:"also,omitempty"`
-	Section string            `json:"section"`
-	Text    string            `json:"text"`
-	History string            `json:"history,omitempty"`
-	Values  []string          `json:"values"`
-	Visible string            `json:"visible,omitempty"`
-	In      map[string]string `json:"in"`
+	Name     string            `json:"name"`
+	Also     string            `json:"also,omitempty"`
+	Section  string            `json:"section"`
+	Text     string            `json:"text"`
+	History  string            `json:"history,omitempty"`
+	Values   []string          `json:"values"`
+	Range    string            `json:"range,omitempty"` // of a number
+	Settable bool              `json:"settable"`
+	Visible  kernel.Seen       `json:"visible,omitempty"`
+	In       map[string]string `json:"in"`
 }
 
 // Rows returns the table for -json.
@@ -34,9 +36,14 @@ func (t Table) Rows() []Row {
 func NewRow(d kernel.Difference) Row {
 	in := map[string]string{}
 	for _, r := range kernel.Releases() {
-		in[r.String()] = Value(d, r)
+		in[r.String()] = d.In(r)
 	}
-	return Row{d.Name, d.Also, d.Section, d.Text, d.History, d.Values, d.Visible, in}
+	row := Row{Name: d.Name, Also: d.Absent, Section: d.Spec, Text: d.Text, History: d.History, Values: d.Values(),
+		Settable: d.Settable(), Visible: d.Seen, In: in}
+	if d.IsNumber() {
+		row.Range = d.Range()
+	}
+	return row
 }
 
 // WriteMatrix prints the table with a column for each release. Switches that are off print as -.
@@ -58,7 +65,7 @@ func (t Table) WriteMatrix(w io.Writer) error {
 }
 
 func cell(d kernel.Difference, r kernel.Release) string {
-	if v := Value(d, r); v != "off" {
+	if v := d.In(r); v != "off" {
 		return v
 	}
 	return "-"
@@ -66,38 +73,41 @@ func cell(d kernel.Difference, r kernel.Release) string {
 
 // seen tells what shows a difference.
 func seen(d kernel.Difference) string {
-	switch d.Visible {
-	case "":
+	switch d.Seen {
+	case kernel.SeenByAll:
 		return "by any single-threaded program"
-	case "nothing":
+	case kernel.SeenByNone:
 		return "by no program: it changes costs, the log or the inside of the kernel only"
 	}
-	return "only under " + d.Visible
+	return "only under " + string(d.Seen)
 }
 
 // Explain prints all that is known about one difference.
 func Explain(w io.Writer, d kernel.Difference) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (section %s of the spec)\n\n%s\n\n", d.Name, d.Section, Fold(d.Text, 100))
-	if d.Also != "" {
+	fmt.Fprintf(&b, "%s (section %s of the spec)\n\n%s\n\n", d.Name, d.Spec, Fold(d.Text, 100))
+	if d.Absent != "" {
 		fmt.Fprintf(&b, "other name  %s\n", also(d))
 	}
 	if d.History != "" {
 		fmt.Fprintf(&b, "history     %s\n", d.History)
 	}
-	fmt.Fprintf(&b, "visible     %s\nvalues      %s\n\n", seen(d), strings.Join(d.Values, ", "))
+	fmt.Fprintf(&b, "visible     %s\nvalues      %s\n\n", seen(d), values(d))
 	for _, r := range kernel.Releases() {
-		fmt.Fprintf(&b, "%-8v %s\n", r, Value(d, r))
+		fmt.Fprintf(&b, "%-8v %s\n", r, d.In(r))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func also(d kernel.Difference) string {
-	if IsSwitch(d) {
-		return d.Also + " is what its absence is called"
+func also(d kernel.Difference) string { return d.Absent + " is what its absence is called" }
+
+// values says what a difference can be set to.
+func values(d kernel.Difference) string {
+	if !d.Settable() {
+		return d.Range() + "; cannot be set: nothing in the model depends on it"
 	}
-	return d.Also
+	return d.Range()
 }
 
 // Markdown writes the table as docs/versions.md.
@@ -125,13 +135,13 @@ can be composed out of a release and single differences (` + "`--set NAME=VALUE`
 	}
 	for _, d := range t {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", d.Name, Fold(d.Text, 118))
-		if d.Also != "" {
-			fmt.Fprintf(&b, "- other name: `%s`%s\n", d.Also, strings.TrimPrefix(also(d), d.Also))
+		if d.Absent != "" {
+			fmt.Fprintf(&b, "- other name: `%s`%s\n", d.Absent, strings.TrimPrefix(also(d), d.Absent))
 		}
 		if d.History != "" {
 			fmt.Fprintf(&b, "- history: %s\n", d.History)
 		}
-		fmt.Fprintf(&b, "- values: %s\n- seen %s\n- spec: %s\n", strings.Join(d.Values, ", "), seen(d), d.Section)
+		fmt.Fprintf(&b, "- values: %s\n- seen %s\n- spec: %s\n", values(d), seen(d), d.Spec)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -7,7 +7,6 @@ package versions
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"nlmmap/kernel"
@@ -19,9 +18,7 @@ import (
 type Table []kernel.Difference
 
 // All returns the differences of the machine, the protocol family and every subsystem, in the order of their packages.
-func All() Table {
-	return slices.Concat(Table(new(kernel.Kernel).Differences()), subsys.Tables())
-}
+func All() Table { return new(subsys.Differences).Table() }
 
 // Default is the release that commands use when none is given.
 const Default = kernel.Linux4_4
@@ -31,8 +28,8 @@ func (t Table) names() []string {
 	var names []string
 	for _, d := range t {
 		names = append(names, d.Name)
-		if d.Also != "" {
-			names = append(names, d.Also)
+		if d.Absent != "" {
+			names = append(names, d.Absent)
 		}
 	}
 	return names
@@ -41,7 +38,7 @@ func (t Table) names() []string {
 // Find returns the difference with the given name. The error suggests the nearest one.
 func (t Table) Find(name string) (kernel.Difference, error) {
 	for _, d := range t {
-		if d.Name == name || d.Also != "" && d.Also == name {
+		if d.Name == name || d.Absent != "" && d.Absent == name {
 			return d, nil
 		}
 	}
@@ -50,12 +47,6 @@ func (t Table) Find(name string) (kernel.Difference, error) {
 	}
 	return kernel.Difference{}, fmt.Errorf("unknown difference %q: \"nlmmap versions\" lists them", name)
 }
-
-// IsSwitch tells whether a difference is either there or not.
-func IsSwitch(d kernel.Difference) bool { return slices.Equal(d.Values, []string{"off", "on"}) }
-
-// Value is what a difference is in a release.
-func Value(d kernel.Difference, r kernel.Release) string { return d.Values[d.In[r]] }
 
 // parseSet reads NAME=VALUE. A switch can also be set by the name that its absence has: poll-prev-frame=on is
 // poll-scans-ring=off.
@@ -69,22 +60,17 @@ func (t Table) parseSet(set string) (name, value string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	at := slices.Index(d.Values, value)
-	if at < 0 {
-		return "", "", unknownValue(d, name, value)
+	v, err := d.Parse(value)
+	if err != nil {
+		if near := nearest(value, d.Values()); near != "" && d.Settable() && !d.IsNumber() {
+			err = fmt.Errorf("%w; did you mean %q?", err, near)
+		}
+		return "", "", err
 	}
-	if name != d.Name && IsSwitch(d) {
-		at = 1 - at
+	if name == d.Absent {
+		v = 1 - v
 	}
-	return d.Name, d.Values[at], nil
-}
-
-func unknownValue(d kernel.Difference, name, value string) error {
-	err := fmt.Errorf("difference %s has no value %q", name, value)
-	if near := nearest(value, d.Values); near != "" {
-		err = fmt.Errorf("%w: did you mean %q?", err, near)
-	}
-	return fmt.Errorf("%w (it has %s)", err, strings.Join(d.Values, ", "))
+	return d.Name, d.Format(v), nil
 }
 
 // Set returns a kernel that differs from another in the given NAME=VALUE settings. Settings that the release has anyway
@@ -105,7 +91,7 @@ func (t Table) Set(v kernel.Version, sets ...string) (kernel.Version, error) {
 		all[name] = value
 	}
 	for name := range all {
-		if d, err := t.Find(name); err == nil && Value(d, v.Release) == all[name] {
+		if d, err := t.Find(name); err == nil && d.In(v.Release) == all[name] {
 			delete(all, name)
 		}
 	}

@@ -37,7 +37,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s is there twice", d.Name)
 		}
 		seen[d.Name] = true
-		if d.Text == "" || d.Section == "" || len(d.Values) < 2 {
+		if d.Text == "" || d.Spec == "" || len(d.Values()) < 2 {
 			t.Errorf("%s is incomplete: %+v", d.Name, d)
 		}
 	}
@@ -59,7 +59,7 @@ func TestSet(t *testing.T) {
 		{[]string{"poll-scans-ring"}, nil, "expected NAME=VALUE"},
 		{[]string{"pol-scans-ring=on"}, nil, `did you mean "poll-scans-ring"?`},
 		{[]string{"dump-reserve-in-frame=nevr"}, nil,
-			`has no value "nevr": did you mean "never"? (it has never, recvlen, always, no-rx-ring)`},
+			`has no value "nevr": it has never, recvlen, always, no-rx-ring; did you mean "never"?`},
 	}
 	for _, test := range tests {
 		v, err := table.Set(v44, test.sets...)

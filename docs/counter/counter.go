@@ -34,16 +34,19 @@ const (
 	payloadLen = 8
 )
 
-// Differences are the named differences of the subsystem. Table documents each field.
+// Differences are the named differences of the subsystem. Table declares each field.
 type Differences struct {
 	AddEvents bool
 }
 
-// Table lists the differences, bound to d's fields.
+// Table declares the differences, bound to d's fields.
 func (d *Differences) Table() []kernel.Difference {
 	return []kernel.Difference{
-		kernel.Switch(&d.AddEvents, "counter-add-events", "", kernel.Since(kernel.Linux3_19),
-			"An addition is announced to the group Changes. Without it the group is silent.").With("", ""),
+		{
+			Name:  "counter-add-events",
+			Value: kernel.Switch(&d.AddEvents, kernel.Since(kernel.Linux3_19)),
+			Text:  "An addition is announced to the group Changes. Without it the group is silent.",
+		},
 	}
 }
 

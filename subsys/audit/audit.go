@@ -58,17 +58,14 @@ type Audit struct {
 }
 
 // Register brings the subsystem up: audit_init.
-func Register(nl *afnetlink.Netlink) (*Audit, error) {
-	a := &Audit{nl: nl}
+func Register(nl *afnetlink.Netlink, d *Differences) *Audit {
+	a := &Audit{D: *d, nl: nl}
 	a.mutex.Name = "audit_cmd"
-	if err := nl.Kernel().Config().Version.Resolve(a.D.Table()); err != nil {
-		return nil, err
-	}
 	// With the namespaces came the group of readers.
 	nl.KernelCreate(uapi.NetlinkAudit, afnetlink.KernelCfg{Groups: 1, NonrootRecv: a.D.Netns, InitNetOnly: !a.D.Netns,
 		Input: a.input, Bind: bind})
 	nl.Kernel().OnExit(a.exit)
-	return a, nil
+	return a
 }
 
 // bind is audit_bind: readers need CAP_AUDIT_READ.

@@ -2,18 +2,24 @@ package audit
 
 import "nlmmap/kernel"
 
-// Differences are the named differences of audit. Table documents each field.
+// Differences are the named differences of audit. Table declares each field.
 type Differences struct {
 	Netns      bool
 	StatusSize int
 }
 
-// Table lists the differences, bound to d's fields.
+// Table declares the differences, bound to d's fields.
 func (d *Differences) Table() []kernel.Difference {
 	return []kernel.Difference{
-		kernel.Switch(&d.Netns, "audit-netns", "13.3", kernel.Since(kernel.Linux3_19),
-			"Every network namespace has an audit socket. Without it only the initial one has.").With("", ""),
-		kernel.Number(&d.StatusSize, "audit-status-size", "13.3", [...]int{32, 40, 40, 40, 40},
-			"Bytes of the status that AUDIT_GET answers.").With("", ""),
+		{
+			Name: "audit-netns", Spec: "13.3",
+			Value: kernel.Switch(&d.Netns, kernel.Since(kernel.Linux3_19)),
+			Text:  "Every network namespace has an audit socket. Without it only the initial one has.",
+		},
+		{
+			Name: "audit-status-size", Spec: "13.3",
+			Value: kernel.Number(&d.StatusSize, 0, 4096, [...]int{32, 40, 40, 40, 40}),
+			Text:  "Bytes of the status that AUDIT_GET answers.",
+		},
 	}
 }

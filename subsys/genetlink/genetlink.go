@@ -97,14 +97,11 @@ type Genetlink struct {
 }
 
 // Register brings the subsystem up: genl_init.
-func Register(nl *afnetlink.Netlink) (*Genetlink, error) {
-	g := &Genetlink{nl: nl, families: families()}
+func Register(nl *afnetlink.Netlink, d *Differences) *Genetlink {
+	g := &Genetlink{D: *d, nl: nl, families: families()}
 	g.genl.Name = "genl"
-	if err := nl.Kernel().Config().Version.Resolve(g.D.Table()); err != nil {
-		return nil, err
-	}
 	nl.KernelCreate(uapi.NetlinkGeneric, afnetlink.KernelCfg{NonrootRecv: true, Input: g.input, Bind: g.bind})
-	return g, nil
+	return g
 }
 
 // bind is genl_bind: ENOENT for a group that no family owns. Only kernels with genl-bind-enoent ask.

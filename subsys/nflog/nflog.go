@@ -52,14 +52,11 @@ type NFLog struct {
 }
 
 // Register brings nfnetlink_log up.
-func Register(nf *nfnetlink.Family) (*NFLog, error) {
-	f := &NFLog{nf: nf, k: nf.Kernel()}
-	if err := f.k.Config().Version.Resolve(f.D.Table()); err != nil {
-		return nil, err
-	}
+func Register(nf *nfnetlink.Family, d *Differences) *NFLog {
+	f := &NFLog{D: *d, nf: nf, k: nf.Kernel()}
 	nf.Register(f.subsystem())
 	nf.OnRelease(f.release)
-	return f, nil
+	return f
 }
 
 // groups is the groups of one namespace.

@@ -22,12 +22,15 @@ type machine struct {
 	s *nftest.Sock
 }
 
+func register(m *nftest.Machine) *nflog.NFLog {
+	var d nflog.Differences
+	m.Resolve(d.Table())
+	return nflog.Register(m.NF, &d)
+}
+
 func boot(t nftest.T, r kernel.Release, set ...string) *machine {
 	m := &machine{Machine: nftest.Boot(t, r, set...)}
-	var err error
-	if m.l, err = nflog.Register(m.NF); err != nil {
-		t.Fatal(err)
-	}
+	m.l = register(m.Machine)
 	m.s = m.Sock(1000)
 	m.ask(0, nftest.Attr(1, 1))
 	return m
@@ -260,10 +263,7 @@ func TestConfig(t *testing.T) {
 
 func Example() {
 	m := nftest.Boot(nftest.Panic{}, kernel.Linux4_4)
-	l, err := nflog.Register(m.NF)
-	if err != nil {
-		panic(err)
-	}
+	l := register(m)
 	s := m.Sock(1000)
 	s.Ask(config, 1, nftest.Attr(1, 1))
 	s.Ring(4096, 2)

@@ -34,16 +34,13 @@ type Family struct {
 }
 
 // Register brings the protocol up.
-func Register(nl *afnetlink.Netlink) (*Family, error) {
-	f := &Family{nl: nl, k: nl.Kernel()}
-	if err := f.k.Config().Version.Resolve(f.D.Table()); err != nil {
-		return nil, err
-	}
+func Register(nl *afnetlink.Netlink, d *Differences) *Family {
+	f := &Family{D: *d, nl: nl, k: nl.Kernel()}
 	nl.KernelCreate(uapi.NetlinkNetfilter, afnetlink.KernelCfg{Groups: groups, Input: f.rcv})
 	if f.D.Batch {
 		f.Register(nfTables(f))
 	}
-	return f, nil
+	return f
 }
 
 // groups is how many multicast groups the protocol has; no modelled subsystem sends to one.

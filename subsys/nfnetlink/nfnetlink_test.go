@@ -187,10 +187,11 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	nf, err := nfnetlink.Register(nl)
-	if err != nil {
+	var d nfnetlink.Differences
+	if err := k.Config().Version.Resolve(d.Table()); err != nil {
 		panic(err)
 	}
+	nf := nfnetlink.Register(nl, &d)
 	hello := func(_ *kernel.Task, r *nfnetlink.Request) error {
 		fmt.Printf("%d says %s to %d\n", r.Portid(), r.Attr(1), r.ResID)
 		return nil

@@ -16,10 +16,7 @@ import (
 // bootConfig is boot with any configuration.
 func bootConfig(t testing.TB, cfg kernel.Config) *machine {
 	m := &machine{Machine: nftest.BootConfig(t, cfg)}
-	var err error
-	if m.q, err = nfqueue.Register(m.NF); err != nil {
-		t.Fatal(err)
-	}
+	m.q = register(m.Machine)
 	m.s = m.Sock(1000)
 	m.ask(0, config, cmd(1), params(nfqueue.CopyMeta, 0))
 	m.Stack().AddRule(m.Main, m.q.Rule(0, false))

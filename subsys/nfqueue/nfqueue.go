@@ -52,15 +52,12 @@ type NFQueue struct {
 }
 
 // Register brings nfnetlink_queue up.
-func Register(nf *nfnetlink.Family) (*NFQueue, error) {
-	f := &NFQueue{nf: nf, k: nf.Kernel()}
-	if err := f.k.Config().Version.Resolve(f.D.Table()); err != nil {
-		return nil, err
-	}
+func Register(nf *nfnetlink.Family, d *Differences) *NFQueue {
+	f := &NFQueue{D: *d, nf: nf, k: nf.Kernel()}
 	nf.Register(f.subsystem())
 	nf.OnRelease(f.release)
 	f.k.RegisterProc("/proc/net/netfilter/nfnetlink_queue", f.proc)
-	return f, nil
+	return f
 }
 
 // queues is the queues of one namespace.

@@ -31,14 +31,17 @@ type machine struct {
 
 func boot(t testing.TB, r kernel.Release, mode byte, crange uint32) *machine {
 	m := &machine{Machine: nftest.Boot(t, r)}
-	var err error
-	if m.q, err = nfqueue.Register(m.NF); err != nil {
-		t.Fatal(err)
-	}
+	m.q = register(m.Machine)
 	m.s = m.Sock(1000)
 	m.ask(0, config, cmd(1), params(mode, crange))
 	m.Stack().AddRule(m.Main, m.q.Rule(0, false))
 	return m
+}
+
+func register(m *nftest.Machine) *nfqueue.NFQueue {
+	var d nfqueue.Differences
+	m.Resolve(d.Table())
+	return nfqueue.Register(m.NF, &d)
 }
 
 func (m *machine) ask(want unix.Errno, typ uint16, attrs ...[]byte) {
@@ -330,10 +333,7 @@ func TestRelease(t *testing.T) {
 
 func Example() {
 	m := nftest.Boot(nftest.Panic{}, kernel.Linux4_4)
-	q, err := nfqueue.Register(m.NF)
-	if err != nil {
-		panic(err)
-	}
+	q := register(m)
 	s := m.Sock(1000)
 	s.Ask(config, 0, cmd(1), params(nfqueue.CopyPacket, 65535))
 	s.Ring(2048, 4)

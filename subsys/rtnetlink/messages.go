@@ -303,9 +303,9 @@ func fillLookup(dst netip.Addr, r inet.Route) filler {
 func (r *Rtnetlink) fillIPv6(lookup bool) filler {
 	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
 		rt := inet.Route{Protocol: inet.ProtoKernel, Type: rtnUnreachable}
-		start, size, bits := s.Len(), r.D.IPv6DefaultRouteSize, 0
+		bits := 0
 		if lookup {
-			size, bits = size+uapi.NLATotalSize(16), 128
+			bits = 128
 		}
 		a, ok := begin(cur, s, h, uapi.RTMNewroute, rtmsg(uapi.AFInet6, bits, rt, 0))
 		if !ok {
@@ -321,7 +321,7 @@ func (r *Rtnetlink) fillIPv6(lookup bool) filler {
 		code := -int32(inet.ENETUNREACH)
 		binary.LittleEndian.PutUint32(info[12:], uint32(code))
 		a.put(rtaCacheinfo, info)
-		if s.Len()-start < size {
+		if r.D.IPv6RoutePref {
 			a.put(rtaPref, []byte{0})
 		}
 		return a.end()

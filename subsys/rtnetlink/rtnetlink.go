@@ -38,15 +38,12 @@ type Rtnetlink struct {
 }
 
 // Register brings the subsystem up: rtnetlink_init.
-func Register(nl *afnetlink.Netlink, stack *inet.Inet) (*Rtnetlink, error) {
-	r := &Rtnetlink{nl: nl, inet: stack}
+func Register(nl *afnetlink.Netlink, stack *inet.Inet, d *Differences) *Rtnetlink {
+	r := &Rtnetlink{D: *d, nl: nl, inet: stack}
 	r.rtnl.Name = "rtnl"
-	if err := nl.Kernel().Config().Version.Resolve(r.D.Table()); err != nil {
-		return nil, err
-	}
 	nl.KernelCreate(uapi.NetlinkRoute, afnetlink.KernelCfg{NonrootRecv: true, Input: r.input, CbMutex: &r.rtnl})
 	stack.Notify(inet.Notifier{Link: r.linkChanged, Neigh: r.neighChanged, Addr: r.addrChanged, Route: r.routeChanged})
-	return r, nil
+	return r
 }
 
 // Mutex is the rtnl mutex.

@@ -2,7 +2,7 @@ package sockdiag
 
 import "nlmmap/kernel"
 
-// Differences are the named differences of socket diagnostics. Table documents each field.
+// Differences are the named differences of socket diagnostics. Table declares each field.
 type Differences struct {
 	McTwice       bool
 	CookieCounter bool
@@ -10,17 +10,29 @@ type Differences struct {
 	GroupsOpen    bool
 }
 
-// Table lists the differences, bound to d's fields.
+// Table declares the differences, bound to d's fields.
 func (d *Differences) Table() []kernel.Difference {
 	return []kernel.Difference{
-		kernel.Switch(&d.McTwice, "diag-mc-twice", "13.5", kernel.Since(kernel.Linux3_19),
-			"Sockets with subscriptions are listed twice.").With("", ""),
-		kernel.Switch(&d.CookieCounter, "diag-cookie", "13.5", kernel.Since(kernel.Linux4_1),
-			"The cookie of a socket is a counter. Without it it is the address of the socket in the kernel.").With("", ""),
-		kernel.Switch(&d.Destroy, "diag-destroy", "13.5", kernel.Only(kernel.Linux4_5),
-			"Requests of type 21, to destroy sockets, are known: netlink answers EOPNOTSUPP. Without it they get EINVAL.").
-			With("", ""),
-		kernel.Switch(&d.GroupsOpen, "diag-groups-open", "15.4", kernel.Since(kernel.Linux4_4),
-			"Everybody may join the groups, to which nothing modelled is sent.").With("", ""),
+		{
+			Name: "diag-mc-twice", Spec: "13.5",
+			Value: kernel.Switch(&d.McTwice, kernel.Since(kernel.Linux3_19)),
+			Text:  "Sockets with subscriptions are listed twice.",
+		},
+		{
+			Name: "diag-cookie", Spec: "13.5",
+			Value: kernel.Switch(&d.CookieCounter, kernel.Since(kernel.Linux4_1)),
+			Text:  "The cookie of a socket is a counter. Without it it is the address of the socket in the kernel.",
+		},
+		{
+			Name: "diag-destroy", Spec: "13.5",
+			Value: kernel.Switch(&d.Destroy, kernel.Since(kernel.Linux4_5)),
+			Text: "Requests of type 21, to destroy sockets, are known: netlink answers EOPNOTSUPP. Without it they get " +
+				"EINVAL.",
+		},
+		{
+			Name: "diag-groups-open", Spec: "15.4",
+			Value: kernel.Switch(&d.GroupsOpen, kernel.Since(kernel.Linux4_4)),
+			Text:  "Everybody may join the groups, to which nothing modelled is sent.",
+		},
 	}
 }

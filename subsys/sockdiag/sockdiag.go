@@ -51,13 +51,10 @@ type Sockdiag struct {
 }
 
 // Register brings the subsystem up: sock_diag_init and netlink_diag_init.
-func Register(nl *afnetlink.Netlink) (*Sockdiag, error) {
-	d := &Sockdiag{nl: nl}
-	if err := nl.Kernel().Config().Version.Resolve(d.D.Table()); err != nil {
-		return nil, err
-	}
+func Register(nl *afnetlink.Netlink, differences *Differences) *Sockdiag {
+	d := &Sockdiag{D: *differences, nl: nl}
 	nl.KernelCreate(uapi.NetlinkSockDiag, afnetlink.KernelCfg{NonrootRecv: d.D.GroupsOpen, Input: d.input})
-	return d, nil
+	return d
 }
 
 // input is sock_diag_rcv.

@@ -66,11 +66,17 @@ func BootConfig(t T, cfg kernel.Config) *Machine {
 	check(t, err)
 	nl, err := afnetlink.Register(k)
 	check(t, err)
-	nf, err := nfnetlink.Register(nl)
-	check(t, err)
-	m := &Machine{T: t, K: k, NL: nl, NF: nf, Inet: inet.Register(k)}
+	m := &Machine{T: t, K: k, NL: nl, Inet: inet.Register(k)}
+	var d nfnetlink.Differences
+	m.Resolve(d.Table())
+	m.NF = nfnetlink.Register(nl, &d)
 	m.Main = k.NewProcess("main", k.NewNet())
 	return m
+}
+
+// Resolve gives a package's differences the values that they have on the machine.
+func (m *Machine) Resolve(table []kernel.Difference) {
+	check(m.T, m.K.Config().Version.Resolve(table))
 }
 
 func check(t T, err error) {
