@@ -59,6 +59,9 @@ type Options struct {
 	Progress func(Result)
 	// Without are the optional steps of the program that are left out, counted from 1.
 	Without []int
+
+	// differences are those of Version, which a search looks up once for all its runs.
+	differences *subsys.Differences
 }
 
 // A Result says what a search has seen.
@@ -213,7 +216,9 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 		return nil, err
 	}
 	w.K = k
-	if w.Sys, err = subsys.Register(k); err != nil {
+	if o.differences != nil {
+		w.Sys = subsys.RegisterWith(k, o.differences)
+	} else if w.Sys, err = subsys.Register(k); err != nil {
 		return nil, err
 	}
 	w.Net = k.NewNet()
@@ -300,6 +305,11 @@ func search(ctx context.Context, p Program, o Options, visit func(*World, *searc
 		res.Err = err
 		return res
 	}
+	resolved := o
+	if resolved.differences, err = subsys.Resolve(o.Version); err != nil {
+		res.Err = err
+		return res
+	}
 	for {
 		switch {
 		case ctx.Err() != nil || o.Runs > 0 && res.Runs >= o.Runs:
@@ -321,7 +331,7 @@ func search(ctx context.Context, p Program, o Options, visit func(*World, *searc
 			res.Elapsed = time.Since(start)
 			return res
 		}
-		w, err := once(p, &o, s, next.repeated, nil)
+		w, err := once(p, &resolved, s, next.repeated, nil)
 		if err != nil {
 			res.Err = err
 			return res

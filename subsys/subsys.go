@@ -59,25 +59,30 @@ type Differences struct {
 }
 
 // Table is the register of all differences, bound to d's fields.
-func (d *Differences) Table() []kernel.Difference {
-	return slices.Concat(d.Kernel.Table(), d.Netlink.Table(), d.Rtnetlink.Table(), d.Genetlink.Table(), d.Sockdiag.Table(),
-		d.Audit.Table(), d.NFNetlink.Table(), d.NFQueue.Table(), d.NFLog.Table())
+func (d *Differences) Table() []kernel.Difference { return slices.Concat(d.tables()...) }
+
+func (d *Differences) tables() [][]kernel.Difference {
+	return [][]kernel.Difference{d.Kernel.Table(), d.Netlink.Table(), d.Rtnetlink.Table(), d.Genetlink.Table(),
+		d.Sockdiag.Table(), d.Audit.Table(), d.NFNetlink.Table(), d.NFQueue.Table(), d.NFLog.Table()}
 }
 
 // Resolve looks up what all differences are in a version. The error names a value that a difference does not have, or a
 // difference that nobody declares.
 func Resolve(v kernel.Version) (*Differences, error) {
-	var d Differences
-	table := d.Table()
-	for _, name := range slices.Sorted(maps.Keys(v.Set)) {
-		if !slices.ContainsFunc(table, func(d kernel.Difference) bool { return d.Name == name }) {
-			return nil, fmt.Errorf("no difference is called %q", name)
+	d := &Differences{}
+	unknown := maps.Clone(v.Set)
+	for _, table := range d.tables() {
+		if err := v.Resolve(table); err != nil {
+			return nil, err
+		}
+		for i := range table {
+			delete(unknown, table[i].Name)
 		}
 	}
-	if err := v.Resolve(table); err != nil {
-		return nil, err
+	for _, name := range slices.Sorted(maps.Keys(unknown)) {
+		return nil, fmt.Errorf("no difference is called %q", name)
 	}
-	return &d, nil
+	return d, nil
 }
 
 // Register boots the address family and all subsystems. The error is that of Resolve.
