@@ -182,26 +182,18 @@ func packetDetails(b *strings.Builder, payload []byte, packetHdr, packetPayload 
 	}
 }
 
-// Attributes and layout of socket statistics.
-const (
-	diagPortid = 4
-	diagHdrlen = 28
-	diagRxRing = 2
-	diagTxRing = 3
-)
-
 func (p printer) statisticsDetails(b *strings.Builder, payload []byte) {
-	if len(payload) < diagHdrlen {
+	if len(payload) < uapi.NetlinkDiagMsglen {
 		return
 	}
-	fmt.Fprintf(b, " portid=%s", p.identity(binary.LittleEndian.Uint32(payload[diagPortid:])))
-	for a := range uapi.WellFormed(uapi.Attrs(payload, diagHdrlen)) {
-		if len(a.Data) < uapi.NLMMapReqlen || a.Type != diagRxRing && a.Type != diagTxRing {
+	fmt.Fprintf(b, " portid=%s", p.identity(binary.LittleEndian.Uint32(payload[uapi.NetlinkDiagPortid:])))
+	for a := range uapi.WellFormed(uapi.Attrs(payload, uapi.NetlinkDiagMsglen)) {
+		if len(a.Data) < uapi.NLMMapReqlen || a.Type != uapi.NetlinkDiagRxRing && a.Type != uapi.NetlinkDiagTxRing {
 			fmt.Fprintf(b, " a%d:%d", a.Type, len(a.Data))
 			continue
 		}
 		ring := "rx"
-		if a.Type == diagTxRing {
+		if a.Type == uapi.NetlinkDiagTxRing {
 			ring = "tx"
 		}
 		r := uapi.ParseNLMMapReq(a.Data)

@@ -25,21 +25,14 @@ const ENOTSUPP = 524
 // SockDiagByFamily is the message type of socket statistics, request and answer.
 const SockDiagByFamily = 20
 
-// Netfilter message numbers: subsystem << 8 | message.
+// Attributes of the statistics of a netlink socket, behind NetlinkDiagMsglen bytes with its portid at
+// NetlinkDiagPortid.
 const (
-	NFNLSubsysQueue = 3
-	NFNLSubsysULog  = 4
-	NFQNLMsgPacket  = NFNLSubsysQueue << 8
-	NFQNLMsgVerdict = NFNLSubsysQueue<<8 | 1
-	NFQNLMsgConfig  = NFNLSubsysQueue<<8 | 2
-	NFQNLMsgBatch   = NFNLSubsysQueue<<8 | 3
-	NFULNLMsgPacket = NFNLSubsysULog << 8
-	NFULNLMsgConfig = NFNLSubsysULog<<8 | 1
-)
+	NetlinkDiagMeminfo = 0
+	NetlinkDiagGroups  = 1
+	NetlinkDiagRxRing  = 2
+	NetlinkDiagTxRing  = 3
 
-// Attributes of NFQNLMsgPacket and NFULNLMsgPacket that carry the packet.
-const (
-	NFQAPacketHdr = 1
-	NFQAPayload   = 10
-	NFULAPayload  = 9
+	NetlinkDiagPortid = 4
+	NetlinkDiagMsglen = 28
 )

@@ -7,54 +7,19 @@ import (
 	"nlmmap/uapi"
 )
 
-// Commands of queue and log configuration.
-const (
-	nfBind   = 1
-	nfUnbind = 2
-)
-
-// Attributes of queue messages.
-const (
-	nfqaVerdictHdr = 2
-	nfqaMark       = 3
-	nfqaIndev      = 5
-	nfqaOutdev     = 6
-	nfqaCapLen     = 13
-
-	nfqaCfgCmd    = 1
-	nfqaCfgParams = 2
-	nfqaCfgMaxlen = 3
-	nfqaCfgMask   = 4
-	nfqaCfgFlags  = 5
-)
-
-// Attributes of log messages.
-const (
-	nfulaPacketHdr = 1
-	nfulaPrefix    = 10
-	nfulaSeq       = 12
-
-	nfulaCfgCmd      = 1
-	nfulaCfgMode     = 2
-	nfulaCfgNlbufsiz = 3
-	nfulaCfgTimeout  = 4
-	nfulaCfgQthresh  = 5
-	nfulaCfgFlags    = 6
-)
-
 // How much of a packet a queue or log copies.
 const (
-	CopyNone   = 0
-	CopyMeta   = 1
-	CopyPacket = 2
+	CopyNone   = uapi.NFCopyNone
+	CopyMeta   = uapi.NFCopyMeta
+	CopyPacket = uapi.NFCopyPacket
 )
 
 // Verdicts on packets.
 const (
-	Drop   = 0
-	Accept = 1
-	Repeat = 4
-	Stop   = 5
+	Drop   = uapi.NFDrop
+	Accept = uapi.NFAccept
+	Repeat = uapi.NFRepeat
+	Stop   = uapi.NFStop
 )
 
 // beginNetfilter begins a message to a netfilter subsystem about a queue or group.
@@ -66,12 +31,12 @@ func beginNetfilter(b *Builder, typ, flags uint16, seq uint32, number uint16) *B
 // QueueBind appends a request to create a packet queue; QueueUnbind one to destroy it. Both ask for an
 // acknowledgement.
 func QueueBind(b *Builder, seq uint32, queue uint16) {
-	beginNetfilter(b, uapi.NFQNLMsgConfig, uapi.NLMFAck, seq, queue).Attr(nfqaCfgCmd, []byte{nfBind, 0, 0, 0}).End()
+	beginNetfilter(b, uapi.NFQNLMsgConfig, uapi.NLMFAck, seq, queue).Attr(uapi.NFQACfgCmd, []byte{uapi.NFCfgCmdBind, 0, 0, 0}).End()
 }
 
 // QueueUnbind appends a request to destroy a packet queue.
 func QueueUnbind(b *Builder, seq uint32, queue uint16) {
-	beginNetfilter(b, uapi.NFQNLMsgConfig, uapi.NLMFAck, seq, queue).Attr(nfqaCfgCmd, []byte{nfUnbind, 0, 0, 0}).End()
+	beginNetfilter(b, uapi.NFQNLMsgConfig, uapi.NLMFAck, seq, queue).Attr(uapi.NFQACfgCmd, []byte{uapi.NFCfgCmdUnbind, 0, 0, 0}).End()
 }
 
 // QueueParams are the settings of a packet queue.
@@ -85,12 +50,12 @@ type QueueParams struct {
 // QueueSet appends a request to change the settings of a packet queue, with acknowledgement.
 func QueueSet(b *Builder, seq uint32, queue uint16, p QueueParams) {
 	beginNetfilter(b, uapi.NFQNLMsgConfig, uapi.NLMFAck, seq, queue)
-	b.Attr(nfqaCfgParams, append(binary.BigEndian.AppendUint32(nil, p.Range), p.Mode))
+	b.Attr(uapi.NFQACfgParams, append(binary.BigEndian.AppendUint32(nil, p.Range), p.Mode))
 	if p.Maxlen != 0 {
-		b.Attr32BE(nfqaCfgMaxlen, p.Maxlen)
+		b.Attr32BE(uapi.NFQACfgQueueMaxlen, p.Maxlen)
 	}
 	if p.Flags != 0 {
-		b.Attr32BE(nfqaCfgMask, p.Flags).Attr32BE(nfqaCfgFlags, p.Flags)
+		b.Attr32BE(uapi.NFQACfgMask, p.Flags).Attr32BE(uapi.NFQACfgFlags, p.Flags)
 	}
 	b.End()
 }
@@ -101,12 +66,12 @@ func verdictHdr(verdict, id uint32) []byte {
 
 // QueueVerdict appends the verdict on one packet. It is acknowledged only when it fails.
 func QueueVerdict(b *Builder, seq uint32, queue uint16, id, verdict uint32) {
-	beginNetfilter(b, uapi.NFQNLMsgVerdict, 0, seq, queue).Attr(nfqaVerdictHdr, verdictHdr(verdict, id)).End()
+	beginNetfilter(b, uapi.NFQNLMsgVerdict, 0, seq, queue).Attr(uapi.NFQAVerdictHdr, verdictHdr(verdict, id)).End()
 }
 
 // QueueVerdictBatch appends one verdict on all packets up to and including number id.
 func QueueVerdictBatch(b *Builder, seq uint32, queue uint16, id, verdict uint32) {
-	beginNetfilter(b, uapi.NFQNLMsgBatch, 0, seq, queue).Attr(nfqaVerdictHdr, verdictHdr(verdict, id)).End()
+	beginNetfilter(b, uapi.NFQNLMsgBatch, 0, seq, queue).Attr(uapi.NFQAVerdictHdr, verdictHdr(verdict, id)).End()
 }
 
 // A QueuedPacket is a packet that waits for a verdict.
@@ -130,7 +95,6 @@ func ParseQueuedPacket(m uapi.Message) (QueuedPacket, error) {
 	if m.Header.Type != uapi.NFQNLMsgPacket {
 		return p, fmt.Errorf("a message of type %#x is no queued packet", m.Header.Type)
 	}
-	const hwaddr = 9
 	found := false
 	for a, err := range m.Attrs(uapi.NFGenMsglen) {
 		if err != nil {
@@ -143,19 +107,19 @@ func ParseQueuedPacket(m uapi.Message) (QueuedPacket, error) {
 			}
 			p.ID, p.HWProto, p.Hook = binary.BigEndian.Uint32(a.Data), binary.BigEndian.Uint16(a.Data[4:]), a.Data[6]
 			found = true
-		case nfqaMark:
+		case uapi.NFQAMark:
 			p.Mark, err = a.Uint32BE()
-		case nfqaIndev:
+		case uapi.NFQAIfindexIndev:
 			p.InDev, err = a.Uint32BE()
-		case nfqaOutdev:
+		case uapi.NFQAIfindexOutdev:
 			p.OutDev, err = a.Uint32BE()
-		case nfqaCapLen:
+		case uapi.NFQACapLen:
 			var n uint32
 			n, err = a.Uint32BE()
 			p.Length = int(n)
 		case uapi.NFQAPayload:
 			p.Payload = a.Data
-		case hwaddr:
+		case uapi.NFQAHwaddr:
 			p.HasHardware = true
 		default:
 			p.ExtraAttrs++
@@ -174,12 +138,12 @@ func ParseQueuedPacket(m uapi.Message) (QueuedPacket, error) {
 
 // LogBind appends a request to create a log group; LogUnbind one to destroy it. Both ask for an acknowledgement.
 func LogBind(b *Builder, seq uint32, group uint16) {
-	beginNetfilter(b, uapi.NFULNLMsgConfig, uapi.NLMFAck, seq, group).Attr(nfulaCfgCmd, []byte{nfBind}).End()
+	beginNetfilter(b, uapi.NFULNLMsgConfig, uapi.NLMFAck, seq, group).Attr(uapi.NFULACfgCmd, []byte{uapi.NFCfgCmdBind}).End()
 }
 
 // LogUnbind appends a request to destroy a log group, which flushes it first.
 func LogUnbind(b *Builder, seq uint32, group uint16) {
-	beginNetfilter(b, uapi.NFULNLMsgConfig, uapi.NLMFAck, seq, group).Attr(nfulaCfgCmd, []byte{nfUnbind}).End()
+	beginNetfilter(b, uapi.NFULNLMsgConfig, uapi.NLMFAck, seq, group).Attr(uapi.NFULACfgCmd, []byte{uapi.NFCfgCmdUnbind}).End()
 }
 
 // LogParams are the settings of a log group; a zero field leaves the kernel's.
@@ -196,18 +160,18 @@ type LogParams struct {
 func LogSet(b *Builder, seq uint32, group uint16, p LogParams) {
 	beginNetfilter(b, uapi.NFULNLMsgConfig, uapi.NLMFAck, seq, group)
 	if p.Mode != 0 {
-		b.Attr(nfulaCfgMode, append(binary.BigEndian.AppendUint32(nil, p.Range), p.Mode, 0))
+		b.Attr(uapi.NFULACfgMode, append(binary.BigEndian.AppendUint32(nil, p.Range), p.Mode, 0))
 	}
 	for _, a := range []struct {
 		typ uint16
 		val uint32
-	}{{nfulaCfgNlbufsiz, p.Nlbufsiz}, {nfulaCfgTimeout, p.Timeout}, {nfulaCfgQthresh, p.Threshold}} {
+	}{{uapi.NFULACfgNlbufsiz, p.Nlbufsiz}, {uapi.NFULACfgTimeout, p.Timeout}, {uapi.NFULACfgQthresh, p.Threshold}} {
 		if a.val != 0 {
 			b.Attr32BE(a.typ, a.val)
 		}
 	}
 	if p.Flags != 0 {
-		b.Attr(nfulaCfgFlags, binary.BigEndian.AppendUint16(nil, p.Flags))
+		b.Attr(uapi.NFULACfgFlags, binary.BigEndian.AppendUint16(nil, p.Flags))
 	}
 	b.End()
 }
@@ -234,12 +198,12 @@ func ParseLoggedPacket(m uapi.Message) (LoggedPacket, error) {
 			return p, err
 		}
 		switch a.Type {
-		case nfulaPacketHdr:
+		case uapi.NFULAPacketHdr:
 			if len(a.Data) < 4 {
 				return p, uapi.Malformed(0, "a packet header with %d bytes, it has 4", len(a.Data))
 			}
 			p.HWProto, p.Hook = binary.BigEndian.Uint16(a.Data), a.Data[2]
-		case nfulaPrefix:
+		case uapi.NFULAPrefix:
 			for i, c := range a.Data {
 				if c == 0 {
 					a.Data = a.Data[:i]
@@ -247,7 +211,7 @@ func ParseLoggedPacket(m uapi.Message) (LoggedPacket, error) {
 				}
 			}
 			p.Prefix = string(a.Data)
-		case nfulaSeq:
+		case uapi.NFULASeq:
 			p.Seq, err = a.Uint32BE()
 			p.HasSeq = true
 		case uapi.NFULAPayload:

@@ -5,6 +5,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/subsys/nfnetlink"
+	"nlmmap/uapi"
 )
 
 // Message numbers.
@@ -13,18 +14,9 @@ const (
 	msgConfig
 )
 
-// Attributes of a CONFIG message.
-const (
-	cfgCmd      = 1
-	cfgMode     = 2
-	cfgNlbufsiz = 3
-	cfgTimeout  = 4
-	cfgQthresh  = 5
-	cfgFlags    = 6
-)
-
 func (f *NFLog) subsystem() *nfnetlink.Subsystem {
-	policy := []int{cfgCmd: 1, cfgMode: 6, cfgNlbufsiz: 4, cfgTimeout: 4, cfgQthresh: 4, cfgFlags: 2}
+	policy := []int{uapi.NFULACfgCmd: 1, uapi.NFULACfgMode: 6, uapi.NFULACfgNlbufsiz: 4, uapi.NFULACfgTimeout: 4,
+		uapi.NFULACfgQthresh: 4, uapi.NFULACfgFlags: 2}
 	return &nfnetlink.Subsystem{Name: "log", ID: nfnetlink.SubsysULog, Handlers: []nfnetlink.Handler{
 		msgPacket: {Call: func(*kernel.Task, *nfnetlink.Request) error { return kernel.ENOTSUPP }},
 		msgConfig: {Call: f.config, Policy: policy},
@@ -46,7 +38,7 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 		return kernel.Errorf(kernel.EPERM, "group %d is that of portid %d", g.num, g.portid)
 	}
 	var flags uint16
-	if b := r.Attr(cfgFlags); b != nil {
+	if b := r.Attr(uapi.NFULACfgFlags); b != nil {
 		flags = binary.BigEndian.Uint16(b)
 	}
 	if f.D.CfgNodev && flags&FlagConntrack != 0 {
@@ -78,7 +70,8 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 			return result
 		}
 	}
-	for _, attr := range []int{cfgMode, cfgNlbufsiz, cfgTimeout, cfgQthresh, cfgFlags} {
+	for _, attr := range []int{uapi.NFULACfgMode, uapi.NFULACfgNlbufsiz, uapi.NFULACfgTimeout,
+		uapi.NFULACfgQthresh, uapi.NFULACfgFlags} {
 		if r.Attr(attr) != nil && g == nil {
 			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
 		}
@@ -94,19 +87,19 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 func (g *group) configure(cur *kernel.Task, r *nfnetlink.Request, flags uint16) {
 	g.lock.Lock(cur)
 	defer g.lock.Unlock(cur)
-	if b := r.Attr(cfgMode); b != nil {
+	if b := r.Attr(uapi.NFULACfgMode); b != nil {
 		g.setMode(binary.BigEndian.Uint32(b), b[4])
 	}
-	if v, ok := r.Uint32(cfgNlbufsiz); ok && v >= minBufsiz && v <= maxBufsiz {
+	if v, ok := r.Uint32(uapi.NFULACfgNlbufsiz); ok && v >= minBufsiz && v <= maxBufsiz {
 		g.nlbufsiz = v
 	}
-	if v, ok := r.Uint32(cfgTimeout); ok {
+	if v, ok := r.Uint32(uapi.NFULACfgTimeout); ok {
 		g.timeout = v
 	}
-	if v, ok := r.Uint32(cfgQthresh); ok {
+	if v, ok := r.Uint32(uapi.NFULACfgQthresh); ok {
 		g.threshold = v
 	}
-	if r.Attr(cfgFlags) != nil {
+	if r.Attr(uapi.NFULACfgFlags) != nil {
 		g.flags = flags
 	}
 }

@@ -10,22 +10,6 @@ import (
 	"nlmmap/uapi"
 )
 
-// Attributes of a packet's message.
-const (
-	attrPacketHdr = 1
-	attrMark      = 2
-	attrTimestamp = 3
-	attrInDev     = 4
-	attrOutDev    = 5
-	attrHWAddr    = 8
-	attrPayload   = uapi.NFULAPayload
-	attrPrefix    = 10
-	attrUID       = 11
-	attrSeq       = 12
-	attrSeqGlobal = 13
-	attrGID       = 14
-)
-
 // baseSize is what a message with the attributes that every packet may have needs: header, packet header, two
 // interfaces, mark, user and group id, an empty prefix, hardware address and timestamp. doneSize is the trailer of a
 // message with several packets.
@@ -106,37 +90,37 @@ func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
 		return
 	}
 	put := func(typ uint16, data []byte) { ok = ok && b.Attr(cur, m, typ, data) }
-	put(attrPacketHdr, []byte{byte(p.EtherType >> 8), byte(p.EtherType), p.Hook, 0})
-	put(attrPrefix, []byte{0})
+	put(uapi.NFULAPacketHdr, []byte{byte(p.EtherType >> 8), byte(p.EtherType), p.Hook, 0})
+	put(uapi.NFULAPrefix, []byte{0})
 	if p.InDev != 0 {
-		put(attrInDev, nfnetlink.BE32(uint32(p.InDev)))
+		put(uapi.NFULAIfindexIndev, nfnetlink.BE32(uint32(p.InDev)))
 	}
 	if p.OutDev != 0 {
-		put(attrOutDev, nfnetlink.BE32(uint32(p.OutDev)))
+		put(uapi.NFULAIfindexOutdev, nfnetlink.BE32(uint32(p.OutDev)))
 	}
 	if p.Mark != 0 {
-		put(attrMark, nfnetlink.BE32(p.Mark))
+		put(uapi.NFULAMark, nfnetlink.BE32(p.Mark))
 	}
 	if p.HWAddr != nil {
-		put(attrHWAddr, nfnetlink.HWAddr(p.HWAddr))
+		put(uapi.NFULAHwaddr, nfnetlink.HWAddr(p.HWAddr))
 	}
 	if p.HasTimestamp {
 		t := binary.BigEndian.AppendUint64(nil, uint64(p.Timestamp/kernel.Second))
-		put(attrTimestamp, binary.BigEndian.AppendUint64(t, uint64(p.Timestamp%kernel.Second/1000)))
+		put(uapi.NFULATimestamp, binary.BigEndian.AppendUint64(t, uint64(p.Timestamp%kernel.Second/1000)))
 	}
 	if p.HasSock {
-		put(attrUID, nfnetlink.BE32(p.UID))
-		put(attrGID, nfnetlink.BE32(p.GID))
+		put(uapi.NFULAUID, nfnetlink.BE32(p.UID))
+		put(uapi.NFULAGID, nfnetlink.BE32(p.GID))
 	}
 	if g.flags&FlagSeq != 0 {
-		put(attrSeq, nfnetlink.BE32(g.seq))
+		put(uapi.NFULASeq, nfnetlink.BE32(g.seq))
 		g.seq++
 	}
 	if g.flags&FlagSeqGlobal != 0 {
-		put(attrSeqGlobal, nfnetlink.BE32(uint32(g.f.groups(g.net).seq.Add(cur, 1))))
+		put(uapi.NFULASeqGlobal, nfnetlink.BE32(uint32(g.f.groups(g.net).seq.Add(cur, 1))))
 	}
 	if dataLen > 0 {
-		put(attrPayload, p.Bytes(dataLen))
+		put(uapi.NFULAPayload, p.Bytes(dataLen))
 	}
 	if !ok {
 		b.Cancel(m)

@@ -6,6 +6,7 @@ import (
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
 	"nlmmap/subsys/nfnetlink"
+	"nlmmap/uapi"
 )
 
 // Message numbers.
@@ -16,24 +17,14 @@ const (
 	msgVerdictBatch
 )
 
-// Attributes of a CONFIG message.
-const (
-	cfgCmd    = 1
-	cfgParams = 2
-	cfgMaxlen = 3
-	cfgMask   = 4
-	cfgFlags  = 5
-)
-
-// attrVerdictHdr is the attribute with verdict and id.
-const attrVerdictHdr = 2
-
 func (f *NFQueue) subsystem() *nfnetlink.Subsystem {
-	verdict := []int{attrVerdictHdr: 8, attrMark: 4, attrPayload: 0}
+	config := []int{uapi.NFQACfgCmd: 4, uapi.NFQACfgParams: 5, uapi.NFQACfgQueueMaxlen: 4, uapi.NFQACfgMask: 4,
+		uapi.NFQACfgFlags: 4}
+	verdict := []int{uapi.NFQAVerdictHdr: 8, uapi.NFQAMark: 4, uapi.NFQAPayload: 0}
 	return &nfnetlink.Subsystem{Name: "nf_queue", ID: nfnetlink.SubsysQueue, Handlers: []nfnetlink.Handler{
 		msgPacket:       {CallRCU: func(*kernel.Task, *nfnetlink.Request) error { return kernel.ENOTSUPP }},
 		msgVerdict:      {CallRCU: f.verdict, Policy: verdict},
-		msgConfig:       {Call: f.config, Policy: []int{cfgCmd: 4, cfgParams: 5, cfgMaxlen: 4, cfgMask: 4, cfgFlags: 4}},
+		msgConfig:       {Call: f.config, Policy: config},
 		msgVerdictBatch: {CallRCU: f.verdictBatch, Policy: verdict},
 	}}
 }
@@ -82,25 +73,25 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 			return result
 		}
 	}
-	asks := r.Attr(cfgParams) != nil || r.Attr(cfgMaxlen) != nil || r.Attr(cfgFlags) != nil
+	asks := r.Attr(uapi.NFQACfgParams) != nil || r.Attr(uapi.NFQACfgQueueMaxlen) != nil || r.Attr(uapi.NFQACfgFlags) != nil
 	if q == nil && (asks || f.D.CfgStrict) {
 		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
 	}
-	if p := r.Attr(cfgParams); p != nil {
+	if p := r.Attr(uapi.NFQACfgParams); p != nil {
 		f.setMode(cur, q, binary.BigEndian.Uint32(p), p[4])
 	}
-	if n, ok := r.Uint32(cfgMaxlen); ok {
+	if n, ok := r.Uint32(uapi.NFQACfgQueueMaxlen); ok {
 		q.lock.Lock(cur)
 		q.maxlen = n
 		q.lock.Unlock(cur)
 	}
-	if flags, ok := r.Uint32(cfgFlags); ok {
+	if flags, ok := r.Uint32(uapi.NFQACfgFlags); ok {
 		if !f.D.CfgStrict {
 			if err := f.checkFlags(r); err != nil {
 				return err
 			}
 		}
-		mask, _ := r.Uint32(cfgMask)
+		mask, _ := r.Uint32(uapi.NFQACfgMask)
 		q.lock.Lock(cur)
 		q.flags.Store(cur, int64(uint32(q.flags.Peek())&^mask|flags&mask))
 		q.lock.Unlock(cur)
@@ -111,11 +102,11 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 // checkFlags judges the flags of a CONFIG message. EINVAL without a mask, EOPNOTSUPP for flags that do not exist or are
 // not supported.
 func (f *NFQueue) checkFlags(r *nfnetlink.Request) error {
-	flags, ok := r.Uint32(cfgFlags)
+	flags, ok := r.Uint32(uapi.NFQACfgFlags)
 	if !ok {
 		return nil
 	}
-	if r.Attr(cfgMask) == nil {
+	if r.Attr(uapi.NFQACfgMask) == nil {
 		return kernel.Errorf(kernel.EINVAL, "flags without a mask")
 	}
 	unsupported := uint32(FlagSecctx)
@@ -123,7 +114,7 @@ func (f *NFQueue) checkFlags(r *nfnetlink.Request) error {
 		unsupported |= FlagConntrack
 	}
 	// Flags that are not supported can be named if they are not changed.
-	mask, _ := r.Uint32(cfgMask)
+	mask, _ := r.Uint32(uapi.NFQACfgMask)
 	if int64(flags) >= int64(f.D.Flags) || flags&mask&unsupported != 0 {
 		return kernel.Errorf(kernel.EOPNOTSUPP, "flags %#x", flags)
 	}
@@ -150,12 +141,12 @@ func (f *NFQueue) setMode(cur *kernel.Task, q *queue, crange uint32, mode uint8)
 
 // verdictHdr reads verdict and id. EINVAL where they are missing or the verdict is none.
 func verdictHdr(r *nfnetlink.Request) (verdict, id uint32, err error) {
-	h := r.Attr(attrVerdictHdr)
+	h := r.Attr(uapi.NFQAVerdictHdr)
 	if h == nil {
 		return 0, 0, kernel.Errorf(kernel.EINVAL, "no verdict")
 	}
 	verdict, id = binary.BigEndian.Uint32(h), binary.BigEndian.Uint32(h[4:])
-	if v := verdict & 0xff; v > verdictStop || v == uint32(inet.Stolen) {
+	if v := verdict & 0xff; v > uapi.NFStop || v == uint32(inet.Stolen) {
 		return 0, 0, kernel.Errorf(kernel.EINVAL, "verdict %d", v)
 	}
 	return verdict, id, nil
@@ -177,7 +168,7 @@ func (f *NFQueue) verdict(cur *kernel.Task, r *nfnetlink.Request) error {
 	if len(taken) == 0 {
 		return kernel.Errorf(kernel.ENOENT, "no packet %d", id)
 	}
-	if payload := r.Attr(attrPayload); payload != nil {
+	if payload := r.Attr(uapi.NFQAPayload); payload != nil {
 		mangle(taken[0].p, payload)
 	}
 	f.reinject(cur, r, taken, verdict)
@@ -234,29 +225,25 @@ func mangle(p *inet.Packet, payload []byte) {
 	p.CsumNotReady = false
 }
 
-// Verdicts that inet does not have: to another queue, whose number is in the upper half, and past all other hooks.
-const (
-	verdictQueue = 3
-	verdictStop  = 5
-	// verdictBypass is the flag of verdictQueue that accepts the packet when there is no such queue.
-	verdictBypass = 0x8000
-)
+// verdictBypass is the flag of NFQueue, whose queue is in the upper half, that accepts a packet when there is no such
+// queue.
+const verdictBypass = 0x8000
 
 // reinject applies a mark and lets packets go on as decided: nf_reinject.
 func (f *NFQueue) reinject(cur *kernel.Task, r *nfnetlink.Request, taken []entry, verdict uint32) {
-	mark, marked := r.Uint32(attrMark)
+	mark, marked := r.Uint32(uapi.NFQAMark)
 	for _, e := range taken {
 		if marked {
 			e.p.Mark = mark
 		}
 		v := inet.Verdict(verdict & 0xff)
 		switch v {
-		case verdictQueue:
+		case uapi.NFQueue:
 			v = f.enqueue(cur, e.p, uint16(verdict>>16), verdict&verdictBypass != 0)
 			if v == inet.Stolen {
 				continue
 			}
-		case verdictStop:
+		case uapi.NFStop:
 			v = inet.Accept
 		}
 		e.p.Stack().Reinject(cur, e.p, v)

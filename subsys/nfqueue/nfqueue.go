@@ -23,9 +23,9 @@ import (
 
 // Modes of a queue: what its messages have of a packet.
 const (
-	CopyNone   = 0
-	CopyMeta   = 1
-	CopyPacket = 2
+	CopyNone   = uapi.NFCopyNone
+	CopyMeta   = uapi.NFCopyMeta
+	CopyPacket = uapi.NFCopyPacket
 )
 
 // Flags of a queue.

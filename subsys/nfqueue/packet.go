@@ -11,22 +11,7 @@ import (
 	"nlmmap/uapi"
 )
 
-// Attributes of a packet's message.
-const (
-	attrPacketHdr = uapi.NFQAPacketHdr
-	attrMark      = 3
-	attrTimestamp = 4
-	attrInDev     = 5
-	attrOutDev    = 6
-	attrHWAddr    = 9
-	attrPayload   = uapi.NFQAPayload
-	attrCapLen    = 13
-	attrSKBInfo   = 14
-	attrUID       = 16
-	attrGID       = 17
-)
-
-// Bits of attrSKBInfo.
+// Bits of uapi.NFQASKBInfo.
 const (
 	infoCsumNotReady    = 1
 	infoCsumNotVerified = 4
@@ -111,31 +96,31 @@ func (f *NFQueue) build(cur *kernel.Task, q *queue, p *inet.Packet) (m *skb.SKB,
 	b, ok := nfnetlink.PutMsg(cur, m, uapi.NFQNLMsgPacket, p.Family, q.num)
 	put := func(typ uint16, data []byte) { ok = ok && b.Attr(cur, m, typ, data) }
 	id = m.Len() + uapi.NLAHdrlen
-	put(attrPacketHdr, []byte{0, 0, 0, 0, byte(p.EtherType >> 8), byte(p.EtherType), p.Hook})
+	put(uapi.NFQAPacketHdr, []byte{0, 0, 0, 0, byte(p.EtherType >> 8), byte(p.EtherType), p.Hook})
 	if p.InDev != 0 {
-		put(attrInDev, nfnetlink.BE32(uint32(p.InDev)))
+		put(uapi.NFQAIfindexIndev, nfnetlink.BE32(uint32(p.InDev)))
 	}
 	if p.OutDev != 0 {
-		put(attrOutDev, nfnetlink.BE32(uint32(p.OutDev)))
+		put(uapi.NFQAIfindexOutdev, nfnetlink.BE32(uint32(p.OutDev)))
 	}
 	if p.Mark != 0 {
-		put(attrMark, nfnetlink.BE32(p.Mark))
+		put(uapi.NFQAMark, nfnetlink.BE32(p.Mark))
 	}
 	if p.HWAddr != nil {
-		put(attrHWAddr, nfnetlink.HWAddr(p.HWAddr))
+		put(uapi.NFQAHwaddr, nfnetlink.HWAddr(p.HWAddr))
 	}
 	if p.HasTimestamp {
-		put(attrTimestamp, f.timestamp(p))
+		put(uapi.NFQATimestamp, f.timestamp(p))
 	}
 	if flags&FlagUIDGID != 0 && p.HasSock {
-		put(attrUID, nfnetlink.BE32(p.UID))
-		put(attrGID, nfnetlink.BE32(p.GID))
+		put(uapi.NFQAUID, nfnetlink.BE32(p.UID))
+		put(uapi.NFQAGID, nfnetlink.BE32(p.GID))
 	}
 	if mode == CopyPacket && (f.D.CapLenAlways || dataLen < p.Len()) {
-		put(attrCapLen, nfnetlink.BE32(uint32(p.Len())))
+		put(uapi.NFQACapLen, nfnetlink.BE32(uint32(p.Len())))
 	}
 	if info := f.skbInfo(p); info != 0 {
-		put(attrSKBInfo, nfnetlink.BE32(info))
+		put(uapi.NFQASKBInfo, nfnetlink.BE32(info))
 	}
 	if dataLen > 0 {
 		ok = ok && f.putPayload(cur, m, p, dataLen, hlen)
@@ -190,7 +175,7 @@ func (f *NFQueue) putPayload(cur *kernel.Task, m *skb.SKB, p *inet.Packet, dataL
 		return false
 	}
 	hdr := binary.LittleEndian.AppendUint16(nil, uint16(uapi.NLAHdrlen+dataLen))
-	m.Put(cur, binary.LittleEndian.AppendUint16(hdr, attrPayload))
+	m.Put(cur, binary.LittleEndian.AppendUint16(hdr, uapi.NFQAPayload))
 	data := p.Bytes(dataLen)
 	if dataLen <= m.Tailroom() {
 		return m.Put(cur, data)

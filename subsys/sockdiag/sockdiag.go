@@ -25,10 +25,10 @@ const (
 	ShowGroups   = 2
 	ShowRingConf = 4
 
-	AttrMeminfo = 0
-	AttrGroups  = 1
-	AttrRxRing  = 2
-	AttrTxRing  = 3
+	AttrMeminfo = uapi.NetlinkDiagMeminfo
+	AttrGroups  = uapi.NetlinkDiagGroups
+	AttrRxRing  = uapi.NetlinkDiagRxRing
+	AttrTxRing  = uapi.NetlinkDiagTxRing
 
 	tcpdiagGetsock  = 18
 	dccpdiagGetsock = 19
