@@ -44,7 +44,7 @@ func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	}
 	data := s.Message(cur)
 	m.Flags = 0
-	n, err := m.Scatter(data)
+	n, err := kernel.Scatter(m, data)
 	if n < len(data) {
 		m.Flags |= uapi.MsgTrunc
 	}

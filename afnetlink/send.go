@@ -19,7 +19,7 @@ type destination struct {
 // Errors, in this order: EOPNOTSUPP for MSG_OOB; those of the credentials; EINVAL for an address of another family,
 // EPERM without permission to send there; those of autobind; those of the TX ring; EMSGSIZE above sndbuf - 32; EFAULT;
 // those of Unicast, also when the message went to a group.
-func (sk *Sock) Sendmsg(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, error) {
+func (sk *Sock) Sendmsg(cur *kernel.Task, f *kernel.File, m *kernel.Msghdr, flags int) (int, error) {
 	if flags&uapi.MsgOOB != 0 {
 		return 0, kernel.EOPNOTSUPP
 	}
@@ -38,7 +38,7 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	}
 	deadline := sk.deadline(flags)
 	if sk.usesTxRing(cur, m) {
-		return sk.mmapSendmsg(cur, m, flags, dst, creds)
+		return sk.mmapSendmsg(cur, f, flags, dst, creds)
 	}
 	n := m.Len()
 	if limit := int(sk.Sndbuf.Load(cur)) - 32; n > limit {
@@ -48,7 +48,7 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	if s == nil {
 		return 0, kernel.ENOBUFS
 	}
-	data, err := m.Gather()
+	data, err := kernel.Gather(m)
 	if err != nil {
 		s.Free(cur)
 		return 0, err
@@ -167,10 +167,10 @@ func (sk *Sock) usesTxRing(cur *kernel.Task, m *kernel.Msghdr) bool {
 //
 // Errors: EINVAL for a length beyond the frame, which stays; ENOBUFS; those of Unicast, when the frame has been
 // consumed. What earlier frames of the call contributed is then lost from the result (tx-error-loses-progress).
-func (sk *Sock) mmapSendmsg(cur *kernel.Task, m *kernel.Msghdr, flags int, dst destination, creds skb.Creds) (int, error) {
+func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst destination, creds skb.Creds) (int, error) {
 	nl, ring := sk.nl, &sk.txRing
 	deadline := sk.deadline(flags)
-	inPlace := nl.D.TxInPlace && dst.portid == 0 && dst.group == 0 && sk.exclusive(cur, m)
+	inPlace := nl.D.TxInPlace && dst.portid == 0 && dst.group == 0 && sk.exclusive(cur, file)
 	sk.pgVecLock.Lock(cur)
 	defer sk.pgVecLock.Unlock(cur)
 	sum := 0
@@ -204,6 +204,6 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, m *kernel.Msghdr, flags int, dst d
 }
 
 // exclusive tells whether nobody else seems to have the socket's file or memory (spec 8.4.1).
-func (sk *Sock) exclusive(cur *kernel.Task, m *kernel.Msghdr) bool {
-	return m.File.Count(cur) <= 2 && sk.mapped.Load(cur) <= 1
+func (sk *Sock) exclusive(cur *kernel.Task, f *kernel.File) bool {
+	return f.Count(cur) <= 2 && sk.mapped.Load(cur) <= 1
 }

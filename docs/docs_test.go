@@ -197,7 +197,8 @@ var layers = []struct {
 	{"uapi", ""},
 	{"kernel/sched", ""},
 	{"kernel/mm", "kernel/sched"},
-	{"kernel", "kernel/ uapi"},
+	{"sys", "uapi"},
+	{"kernel", "kernel/ sys uapi"},
 	{"skb", "kernel kernel/ uapi"},
 	{"ringmm", "kernel kernel/ uapi"},
 	{"sock", "kernel kernel/ skb uapi"},
@@ -206,9 +207,9 @@ var layers = []struct {
 	{"subsys/nfnetlink", "kernel skb afnetlink uapi"},
 	{"subsys/", "kernel skb afnetlink uapi subsys/inet subsys/nfnetlink"},
 	{"subsys", "kernel afnetlink subsys/"},
-	{"userspace", "kernel uapi"},
-	{"scenario", "uapi"},
-	{"scenario/live", "scenario uapi"},
+	{"userspace", "sys uapi"},
+	{"scenario", "sys uapi"},
+	{"scenario/live", "scenario sys uapi"},
 	{"trace", "kernel uapi"},
 }
 

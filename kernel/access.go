@@ -5,17 +5,6 @@ import (
 	"nlmmap/uapi"
 )
 
-// A Signal is what a userspace access that faults gets.
-type Signal string
-
-func (s Signal) Error() string { return string(s) }
-
-// The signals of faults.
-const (
-	SIGSEGV Signal = "SIGSEGV"
-	SIGBUS  Signal = "SIGBUS"
-)
-
 // page finds the page of a userspace access, as the processor and the fault handler do together.
 func (t *Task) page(addr uint64, write bool) (pte, error) {
 	v := t.as.find(addr)

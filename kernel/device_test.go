@@ -112,11 +112,11 @@ func (d *device) Recvmsg(cur *kernel.Task, _ *kernel.Msghdr, flags int) (int, er
 }
 
 // Sendmsg runs what the test wants to happen inside a system call.
-func (d *device) Sendmsg(cur *kernel.Task, m *kernel.Msghdr, _ int) (int, error) {
+func (d *device) Sendmsg(cur *kernel.Task, f *kernel.File, _ *kernel.Msghdr, _ int) (int, error) {
 	if d.onIoctl != nil {
 		return d.onIoctl(cur)
 	}
-	return m.File.Count(cur), nil
+	return f.Count(cur), nil
 }
 
 func (d *device) Bind(*kernel.Task, []byte) error                 { return kernel.EOPNOTSUPP }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"slices"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -26,10 +27,7 @@ type epollItem struct {
 }
 
 // An EpollEvent is what EpollWait returns of one descriptor.
-type EpollEvent struct {
-	FD     int
-	Events uint32
-}
+type EpollEvent = sys.EpollEvent
 
 // EpollCreate makes an epoll descriptor.
 func (t *Task) EpollCreate() (int, error) {
@@ -42,9 +40,9 @@ func (t *Task) EpollCreate() (int, error) {
 
 // Operations of EpollCtl.
 const (
-	EpollAdd = 1
-	EpollDel = 2
-	EpollMod = 3
+	EpollAdd = sys.EpollAdd
+	EpollDel = sys.EpollDel
+	EpollMod = sys.EpollMod
 )
 
 // EpollCtl adds, changes or removes a watched descriptor. EEXIST when it is watched already, ENOENT when it is not,
@@ -207,7 +205,7 @@ func (ep *epoll) sendEvents(cur *Task, max int) (events []EpollEvent) {
 		if revents == 0 {
 			continue
 		}
-		events = append(events, EpollEvent{it.fd, revents})
+		events = append(events, EpollEvent{FD: it.fd, Events: revents})
 		if it.events&uapi.EpollET == 0 {
 			ep.lock.Lock(cur)
 			if !it.queued && !it.gone {

@@ -1,48 +1,58 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nlmmap/sys"
 )
 
-// The errnos that kernel code returns. They are unix.Errno values: compare with errors.Is.
+// The errnos that kernel code returns, as programs see them. They are unix.Errno values: compare with errors.Is.
 const (
-	EPERM           = unix.EPERM
-	ENOENT          = unix.ENOENT
-	ESRCH           = unix.ESRCH
-	EINTR           = unix.EINTR
-	EBADF           = unix.EBADF
-	EAGAIN          = unix.EAGAIN
-	ENOMEM          = unix.ENOMEM
-	EFAULT          = unix.EFAULT
-	EBUSY           = unix.EBUSY
-	EEXIST          = unix.EEXIST
-	ENODEV          = unix.ENODEV
-	EINVAL          = unix.EINVAL
-	EMFILE          = unix.EMFILE
-	ELOOP           = unix.ELOOP
-	ERANGE          = unix.ERANGE
-	ENOTSOCK        = unix.ENOTSOCK
-	EMSGSIZE        = unix.EMSGSIZE
-	ENOPROTOOPT     = unix.ENOPROTOOPT
-	EPROTONOSUPPORT = unix.EPROTONOSUPPORT
-	ESOCKTNOSUPPORT = unix.ESOCKTNOSUPPORT
-	EOPNOTSUPP      = unix.EOPNOTSUPP
-	EAFNOSUPPORT    = unix.EAFNOSUPPORT
-	EADDRINUSE      = unix.EADDRINUSE
-	ENOBUFS         = unix.ENOBUFS
-	ECONNREFUSED    = unix.ECONNREFUSED
-	ENOTCONN        = unix.ENOTCONN
-	ENOTSUPP        = unix.Errno(524)
+	EPERM           = sys.EPERM
+	ENOENT          = sys.ENOENT
+	ESRCH           = sys.ESRCH
+	EINTR           = sys.EINTR
+	EBADF           = sys.EBADF
+	EAGAIN          = sys.EAGAIN
+	ENOMEM          = sys.ENOMEM
+	EFAULT          = sys.EFAULT
+	EBUSY           = sys.EBUSY
+	EEXIST          = sys.EEXIST
+	ENODEV          = sys.ENODEV
+	EINVAL          = sys.EINVAL
+	EMFILE          = sys.EMFILE
+	ELOOP           = sys.ELOOP
+	ERANGE          = sys.ERANGE
+	ENOTSOCK        = sys.ENOTSOCK
+	EMSGSIZE        = sys.EMSGSIZE
+	ENOPROTOOPT     = sys.ENOPROTOOPT
+	EPROTONOSUPPORT = sys.EPROTONOSUPPORT
+	ESOCKTNOSUPPORT = sys.ESOCKTNOSUPPORT
+	EOPNOTSUPP      = sys.EOPNOTSUPP
+	EAFNOSUPPORT    = sys.EAFNOSUPPORT
+	EADDRINUSE      = sys.EADDRINUSE
+	ENOBUFS         = sys.ENOBUFS
+	ECONNREFUSED    = sys.ECONNREFUSED
+	ENOTCONN        = sys.ENOTCONN
+	ENOTSUPP        = sys.ENOTSUPP
 )
 
-// ErrBlocks is wrapped, beside EINTR, by the error of an inline call that would have waited for ever.
-var ErrBlocks = errors.New("the call would wait for ever")
+// What a call reports beside errnos: see package sys.
+var (
+	ErrBlocks = sys.ErrBlocks
+	ErrKilled = sys.ErrKilled
+)
 
-// ErrKilled is wrapped by the error of a call in which the kernel oopsed and killed the process.
-var ErrKilled = errors.New("the process was killed")
+// A Signal is what a userspace access that faults gets.
+type Signal = sys.Signal
+
+// The signals of faults.
+const (
+	SIGSEGV = sys.SIGSEGV
+	SIGBUS  = sys.SIGBUS
+)
 
 // An Error is an errno with what was wrong.
 type Error struct {
@@ -64,13 +74,4 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Errno }
 
 // ErrnoOf returns the errno of an error of a system call, 0 for nil.
-func ErrnoOf(err error) unix.Errno {
-	if err == nil {
-		return 0
-	}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return EINVAL
-}
+func ErrnoOf(err error) unix.Errno { return sys.ErrnoOf(err) }

@@ -393,10 +393,10 @@ func TestSegments(t *testing.T) {
 		{[]kernel.Iovec{{Base: make([]byte, 4, 8), Len: 5}}, kernel.EFAULT},
 	} {
 		msg := kernel.Msghdr{Iov: c.iov}
-		if _, err := msg.Gather(); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
+		if _, err := kernel.Gather(&msg); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
 			t.Errorf("gather %v: %v, want %v", c.iov, err, c.want)
 		}
-		if _, err := msg.Scatter(make([]byte, 8)); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
+		if _, err := kernel.Scatter(&msg, make([]byte, 8)); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
 			t.Errorf("scatter %v: %v, want %v", c.iov, err, c.want)
 		}
 	}

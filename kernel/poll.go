@@ -3,6 +3,7 @@ package kernel
 import (
 	"slices"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -31,11 +32,7 @@ func (pt *PollTable) free() {
 }
 
 // A PollFD is one descriptor of a poll call.
-type PollFD struct {
-	FD      int
-	Events  uint32
-	Revents uint32
-}
+type PollFD = sys.PollFD
 
 // Poll waits until one of the descriptors has an event, at most timeout (negative: for ever; 0: not at all), and
 // returns how many have. An unknown descriptor has POLLNVAL. With a timeout each descriptor is evaluated at once, after

@@ -1,44 +1,21 @@
 package kernel
 
 import (
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
-// An Iovec is one segment of a message. Memory ends behind Base, and nil is a NULL pointer: with a larger Len the
-// segment is a bad address.
-type Iovec struct {
-	Base []byte
-	Len  int
-}
+// The arguments of sendmsg and recvmsg.
+type (
+	Iovec  = sys.Iovec
+	Msghdr = sys.Msghdr
+)
 
 // Iov returns the segment that is b.
-func Iov(b []byte) Iovec { return Iovec{b, len(b)} }
+func Iov(b []byte) Iovec { return sys.Iov(b) }
 
-// A Msghdr is the argument of sendmsg and recvmsg.
-type Msghdr struct {
-	// Name is the address: the destination, nil for none, or where recvmsg puts the source.
-	Name []byte
-	Iov  []Iovec
-	// Control is what sendmsg passes along. recvmsg puts what it has to say there when WantControl is set.
-	Control     []byte
-	WantControl bool
-	// Flags is msg_flags as recvmsg returns it.
-	Flags int
-	// File is the open file that the call is made on; the call fills it in.
-	File *File
-}
-
-// Len is the total length of the segments.
-func (m *Msghdr) Len() int {
-	n := 0
-	for _, v := range m.Iov {
-		n += v.Len
-	}
-	return n
-}
-
-// check is what rw_copy_check_uvector does: EINVAL for a negative length, of one segment or of all together.
-func (m *Msghdr) check() error {
+// checkIovec is what rw_copy_check_uvector does: EINVAL for a negative length, of one segment or of all together.
+func checkIovec(m *Msghdr) error {
 	sum := 0
 	for _, v := range m.Iov {
 		if sum += v.Len; v.Len < 0 || sum < 0 {
@@ -48,8 +25,8 @@ func (m *Msghdr) check() error {
 	return nil
 }
 
-// bytes is the memory of a segment: EFAULT where its length goes beyond it.
-func (v Iovec) bytes() ([]byte, error) {
+// segment is the memory of a segment: EFAULT where its length goes beyond it.
+func segment(v Iovec) ([]byte, error) {
 	if v.Len > len(v.Base) {
 		return nil, Errorf(EFAULT, "%d bytes of memory for a segment of %d", len(v.Base), v.Len)
 	}
@@ -57,10 +34,10 @@ func (v Iovec) bytes() ([]byte, error) {
 }
 
 // Gather copies all segments into one buffer: memcpy_from_msg. EFAULT at a segment that is a bad address.
-func (m *Msghdr) Gather() ([]byte, error) {
+func Gather(m *Msghdr) ([]byte, error) {
 	buf := make([]byte, 0, m.Len())
 	for _, v := range m.Iov {
-		b, err := v.bytes()
+		b, err := segment(v)
 		if err != nil {
 			return nil, err
 		}
@@ -71,13 +48,13 @@ func (m *Msghdr) Gather() ([]byte, error) {
 
 // Scatter copies data into the segments and returns how much fitted: copy_to_iter. EFAULT at a segment
 // that is a bad address.
-func (m *Msghdr) Scatter(data []byte) (int, error) {
+func Scatter(m *Msghdr, data []byte) (int, error) {
 	n := 0
 	for _, v := range m.Iov {
 		if n == len(data) {
 			break
 		}
-		b, err := v.bytes()
+		b, err := segment(v)
 		if err != nil {
 			return n, err
 		}
@@ -91,7 +68,8 @@ type SocketOps interface {
 	Bind(cur *Task, addr []byte) error
 	Connect(cur *Task, addr []byte) error
 	Getname(cur *Task, peer bool) ([]byte, error)
-	Sendmsg(cur *Task, m *Msghdr, flags int) (int, error)
+	// Sendmsg is called with the open file that the call is made on.
+	Sendmsg(cur *Task, f *File, m *Msghdr, flags int) (int, error)
 	Recvmsg(cur *Task, m *Msghdr, flags int) (int, error)
 	// Setsockopt gets the optlen bytes of the option. Getsockopt gets optlen and returns what is written, at most
 	// that much.
@@ -115,8 +93,14 @@ func (t *Task) Socket(domain, typ, protocol int) (int, error) {
 	})
 }
 
+// An openSocket is a socket and the open file that a call is made on (struct socket).
+type openSocket struct {
+	SocketOps
+	file *File
+}
+
 // socket runs fn on the socket behind a descriptor.
-func (t *Task) socket(call Call, fd int, fn func(SocketOps) (int, error)) (int, error) {
+func (t *Task) socket(call Call, fd int, fn func(openSocket) (int, error)) (int, error) {
 	call.FD, call.HasFD = fd, true
 	return t.sys(call, func() (int, error) {
 		f, err := t.fdget(fd)
@@ -128,16 +112,13 @@ func (t *Task) socket(call Call, fd int, fn func(SocketOps) (int, error)) (int, 
 		if !ok {
 			return -1, Errorf(ENOTSOCK, "descriptor %d is no socket", fd)
 		}
-		if call.Msg != nil {
-			call.Msg.File = f.File
-		}
-		return fn(s)
+		return fn(openSocket{s, f.File})
 	})
 }
 
 // withAddress is socket for calls with an address: EINVAL when that is longer than any (move_addr_to_kernel).
-func (t *Task) withAddress(call Call, fd int, addr []byte, fn func(SocketOps) (int, error)) (int, error) {
-	return t.socket(call, fd, func(s SocketOps) (int, error) {
+func (t *Task) withAddress(call Call, fd int, addr []byte, fn func(openSocket) (int, error)) (int, error) {
+	return t.socket(call, fd, func(s openSocket) (int, error) {
 		const sockaddrStorage = 128
 		if len(addr) > sockaddrStorage {
 			return 0, Errorf(EINVAL, "an address of %d bytes", len(addr))
@@ -148,13 +129,13 @@ func (t *Task) withAddress(call Call, fd int, addr []byte, fn func(SocketOps) (i
 
 // Bind gives a socket an address.
 func (t *Task) Bind(fd int, addr []byte) error {
-	_, err := t.withAddress(Call{Name: "bind", Data: addr}, fd, addr, func(s SocketOps) (int, error) { return 0, s.Bind(t, addr) })
+	_, err := t.withAddress(Call{Name: "bind", Data: addr}, fd, addr, func(s openSocket) (int, error) { return 0, s.Bind(t, addr) })
 	return err
 }
 
 // Connect sets the peer of a socket.
 func (t *Task) Connect(fd int, addr []byte) error {
-	_, err := t.withAddress(Call{Name: "connect", Data: addr}, fd, addr, func(s SocketOps) (int, error) { return 0, s.Connect(t, addr) })
+	_, err := t.withAddress(Call{Name: "connect", Data: addr}, fd, addr, func(s openSocket) (int, error) { return 0, s.Connect(t, addr) })
 	return err
 }
 
@@ -169,7 +150,7 @@ func (t *Task) Getpeername(fd int) (addr []byte, err error) {
 }
 
 func (t *Task) getname(name string, fd int, peer bool) (addr []byte, err error) {
-	_, err = t.socket(Call{Name: name}, fd, func(s SocketOps) (int, error) {
+	_, err = t.socket(Call{Name: name}, fd, func(s openSocket) (int, error) {
 		addr, err = s.Getname(t, peer)
 		return 0, err
 	})
@@ -179,19 +160,19 @@ func (t *Task) getname(name string, fd int, peer bool) (addr []byte, err error) 
 // Sendmsg sends a message and returns the number of bytes sent.
 func (t *Task) Sendmsg(fd int, m *Msghdr, flags int) (int, error) {
 	call := Call{Name: "sendmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
-	return t.withAddress(call, fd, m.Name, func(s SocketOps) (int, error) {
-		if err := m.check(); err != nil {
+	return t.withAddress(call, fd, m.Name, func(s openSocket) (int, error) {
+		if err := checkIovec(m); err != nil {
 			return 0, err
 		}
-		return s.Sendmsg(t, m, flags)
+		return s.Sendmsg(t, s.file, m, flags)
 	})
 }
 
 // Recvmsg receives a message and returns the number of bytes received.
 func (t *Task) Recvmsg(fd int, m *Msghdr, flags int) (int, error) {
 	call := Call{Name: "recvmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
-	return t.socket(call, fd, func(s SocketOps) (int, error) {
-		if err := m.check(); err != nil {
+	return t.socket(call, fd, func(s openSocket) (int, error) {
+		if err := checkIovec(m); err != nil {
 			return 0, err
 		}
 		return s.Recvmsg(t, m, flags)
@@ -206,14 +187,14 @@ func (t *Task) Sendto(fd int, buf []byte, flags int, addr []byte) (int, error) {
 // Setsockopt sets an option. EINVAL for a negative length is left to callers that can have one.
 func (t *Task) Setsockopt(fd, level, name int, val []byte) error {
 	call := Call{Name: "setsockopt", Data: val, Ints: [4]int64{int64(level), int64(name)}, NInts: 2}
-	_, err := t.socket(call, fd, func(s SocketOps) (int, error) { return 0, s.Setsockopt(t, level, name, val) })
+	_, err := t.socket(call, fd, func(s openSocket) (int, error) { return 0, s.Setsockopt(t, level, name, val) })
 	return err
 }
 
 // Getsockopt returns at most optlen bytes of an option.
 func (t *Task) Getsockopt(fd, level, name, optlen int) (val []byte, err error) {
 	call := Call{Name: "getsockopt", Ints: [4]int64{int64(level), int64(name), int64(optlen)}, NInts: 3}
-	_, err = t.socket(call, fd, func(s SocketOps) (int, error) {
+	_, err = t.socket(call, fd, func(s openSocket) (int, error) {
 		if optlen < 0 {
 			return -1, EINVAL
 		}

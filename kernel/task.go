@@ -8,10 +8,12 @@ import (
 
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
+	"nlmmap/sys"
+	"nlmmap/uapi"
 )
 
 // A Task is a process or a thread: what system calls are made on, and current to kernel code. One goroutine drives it
-// at a time.
+// at a time. Programs have it as a sys.Task.
 type Task struct {
 	Name string
 
@@ -34,6 +36,8 @@ type Task struct {
 	unwinding bool
 	held      []*Mutex
 }
+
+var _ sys.Task = (*Task)(nil)
 
 // NewProcess makes a first process, as init would: root, no descriptors, an empty address space, in namespace net.
 func (k *Kernel) NewProcess(name string, net *Net) *Task {
@@ -74,6 +78,9 @@ func (t *Task) Kernel() *Kernel { return t.k }
 // Pid is the task's own id, Tgid that of its thread group: what getpid returns.
 func (t *Task) Pid() int  { return t.pid }
 func (t *Task) Tgid() int { return t.tgid }
+
+// Now returns the machine's time.
+func (t *Task) Now() Time { return t.k.Now() }
 
 // Net is the task's network namespace.
 func (t *Task) Net() *Net { return t.net }
@@ -160,6 +167,25 @@ func (t *Task) Thread(name string) (*Task, error) {
 	return th, nil
 }
 
+// Clone makes a task as programs do, with Fork, CloneVM or Thread: clone(2).
+func (t *Task) Clone(name string, flags int) (sys.Task, error) {
+	fork := (*Task).Fork
+	switch flags {
+	case 0:
+	case uapi.CloneVM:
+		fork = (*Task).CloneVM
+	case sys.SharedAll:
+		fork = (*Task).Thread
+	default:
+		return nil, Errorf(EINVAL, "clone with flags %#x is not modelled", flags)
+	}
+	c, err := fork(t, name)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // life is how far a task is from its end.
 type life struct {
 	mu     sync.Mutex
@@ -170,9 +196,9 @@ type life struct {
 
 // ExitGroup ends the process: all threads of it. A thread that is in a system call is interrupted and ends when it
 // leaves the call.
-func (t *Task) ExitGroup() {
+func (t *Task) ExitGroup() error {
 	if t.Dead() {
-		return
+		return nil
 	}
 	t.k.taskMu.Lock()
 	var group []*Task
@@ -194,6 +220,7 @@ func (t *Task) ExitGroup() {
 			o.doExit()
 		}
 	}
+	return nil
 }
 
 // enterCall notes that a system call begins: false for a task that has exited.
@@ -299,7 +326,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 		case Oops:
 			n, err = 0, fmt.Errorf("%w: %v", ErrKilled, p)
 			t.unwinding = true
-			t.ExitGroup()
+			_ = t.ExitGroup()
 		case hung:
 			t.hung = true
 			n, err = 0, fmt.Errorf("%w: %s", ErrBlocks, p.why)

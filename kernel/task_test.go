@@ -21,14 +21,14 @@ func TestPoll(t *testing.T) {
 	if n, err := m.Task.Poll(in(), 0); n != 0 || err != nil {
 		t.Errorf("poll of nothing: %d %v", n, err)
 	}
-	if n, err := m.Task.Poll(in(), 30*kernel.Millisecond); n != 0 || err != nil || m.Now() != 30*kernel.Millisecond {
-		t.Errorf("poll: %d %v at %v", n, err, m.Now())
+	if n, err := m.Task.Poll(in(), 30*kernel.Millisecond); n != 0 || err != nil || m.Kernel.Now() != 30*kernel.Millisecond {
+		t.Errorf("poll: %d %v at %v", n, err, m.Kernel.Now())
 	}
 	timer := kernel.Timer{Fn: func(cur *kernel.Task) { d.push(cur, 9) }}
 	m.ModTimer(&timer, 5*kernel.Millisecond)
 	fds := in()
-	if n, err := m.Task.Poll(fds, kernel.Second); n != 1 || err != nil || m.Now() != 35*kernel.Millisecond || fds[0].Revents != uapi.PollIn {
-		t.Errorf("poll: %d %v %#x at %v", n, err, fds[0].Revents, m.Now())
+	if n, err := m.Task.Poll(fds, kernel.Second); n != 1 || err != nil || m.Kernel.Now() != 35*kernel.Millisecond || fds[0].Revents != uapi.PollIn {
+		t.Errorf("poll: %d %v %#x at %v", n, err, fds[0].Revents, m.Kernel.Now())
 	}
 	fds = []kernel.PollFD{{FD: 99, Events: uapi.PollIn}, {FD: fd, Events: uapi.PollOut}}
 	if n, err := m.Task.Poll(fds, kernel.Second); n != 2 || err != nil || fds[0].Revents != uapi.PollNval || fds[1].Revents != uapi.PollOut {
@@ -130,7 +130,7 @@ func TestTimers(t *testing.T) {
 		name string
 		at   kernel.Time
 	}{{"c", 3}, {"a", 1}, {"b1", 2}, {"b2", 2}, {"never", 2}} {
-		tm := &kernel.Timer{Fn: func(*kernel.Task) { fired = append(fired, fmt.Sprint(c.name, "@", int64(m.Now()))) }}
+		tm := &kernel.Timer{Fn: func(*kernel.Task) { fired = append(fired, fmt.Sprint(c.name, "@", int64(m.Kernel.Now()))) }}
 		timers[c.name] = tm
 		m.ModTimer(tm, c.at)
 	}
@@ -155,8 +155,8 @@ func TestErrBlocks(t *testing.T) {
 	_, err := m.Recvmsg(fd, &kernel.Msghdr{}, 0)
 	wantErr(t, err, kernel.ErrBlocks)
 	wantErr(t, err, kernel.EINTR)
-	if m.Now() != 3*kernel.Second {
-		t.Errorf("it waited until %v", m.Now())
+	if m.Kernel.Now() != 3*kernel.Second {
+		t.Errorf("it waited until %v", m.Kernel.Now())
 	}
 	_, err = m.Recvmsg(fd, &kernel.Msghdr{}, uapi.MsgDontwait)
 	wantErr(t, err, kernel.EAGAIN)
@@ -178,8 +178,8 @@ func TestInterrupt(t *testing.T) {
 	}
 	_, err := m.Recvmsg(fd, &kernel.Msghdr{}, 0)
 	wantErr(t, err, kernel.EINTR)
-	if errors.Is(err, kernel.ErrBlocks) || m.Now() != 0 {
-		t.Errorf("%v at %v", err, m.Now())
+	if errors.Is(err, kernel.ErrBlocks) || m.Kernel.Now() != 0 {
+		t.Errorf("%v at %v", err, m.Kernel.Now())
 	}
 	d.push(m.KernelTask("irq"), 5)
 	if n, err := m.Recvmsg(fd, &kernel.Msghdr{}, 0); n != 5 || err != nil {

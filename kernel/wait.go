@@ -2,7 +2,7 @@ package kernel
 
 import (
 	"fmt"
-	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,20 +10,18 @@ import (
 
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
+	"nlmmap/sys"
 )
 
-// Time is a point in, or a length of, the machine's time, in nanoseconds. It starts at 0 with the boot; in Free mode
-// it is real.
-type Time int64
+// Time is a point in, or a length of, the machine's time. It starts at 0 with the boot; in Free mode it is real.
+type Time = sys.Time
 
 // Lengths of time. Forever is later than everything.
 const (
-	Millisecond Time = 1e6
-	Second      Time = 1e9
-	Forever     Time = math.MaxInt64
+	Millisecond = sys.Millisecond
+	Second      = sys.Second
+	Forever     = sys.Forever
 )
-
-func (t Time) String() string { return fmt.Sprintf("%d.%06ds", t/Second, t%Second/1000) }
 
 type clock struct {
 	mu     sync.Mutex
@@ -382,6 +380,15 @@ func (t *Task) GiveWay(why string) {
 		t.th.GiveWay(why)
 		t.cpu.CatchUp()
 	}
+}
+
+// Yield lets others run: sched_yield(2). Inline nobody else can.
+func (t *Task) Yield() {
+	if t.k.cfg.Mode == Free {
+		runtime.Gosched()
+		return
+	}
+	t.GiveWay("sched_yield")
 }
 
 // idle lets time pass to the next timer or deadline of a sleeper, for a run in which no thread can go on. It returns

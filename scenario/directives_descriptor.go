@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -164,7 +165,7 @@ func epollAdd(c *call) (string, error) {
 	if c.args.has("et") {
 		events |= uapi.EpollET
 	}
-	return ok(c.task.EpollAdd(ep.fd, d.fd, events))
+	return ok(c.task.EpollCtl(ep.fd, sys.EpollAdd, d.fd, events))
 }
 
 func epollWait(c *call) (string, error) {
@@ -172,12 +173,12 @@ func epollWait(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	events, err := c.task.EpollWait(ep.fd, int(c.args.get("timeout", 0)))
+	events, err := c.task.EpollWait(ep.fd, 1, c.args.timeout())
 	if err != nil {
 		return "", err
 	}
-	if events == 0 {
+	if len(events) == 0 {
 		return "none", nil
 	}
-	return fmt.Sprintf("revents=%s", revents(events)), nil
+	return fmt.Sprintf("revents=%s", revents(events[0].Events)), nil
 }

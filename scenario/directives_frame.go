@@ -118,7 +118,7 @@ func fillFrame(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := c.task.Write(addr+uapi.NLMMapHdrlen, c.msgs); err != nil {
+	if err := c.task.WriteMem(addr+uapi.NLMMapHdrlen, c.msgs); err != nil {
 		return "", err
 	}
 	if err := c.task.Store32(addr+uapi.NMLen, uint32(c.args.get("len", int64(len(c.msgs))))); err != nil {
@@ -144,7 +144,7 @@ func editFrame(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return ok(c.task.Write(addr+uapi.NLMMapHdrlen, c.msgs))
+	return ok(c.task.WriteMem(addr+uapi.NLMMapHdrlen, c.msgs))
 }
 
 func showFrames(c *call) (string, error) {
@@ -174,7 +174,7 @@ func showBytes(c *call) (string, error) {
 	off := c.args.get("off", 0)
 	rest := max(int64(r.FrameSize)-off, 0)
 	buf := make([]byte, c.args.get("n", rest))
-	if err := c.task.Read(addr+uint64(off), buf); err != nil {
+	if err := c.task.ReadMem(addr+uint64(off), buf); err != nil {
 		return "", err
 	}
 	return words(buf), nil
@@ -255,13 +255,13 @@ func (c *call) consumeFrame(m *mapping, fd int) (lines []string, done bool, err 
 // which prints as ok.
 func (c *call) receiveCopy(protocol, fd int) (lines []string, received bool) {
 	const size = 65536 // more than any message of the scenarios
-	got, err := c.task.Recvmsg(fd, size, uapi.MsgDontwait)
+	got, err := c.receive(fd, size, uapi.MsgDontwait)
 	if err != nil {
 		return []string{"  recv: " + errorText(err)}, false
 	}
-	if got.N == 0 {
+	if got.n == 0 {
 		return []string{"  recv: ok"}, false
 	}
-	lines = []string{fmt.Sprintf("  recv: %d", got.N)}
-	return append(lines, indent(c.print.messages(protocol, got.Data, false))...), true
+	lines = []string{fmt.Sprintf("  recv: %d", got.n)}
+	return append(lines, indent(c.print.messages(protocol, got.data, false))...), true
 }

@@ -99,7 +99,7 @@ func mmap(c *call) (string, error) {
 		rings: sock.rings,
 	}
 	prot := protections[c.args.text("prot", "rw")]
-	m.addr, err = c.task.Mmap(fd, m.size, uint64(c.args.get("offset", 0)), prot, flags)
+	m.addr, err = c.task.Mmap(0, m.size, prot, flags, fd, uint64(c.args.get("offset", 0)))
 	if err != nil {
 		return "", err
 	}
@@ -166,7 +166,7 @@ func move(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	addr, err := c.task.Mremap(m.addr, m.size)
+	addr, err := c.task.Mremap(m.addr, m.size, m.size, true, false, 0)
 	if err == nil {
 		m.addr = addr
 	}
@@ -179,7 +179,7 @@ func madvise(c *call) (string, error) {
 		return "", err
 	}
 	addr, size, _ := c.part(m)
-	err = c.task.MadviseDontneed(addr, size)
+	err = c.task.Madvise(addr, size, uapi.MadvDontneed)
 	if err == nil {
 		m.partial = true
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"nlmmap/uapi"
@@ -169,7 +170,14 @@ func attachFilter(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return ok(c.task.AttachFilter(d.fd, uint32(c.args.get("return", 0))))
+	insn, err := bpf.RetConstant{Val: uint32(c.args.get("return", 0))}.Assemble()
+	if err != nil {
+		return "", err
+	}
+	le := binary.LittleEndian
+	program := append(le.AppendUint16(nil, insn.Op), insn.Jt, insn.Jf)
+	program = le.AppendUint32(program, insn.K)
+	return ok(c.task.Setsockopt(d.fd, uapi.SolSocket, uapi.SoAttachFilter, program))
 }
 
 func detachFilter(c *call) (string, error) {
@@ -177,7 +185,7 @@ func detachFilter(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return ok(c.task.DetachFilter(d.fd))
+	return ok(c.task.Setsockopt(d.fd, uapi.SolSocket, uapi.SoDetachFilter, make([]byte, 4)))
 }
 
 func stat(c *call) (string, error) {

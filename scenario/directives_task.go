@@ -1,6 +1,9 @@
 package scenario
 
-import "nlmmap/uapi"
+import (
+	"nlmmap/sys"
+	"nlmmap/uapi"
+)
 
 var taskDirectives = []form{
 	{
@@ -44,7 +47,7 @@ var taskDirectives = []form{
 
 func fork(c *call) (string, error) {
 	name := c.args.word(0)
-	t, err := c.task.Fork(name)
+	t, err := sys.Fork(c.task.Task, name)
 	if err == nil {
 		c.addTask(name, t, c.task.process.clone())
 	}
@@ -53,7 +56,7 @@ func fork(c *call) (string, error) {
 
 func thread(c *call) (string, error) {
 	name := c.args.word(0)
-	t, err := c.task.Thread(name)
+	t, err := sys.Thread(c.task.Task, name)
 	if err == nil {
 		c.addTask(name, t, c.task.process)
 	}
@@ -62,7 +65,7 @@ func thread(c *call) (string, error) {
 
 // exit also ends the other threads of the process.
 func exit(c *call) (string, error) {
-	err := c.task.Exit()
+	err := c.task.ExitGroup()
 	if err == nil {
 		for name, t := range c.tasks {
 			if t.process == c.task.process {
@@ -75,11 +78,11 @@ func exit(c *call) (string, error) {
 }
 
 func capability(c *call) (string, error) {
-	return ok(c.task.Capability(uapi.CapNetAdmin, c.args.word(0) == "raise"))
+	return ok(c.task.SetCapability(uapi.CapNetAdmin, c.args.word(0) == "raise"))
 }
 
 func setuid(c *call) (string, error) {
-	return ok(c.task.Seteuid(int(c.args.num(0))))
+	return ok(c.task.Seteuid(uint32(c.args.num(0))))
 }
 
 func sleep(c *call) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -46,28 +47,36 @@ func send(c *call) (string, error) {
 		buf = []byte{} // empty, but not NULL
 	}
 	if c.args.has("null_first") {
-		return c.sendmsg([][]byte{nil, buf})
+		return c.sendmsg(sys.Iovec{}, sys.Iov(buf))
 	}
-	return c.sendmsg([][]byte{buf})
+	return c.sendmsg(sys.Iov(buf))
 }
 
-func kick(c *call) (string, error) { return c.sendmsg([][]byte{nil}) }
+func kick(c *call) (string, error) { return c.sendmsg(sys.Iovec{}) }
 
-func (c *call) sendmsg(iov [][]byte) (string, error) {
+// sendmsg sends, and lets kernel threads run that the message has woken.
+func (c *call) sendmsg(iov ...sys.Iovec) (string, error) {
 	d, err := c.task.fd(c.args.word(0))
 	if err != nil {
 		return "", err
 	}
-	var addr []byte
+	m := sys.Msghdr{Iov: iov}
 	if !c.args.has("noaddr") {
-		addr = c.args.address()
+		m.Name = c.args.address()
 	}
 	flags := c.args.waitFlag()
 	if c.args.has("oob") {
 		flags |= uapi.MsgOOB
 	}
-	return number(c.task.Sendmsg(d.fd, iov, addr, flags))
+	n, err := c.task.Sendmsg(d.fd, &m, flags)
+	if err := c.target.Sleep(0); err != nil {
+		return "", err
+	}
+	return number(n, err)
 }
+
+// timeout is how long a call waits: timeout= milliseconds, for ever if that is negative.
+func (a args) timeout() sys.Time { return sys.Time(a.get("timeout", 0)) * sys.Millisecond }
 
 func (a args) waitFlag() int {
 	if a.has("wait") {
@@ -88,23 +97,43 @@ func recv(c *call) (string, error) {
 	if c.args.has("trunc") {
 		flags |= uapi.MsgTrunc
 	}
-	got, err := c.task.Recvmsg(fd, int(c.args.get("size", 8192)), flags)
+	got, err := c.receive(fd, int(c.args.get("size", 8192)), flags)
 	if err != nil {
 		return "", err
 	}
-	lines := append([]string{c.print.received(got)}, indent(c.print.messages(sock.protocol, got.Data, false))...)
+	lines := append([]string{c.print.received(got)}, indent(c.print.messages(sock.protocol, got.data, false))...)
 	return strings.Join(lines, "\n"), nil
 }
 
+// received is what a receive has returned.
+type received struct {
+	n       int    // bytes copied, or with MSG_TRUNC asked for the whole length
+	data    []byte // the bytes copied
+	from    []byte // source address
+	control []byte // control messages as the kernel wrote them
+	flags   int    // msg_flags
+}
+
+// receive receives into a buffer of size bytes, with room for an address and control messages.
+func (c *call) receive(fd, size, flags int) (received, error) {
+	buf := make([]byte, size)
+	m := sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}, WantControl: true}
+	n, err := c.task.Recvmsg(fd, &m, flags)
+	if err != nil {
+		return received{}, err
+	}
+	return received{n, buf[:min(n, size)], m.Name, m.Control, m.Flags}, nil
+}
+
 // received prints the first line of recv: what recvmsg returned beside the bytes.
-func (p printer) received(got Received) string {
-	from := uapi.ParseSockaddrNL(got.From)
-	line := fmt.Sprintf("%d from=%s groups=0x%x", got.N, p.identity(from.Pid), from.Groups)
-	if got.Flags&uapi.MsgTrunc != 0 {
+func (p printer) received(got received) string {
+	from := uapi.ParseSockaddrNL(got.from)
+	line := fmt.Sprintf("%d from=%s groups=0x%x", got.n, p.identity(from.Pid), from.Groups)
+	if got.flags&uapi.MsgTrunc != 0 {
 		line += " trunc"
 	}
 	var pktinfo, cred string
-	eachControlMessage(got.Control, func(level, typ int, data []byte) {
+	eachControlMessage(got.control, func(level, typ int, data []byte) {
 		le := binary.LittleEndian
 		switch {
 		case level == uapi.SolNetlink && typ == uapi.NetlinkPktinfo && len(data) >= uapi.NLPktinfolen:
@@ -136,9 +165,9 @@ func poll(c *call) (string, error) {
 		return "", err
 	}
 	events := int(c.args.get("events", uapi.PollIn|uapi.PollOut))
-	got, err := c.task.Poll(d.fd, events, int(c.args.get("timeout", 0)))
-	if err != nil {
+	fds := []sys.PollFD{{FD: d.fd, Events: uint32(events)}}
+	if _, err := c.task.Poll(fds, c.args.timeout()); err != nil {
 		return "", err
 	}
-	return "revents=" + revents(uint32(got)), nil
+	return "revents=" + revents(fds[0].Revents), nil
 }

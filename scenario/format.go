@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -30,16 +30,15 @@ func ErrnoName(errno unix.Errno) string {
 
 // errorText is how a failed call prints.
 func errorText(err error) string {
-	var errno syscall.Errno
+	var errno unix.Errno
+	var signal sys.Signal
 	switch {
+	case errors.Is(err, sys.ErrBlocks): // and EINTR
+		return "blocks"
 	case errors.As(err, &errno):
 		return ErrnoName(errno)
-	case errors.Is(err, ErrBlocks):
-		return ErrBlocks.Error()
-	case errors.Is(err, ErrSIGSEGV):
-		return ErrSIGSEGV.Error()
-	case errors.Is(err, ErrSIGBUS):
-		return ErrSIGBUS.Error()
+	case errors.As(err, &signal):
+		return signal.Error()
 	}
 	return strings.ReplaceAll(err.Error(), "\n", " ")
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -23,9 +24,9 @@ func TestErrnoName(t *testing.T) {
 		}
 	}
 	for err, want := range map[error]string{
-		fmt.Errorf("no room: %w", unix.ENOBUFS): "ENOBUFS",
-		fmt.Errorf("recvmsg: %w", ErrBlocks):    "blocks",
-		noSuch("ring", "rx"):                    "no such ring rx",
+		fmt.Errorf("no room: %w", unix.ENOBUFS):  "ENOBUFS",
+		fmt.Errorf("recvmsg: %w", sys.ErrBlocks): "blocks",
+		noSuch("ring", "rx"):                     "no such ring rx",
 	} {
 		if got := errorText(err); got != want {
 			t.Errorf("errorText(%v) = %q, want %q", err, got, want)

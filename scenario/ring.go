@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -34,13 +35,13 @@ func (m *mapping) ring(which string) (uapi.NLMMapReq, uint64) {
 }
 
 // readHeader reads the header of a frame, the status first.
-func readHeader(t Task, addr uint64) (uapi.NLMMapHdr, error) {
+func readHeader(t sys.Task, addr uint64) (uapi.NLMMapHdr, error) {
 	status, err := t.Load32(addr + uapi.NMStatus)
 	if err != nil {
 		return uapi.NLMMapHdr{}, err
 	}
 	var b [uapi.NLMMapHdrlen]byte
-	if err := t.Read(addr+uapi.NMLen, b[uapi.NMLen:]); err != nil {
+	if err := t.ReadMem(addr+uapi.NMLen, b[uapi.NMLen:]); err != nil {
 		return uapi.NLMMapHdr{}, err
 	}
 	h := uapi.ParseNLMMapHdr(b[:])
@@ -49,7 +50,7 @@ func readHeader(t Task, addr uint64) (uapi.NLMMapHdr, error) {
 }
 
 // readHeaders reads all frame headers of a ring.
-func (m *mapping) readHeaders(t Task, which string) ([]uapi.NLMMapHdr, error) {
+func (m *mapping) readHeaders(t sys.Task, which string) ([]uapi.NLMMapHdr, error) {
 	r, base := m.ring(which)
 	var headers []uapi.NLMMapHdr
 	for i := range r.FrameNr {
@@ -63,13 +64,13 @@ func (m *mapping) readHeaders(t Task, which string) ([]uapi.NLMMapHdr, error) {
 }
 
 // frameMessages prints the messages of a frame, none when the length exceeds the frame.
-func (p printer) frameMessages(t Task, m *mapping, which string, i uint32, h uapi.NLMMapHdr, withHex bool) ([]string, error) {
+func (p printer) frameMessages(t sys.Task, m *mapping, which string, i uint32, h uapi.NLMMapHdr, withHex bool) ([]string, error) {
 	r, base := m.ring(which)
 	if int64(h.Len) > int64(r.FrameRoom()) {
 		return nil, nil
 	}
 	buf := make([]byte, h.Len)
-	if err := t.Read(base+r.FrameOffset(i)+uapi.NLMMapHdrlen, buf); err != nil {
+	if err := t.ReadMem(base+r.FrameOffset(i)+uapi.NLMMapHdrlen, buf); err != nil {
 		return nil, err
 	}
 	return indent(p.messages(m.sock.protocol, buf, withHex)), nil
@@ -103,7 +104,7 @@ func (r *Runner) changes() []string {
 	return lines
 }
 
-func takeSnapshot(t Task, m *mapping) (snapshot, error) {
+func takeSnapshot(t sys.Task, m *mapping) (snapshot, error) {
 	rx, err := m.readHeaders(t, "rx")
 	if err != nil {
 		return snapshot{}, err
@@ -112,7 +113,7 @@ func takeSnapshot(t Task, m *mapping) (snapshot, error) {
 	return snapshot{rx, tx}, err
 }
 
-func (r *Runner) changedFrames(t Task, m *mapping, which string, before, now []uapi.NLMMapHdr) []string {
+func (r *Runner) changedFrames(t sys.Task, m *mapping, which string, before, now []uapi.NLMMapHdr) []string {
 	var lines []string
 	for i, h := range now {
 		if i >= len(before) || before[i] == h { // without a header from before there is nothing to compare
@@ -132,7 +133,7 @@ func (r *Runner) changedFrames(t Task, m *mapping, which string, before, now []u
 }
 
 // listFrames prints all frames of a ring, runs of UNUSED frames with equal headers on one line.
-func (p printer) listFrames(t Task, m *mapping, which string, withData, withHex bool) (string, error) {
+func (p printer) listFrames(t sys.Task, m *mapping, which string, withData, withHex bool) (string, error) {
 	headers, err := m.readHeaders(t, which)
 	if err != nil {
 		return "", err

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -22,9 +23,9 @@ type Runner struct {
 	print  printer
 }
 
-// A task is a Task with the names it uses. Threads of one process share them.
+// A task is a sys.Task with the names it uses. Threads of one process share them.
 type task struct {
-	Task
+	sys.Task
 	name string
 	*process
 }
@@ -125,7 +126,7 @@ func number(n int, err error) (string, error) {
 // noSuch is the error for a name that does not exist.
 func noSuch(what, name string) error { return fmt.Errorf("no such %s %s", what, name) }
 
-func (r *Runner) addTask(name string, t Task, p *process) {
+func (r *Runner) addTask(name string, t sys.Task, p *process) {
 	r.tasks[name] = &task{t, name, p}
 	pid := uint32(t.Tgid())
 	if _, known := r.print.processes[pid]; !known { // a thread has the id of its process

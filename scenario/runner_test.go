@@ -3,14 +3,12 @@ package scenario
 import (
 	"context"
 	"errors"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 	"time"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write the outputs that the tests see into their files")
+	"nlmmap/sys"
+)
 
 func parseString(t *testing.T, text string) *File {
 	t.Helper()
@@ -21,54 +19,28 @@ func parseString(t *testing.T, text string) *File {
 	return f
 }
 
-// bootFake makes a machine whose /proc/net/netlink has rows of every shape.
-func bootFake() (Target, error) {
-	f := newFake()
-	f.netlink = `sk       Eth Pid    Groups   Rmem     Wmem     Dump     Locks     Drops     Inode
-ffff8800 2   -1     00000003 128      0        ffff880007b3c000 2        4        5
-ffff8801 0   0      00000000 1        0        0000000000000000 2        0        6
-ffff8801 0   0      00000000 9        0        1        2        0        6
-`
-	return f, nil
+// A stub is a machine that can do nothing but open sockets.
+type stub struct {
+	Target
+	socket func()
+	leak   error
 }
 
-func TestRunner(t *testing.T) {
-	const path = "testdata/runner.txt"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := Parse(path, strings.NewReader(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, _ := bootFake()
-	for i, out := range Run(target, f) {
-		s := &f.Steps[i]
-		if out != s.Output && !*rewrite {
-			d := Disagreement{Line: s.Line, Directive: s.Directive, Expected: s.Output, Got: out}
-			t.Errorf("%s:%d: %v", path, s.Line, &d)
-		}
-		s.Output, s.Recorded = out, true
-	}
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(format(t, f)), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
+func (s stub) Main() sys.Task { return stubTask{socket: s.socket} }
+func (s stub) Close() error   { return s.leak }
+
+type stubTask struct {
+	sys.Task
+	socket func()
 }
 
-func TestVerify(t *testing.T) {
-	const text = "socket a route\n----\nok\n\ngetsockname a\n----\nportid=7 groups=0x0\n\nclose a\n----\nok\n"
-	f := parseString(t, text)
-	r := Verify(context.Background(), bootFake, f)
-	if r.OK() || r.Steps != 3 || r.Agreed != 2 || r.Failure != "" {
-		t.Errorf("result %+v", r)
+func (stubTask) Tgid() int { return 1 }
+
+func (t stubTask) Socket(_, _, _ int) (int, error) {
+	if t.socket != nil {
+		t.socket()
 	}
-	want := "getsockname a\n- portid=7 groups=0x0\n+ portid=0 groups=0x0\n"
-	if r.First == nil || r.First.Line != 5 || r.First.String() != want {
-		t.Errorf("first disagreement %+v", r.First)
-	}
+	return 3, nil
 }
 
 func TestVerifyFailures(t *testing.T) {
@@ -82,10 +54,10 @@ func TestVerifyFailures(t *testing.T) {
 		agreed int
 	}{
 		{"no machine", func() (Target, error) { return nil, errors.New("no memory") }, "cannot make the machine: no memory", 0},
-		{"leak", func() (Target, error) { m := newFake(); m.leak = errors.New("1 skb left"); return m, nil }, "1 skb left", 2},
-		{"panic", func() (Target, error) { m := newFake(); m.onSocket = func() { panic("oops") }; return m, nil },
+		{"leak", func() (Target, error) { return stub{leak: errors.New("1 skb left")}, nil }, "1 skb left", 2},
+		{"panic", func() (Target, error) { return stub{socket: func() { panic("oops") }}, nil },
 			"panic at t:5: socket a route: oops", 1},
-		{"hang", func() (Target, error) { m := newFake(); m.onSocket = func() { <-release }; return m, nil },
+		{"hang", func() (Target, error) { return stub{socket: func() { <-release }}, nil },
 			"hangs at t:5: socket a route: no result within", 1},
 	}
 	for _, test := range tests {
@@ -104,9 +76,7 @@ func TestVerifyInterrupted(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	boot := func() (Target, error) {
-		m := newFake()
-		m.onSocket = func() { cancel(); <-release }
-		return m, nil
+		return stub{socket: func() { cancel(); <-release }}, nil
 	}
 	if r := Verify(ctx, boot, f); r.Failure != "interrupted" {
 		t.Errorf("result %+v", r)
@@ -125,6 +95,34 @@ func TestNearest(t *testing.T) {
 	for written, want := range map[string]string{"vrify": "verify", "rnu": "run", "explore": "", "": ""} {
 		if got := Nearest(written, words); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", written, got, want)
+		}
+	}
+}
+
+// TestStat reads rows of every shape that kernels have given /proc/net/netlink.
+func TestStat(t *testing.T) {
+	const table = `sk       Eth Pid    Groups   Rmem     Wmem     Dump     Locks     Drops     Inode
+ffff8800 2   -1     00000003 128      0        ffff880007b3c000 2        4        5
+ffff8801 0   0      00000000 1        0        0000000000000000 2        0        6
+ffff8801 0   0      00000000 9        0        1        2        0        6
+ffff8801 4   7      00000000 0        0        (null)   2        0        6
+ffff8801 5   7      00000000 0        0        1        2        3        6
+short    5   8
+`
+	for _, test := range []struct {
+		protocol int
+		portid   uint32
+		want     statRow
+	}{
+		{2, 1<<32 - 1, statRow{groups: 3, rmem: "128", dump: 1, drops: "4", column: "pointer", rows: 1}},
+		{0, 0, statRow{rmem: "1", drops: "0", column: "0000000000000000", rows: 2}},
+		{4, 7, statRow{rmem: "0", drops: "0", column: "(null)", rows: 1}},
+		{5, 7, statRow{rmem: "0", dump: 1, drops: "3", column: "1", rows: 1}},
+		{5, 8, statRow{}},
+	} {
+		row, found := findRow(table, test.protocol, test.portid)
+		if row != test.want || found != (test.want.rows > 0) {
+			t.Errorf("protocol %d, portid %d: %+v, %t; want %+v", test.protocol, test.portid, row, found, test.want)
 		}
 	}
 }

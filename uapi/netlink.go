@@ -271,6 +271,13 @@ const (
 	MadvDofork   = 11
 )
 
+// What a new task shares with the one that makes it.
+const (
+	CloneVM     = 0x100
+	CloneFiles  = 0x400
+	CloneThread = 0x10000 // and everything else that threads share
+)
+
 // Capabilities.
 const (
 	CapSetgid       = 6

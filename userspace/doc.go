@@ -1,6 +1,6 @@
 // Package userspace is what a program uses that speaks memory-mapped netlink: building and parsing messages, a reader
 // and a writer of rings, and ready programs. It touches the kernel only through system calls and mapped memory, both
-// of a kernel.Task, so that whatever works here is a correct user of the modelled kernels.
+// of a sys.Task, so that whatever works here is a correct user of the modelled kernels, and runs on a real one.
 //
 // # Reading
 //

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 
-	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
 // tick is how often a program that waits looks at its context.
-const tick = 20 * kernel.Millisecond
+const tick = 20 * sys.Millisecond
 
 // DumpRequest returns a request that dumps what rtnetlink has of one kind: typ is one of RTM_GETLINK, RTM_GETADDR,
 // RTM_GETROUTE, RTM_GETNEIGH and the like, family an address family, AF_UNSPEC for all.
@@ -45,7 +45,7 @@ type DumpConfig struct {
 	// RecvSize is Config.RecvSize, for messages that do not fit frames.
 	RecvSize int
 	// Timeout is how long the dumper waits for the next message; 0 is 1 s.
-	Timeout kernel.Time
+	Timeout sys.Time
 	// Handle gets each message of the dump, DONE not included. Its bytes are Handle's. An error ends the dump.
 	Handle func(uapi.Message) error
 }
@@ -72,14 +72,14 @@ func (d *Dumper) Complete() bool { return d.Done == 1 && d.Overruns == 0 && !d.I
 //
 // Errors: ErrIncomplete, also wrapped by ErrTimeout when DONE does not come; the kernel's answer to the request; a
 // *ParseError; those of Handle; the context's.
-func (d *Dumper) Run(ctx context.Context, t *kernel.Task) (err error) {
+func (d *Dumper) Run(ctx context.Context, t sys.Task) (err error) {
 	*d = Dumper{Config: d.Config}
 	cfg := d.Config
 	if cfg.Ring == (uapi.NLMMapReq{}) {
 		cfg.Ring = RingRequest(DumpFrameSize, 16)
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = kernel.Second
+		cfg.Timeout = sys.Second
 	}
 	s, err := Open(t, cfg.Proto, Config{RX: cfg.Ring, RecvSize: cfg.RecvSize})
 	if err != nil {
@@ -100,8 +100,8 @@ func (d *Dumper) Run(ctx context.Context, t *kernel.Task) (err error) {
 }
 
 // read reads until DONE, and what may lie behind it.
-func (d *Dumper) read(ctx context.Context, s *Socket, seq uint32, timeout kernel.Time) error {
-	deadline := s.task.Kernel().Deadline(timeout)
+func (d *Dumper) read(ctx context.Context, s *Socket, seq uint32, timeout sys.Time) error {
+	end := deadline(s.task, timeout)
 	for {
 		before := d.Frames
 		for f := range s.RX.Frames() {
@@ -115,16 +115,16 @@ func (d *Dumper) read(ctx context.Context, s *Socket, seq uint32, timeout kernel
 				return nil
 			}
 			if d.Frames > before {
-				deadline = s.task.Kernel().Deadline(timeout)
+				end = deadline(s.task, timeout)
 			}
 			// Also when there was something: this is what makes the kernel go on.
-			err = s.RX.Wait(min(tick, s.remaining(deadline)))
+			err = s.RX.Wait(min(tick, s.remaining(end)))
 		}
 		switch {
 		case errors.As(err, new(*Overrun)):
 			d.Overruns++
 		case errors.Is(err, ErrTimeout):
-			if s.remaining(deadline) == 0 {
+			if s.remaining(end) == 0 {
 				return fmt.Errorf("%w: no end after %d messages: %w", ErrIncomplete, d.Messages, err)
 			}
 		case err != nil:

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -21,7 +21,7 @@ type LoggerConfig struct {
 	Handle func(LoggedPacket)
 	// Limit ends Serve after that many packets, Idle when nothing came for that long; 0 is never.
 	Limit int
-	Idle  kernel.Time
+	Idle  sys.Time
 }
 
 // A Logger is a program that reads a log group. One goroutine runs it; the counters may be read by others.
@@ -41,7 +41,7 @@ type Logger struct {
 }
 
 // Run opens the log, reads it and closes it.
-func (l *Logger) Run(ctx context.Context, t *kernel.Task) error {
+func (l *Logger) Run(ctx context.Context, t sys.Task) error {
 	if err := l.Open(t); err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (l *Logger) Run(ctx context.Context, t *kernel.Task) error {
 }
 
 // Open makes the socket and the log group. EBUSY when the group exists, EPERM when it is somebody else's.
-func (l *Logger) Open(t *kernel.Task) error {
+func (l *Logger) Open(t sys.Task) error {
 	cfg := &l.Config
 	if cfg.RX == (uapi.NLMMapReq{}) {
 		cfg.RX = RingRequest(4096, 16)
@@ -78,7 +78,7 @@ func (l *Logger) request() error {
 	if err != nil {
 		return err
 	}
-	return l.sock.Request(msg, kernel.Second, nil)
+	return l.sock.Request(msg, sys.Second, nil)
 }
 
 // Socket is the socket that Open has made.

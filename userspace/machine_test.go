@@ -7,6 +7,7 @@ import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/skb"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
 )
@@ -97,7 +98,7 @@ func finish(t errorer, k *kernel.Kernel) {
 	}
 }
 
-func open(t errorer, task *kernel.Task, proto int, cfg userspace.Config) *userspace.Socket {
+func open(t errorer, task sys.Task, proto int, cfg userspace.Config) *userspace.Socket {
 	t.Helper()
 	s, err := userspace.Open(task, proto, cfg)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -39,7 +39,7 @@ type QueueConfig struct {
 	Verdict func(QueuedPacket) uint32
 	// Limit ends Serve after that many packets, Idle when none came for that long; 0 is never.
 	Limit int
-	Idle  kernel.Time
+	Idle  sys.Time
 }
 
 // A Queue is a program that judges the packets of a queue. One goroutine runs it; the counters may be read by others.
@@ -60,7 +60,7 @@ type Queue struct {
 }
 
 // Run opens the queue, serves it and closes it.
-func (q *Queue) Run(ctx context.Context, t *kernel.Task) error {
+func (q *Queue) Run(ctx context.Context, t sys.Task) error {
 	if err := q.Open(t); err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (q *Queue) Run(ctx context.Context, t *kernel.Task) error {
 }
 
 // Open makes the socket and the queue. EBUSY when the queue exists, EPERM when it is somebody else's.
-func (q *Queue) Open(t *kernel.Task) error {
+func (q *Queue) Open(t sys.Task) error {
 	cfg := &q.Config
 	if cfg.RX == (uapi.NLMMapReq{}) {
 		cfg.RX = RingRequest(4096, 64)
@@ -92,7 +92,7 @@ func (q *Queue) Open(t *kernel.Task) error {
 		if err != nil {
 			return err
 		}
-		return s.Request(msg, kernel.Second, nil)
+		return s.Request(msg, sys.Second, nil)
 	}
 	err = configure(func(seq uint32) { QueueBind(&q.b, seq, cfg.Queue) })
 	if err == nil {
@@ -196,18 +196,18 @@ func (q *Queue) flush() error {
 // A server is the loop of a program that answers what comes.
 type server struct {
 	sock    *Socket
-	idle    kernel.Time
+	idle    sys.Time
 	overrun func()
 }
 
 // run calls frame for each frame and flush after each round of them, until frame says that it is enough.
 func (s server) run(ctx context.Context, frame func(Frame) (enough bool, err error), flush func() error) error {
-	k := s.sock.task.Kernel()
-	last := k.Now()
+	t := s.sock.task
+	last := t.Now()
 	for ctx.Err() == nil {
 		enough := false
 		for f := range s.sock.RX.Frames() {
-			last = k.Now()
+			last = t.Now()
 			var err error
 			if enough, err = frame(f); err != nil {
 				return err
@@ -229,10 +229,10 @@ func (s server) run(ctx context.Context, frame func(Frame) (enough bool, err err
 		switch {
 		case errors.As(err, new(*Overrun)):
 			s.overrun()
-		case err != nil && !errors.Is(err, ErrTimeout) && !errors.Is(err, kernel.EINTR):
+		case err != nil && !errors.Is(err, ErrTimeout) && !errors.Is(err, sys.EINTR):
 			return err
 		}
-		if s.idle > 0 && k.Now()-last >= s.idle {
+		if s.idle > 0 && t.Now()-last >= s.idle {
 			return nil
 		}
 	}

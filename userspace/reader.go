@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -25,12 +25,12 @@ type Overrun struct{}
 func (*Overrun) Error() string { return "messages were lost: the reader was too slow" }
 
 // Unwrap gives the errno.
-func (*Overrun) Unwrap() error { return kernel.ENOBUFS }
+func (*Overrun) Unwrap() error { return sys.ENOBUFS }
 
 // pendingError is the error that a socket had pending. 3.10 stores some with the wrong sign.
 func pendingError(code int32) error {
 	errno := unix.Errno(max(code, -code))
-	if errno == kernel.ENOBUFS {
+	if errno == sys.ENOBUFS {
 		return &Overrun{}
 	}
 	return fmt.Errorf("pending error of the socket: %w", errno)
@@ -164,7 +164,7 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 			if errors.Is(err, ErrTruncated) {
 				return f, false, errors.Join(fmt.Errorf("frame %d: %w", r.pos, err), r.advance(true))
 			}
-			if errors.Is(err, kernel.EAGAIN) && r.loose {
+			if errors.Is(err, sys.EAGAIN) && r.loose {
 				if err := r.advance(true); err != nil {
 					return f, false, err
 				}
@@ -233,7 +233,7 @@ func (r *Reader) ready(pos uint32) bool {
 // A reader that is told again and again that there is something to read when there is not sleeps for napTime, and after
 // stuckNaps of these looks elsewhere.
 const (
-	napTime   = 5 * kernel.Millisecond
+	napTime   = 5 * sys.Millisecond
 	stuckNaps = 4
 )
 
@@ -251,12 +251,12 @@ const (
 // that was kept and is released now.
 //
 // Errors: ErrTimeout; *Overrun; other pending errors of the socket, EINTR; ErrClosed.
-func (r *Reader) Wait(timeout kernel.Time) error {
+func (r *Reader) Wait(timeout sys.Time) error {
 	if r.sock.closed {
 		return ErrClosed
 	}
 	t := r.sock.task
-	fds := []kernel.PollFD{{FD: r.sock.fd, Events: uapi.PollIn}}
+	fds := []sys.PollFD{{FD: r.sock.fd, Events: uapi.PollIn}}
 	n, err := t.Poll(fds, timeout)
 	switch {
 	case err != nil:
@@ -264,7 +264,7 @@ func (r *Reader) Wait(timeout kernel.Time) error {
 	case n == 0:
 		return ErrTimeout
 	case fds[0].Revents&uapi.PollNval != 0:
-		return fmt.Errorf("poll: %w", kernel.EBADF)
+		return fmt.Errorf("poll: %w", sys.EBADF)
 	case fds[0].Revents&uapi.PollErr != 0:
 		return r.takeError()
 	}
@@ -277,7 +277,7 @@ func (r *Reader) Wait(timeout kernel.Time) error {
 	return r.unstick()
 }
 
-func (r *Reader) nap(timeout kernel.Time) error {
+func (r *Reader) nap(timeout sys.Time) error {
 	r.idle++
 	if timeout == 0 {
 		return nil
@@ -307,7 +307,7 @@ func (r *Reader) unstick() error {
 	}
 	data, _, err := r.sock.recv()
 	switch {
-	case errors.Is(err, kernel.EAGAIN):
+	case errors.Is(err, sys.EAGAIN):
 		return nil
 	case err != nil:
 		return r.count(err)

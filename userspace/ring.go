@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -51,7 +51,7 @@ func RingRequest(frameSize, frames int) uapi.NLMMapReq {
 
 // area is the part of the mapping that is one ring.
 type area struct {
-	task *kernel.Task
+	task sys.Task
 	base uint64
 	req  uapi.NLMMapReq
 }
@@ -80,7 +80,7 @@ type Socket struct {
 	RX *Reader
 	TX *Writer
 
-	task   *kernel.Task
+	task   sys.Task
 	fd     int
 	portid uint32
 	cfg    Config
@@ -92,7 +92,7 @@ type Socket struct {
 // Open makes a socket of a netlink protocol, sets the rings, binds it and maps the rings. The error says which step
 // failed and wraps its errno: EPERM when the task may not set rings, EINVAL for a request that is not valid, ENOMEM,
 // EADDRINUSE for a portid in use.
-func Open(t *kernel.Task, proto int, cfg Config) (*Socket, error) {
+func Open(t sys.Task, proto int, cfg Config) (*Socket, error) {
 	if cfg.RecvSize <= 0 {
 		cfg.RecvSize = uapi.NLMsgGoodsize
 	}
@@ -161,13 +161,13 @@ func (s *Socket) FD() int { return s.fd }
 func (s *Socket) Portid() uint32 { return s.portid }
 
 // Task is the task whose system calls the socket makes.
-func (s *Socket) Task() *kernel.Task { return s.task }
+func (s *Socket) Task() sys.Task { return s.task }
 
 // On is the socket as another task sees it that has the same descriptor and mapping: a forked child, or a thread. It
 // begins at the present position of reader and writer, and without the frames that these hold.
 //
 // Both see the same ring and do not know of each other's progress: only one of them should read, and one write.
-func (s *Socket) On(t *kernel.Task) *Socket {
+func (s *Socket) On(t sys.Task) *Socket {
 	o := *s
 	o.task, o.RX, o.TX = t, nil, nil
 	o.views()
@@ -202,7 +202,7 @@ func (s *Socket) Send(b []byte, to *uapi.SockaddrNL) error {
 	if len(b) == 0 {
 		b = []byte{} // a NULL buffer would process the TX ring
 	}
-	_, err := s.task.Sendto(s.fd, b, 0, address(to))
+	_, err := sys.Sendto(s.task, s.fd, b, 0, address(to))
 	return err
 }
 
@@ -223,10 +223,10 @@ func (s *Socket) Seq() uint32 {
 
 // recv receives one queued message without waiting.
 func (s *Socket) recv() (data []byte, from uint32, err error) {
-	m := kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(make([]byte, s.cfg.RecvSize))}}
+	m := sys.Msghdr{Iov: []sys.Iovec{sys.Iov(make([]byte, s.cfg.RecvSize))}}
 	n, err := s.task.Recvmsg(s.fd, &m, uapi.MsgDontwait)
 	switch {
-	case errors.Is(err, kernel.ENOBUFS):
+	case errors.Is(err, sys.ENOBUFS):
 		return nil, 0, &Overrun{}
 	case err != nil:
 		return nil, 0, fmt.Errorf("recvmsg: %w", err)
@@ -245,7 +245,7 @@ func (s *Socket) recv() (data []byte, from uint32, err error) {
 // (negative: for ever). Other messages that come meanwhile go to other, if that is not nil; their bytes are theirs.
 //
 // Errors: what the kernel answered; ErrTimeout; those of Reader.Wait. A socket without RX ring cannot do it: ErrNoRing.
-func (s *Socket) Request(msg []byte, timeout kernel.Time, other func(uapi.Message)) error {
+func (s *Socket) Request(msg []byte, timeout sys.Time, other func(uapi.Message)) error {
 	if s.RX == nil {
 		return ErrNoRing
 	}
@@ -256,7 +256,7 @@ func (s *Socket) Request(msg []byte, timeout kernel.Time, other func(uapi.Messag
 	if err := s.Send(msg, nil); err != nil {
 		return fmt.Errorf("sending a request: %w", err)
 	}
-	deadline := s.task.Kernel().Deadline(timeout)
+	end := deadline(s.task, timeout)
 	for {
 		answered, answer := false, error(nil)
 		for f := range s.RX.Frames() {
@@ -281,18 +281,26 @@ func (s *Socket) Request(msg []byte, timeout kernel.Time, other func(uapi.Messag
 		if err := s.RX.Err(); err != nil {
 			return err
 		}
-		if err := s.RX.Wait(s.remaining(deadline)); err != nil {
+		if err := s.RX.Wait(s.remaining(end)); err != nil {
 			return err
 		}
 	}
 }
 
+// deadline is when a timeout that begins now is over: a negative one never.
+func deadline(t sys.Task, timeout sys.Time) sys.Time {
+	if timeout < 0 || timeout == sys.Forever {
+		return sys.Forever
+	}
+	return t.Now() + timeout
+}
+
 // remaining is the timeout that ends at deadline.
-func (s *Socket) remaining(deadline kernel.Time) kernel.Time {
-	if deadline == kernel.Forever {
+func (s *Socket) remaining(deadline sys.Time) sys.Time {
+	if deadline == sys.Forever {
 		return -1
 	}
-	return max(0, deadline-s.task.Kernel().Now())
+	return max(0, deadline-s.task.Now())
 }
 
 // Close unmaps the rings and closes the descriptor. Frames that were handed out are not valid any more. A second Close

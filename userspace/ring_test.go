@@ -132,7 +132,7 @@ func TestReaderReceivesCopies(t *testing.T) {
 
 // frameAddr is where frame i of a socket's first ring starts.
 func frameAddr(s *userspace.Socket, r uapi.NLMMapReq, i int) uint64 {
-	return s.Task().VMAs()[0].Start + uint64(i)*uint64(r.FrameSize)
+	return s.Task().(*kernel.Task).VMAs()[0].Start + uint64(i)*uint64(r.FrameSize)
 }
 
 func status(t errorer, s *userspace.Socket, r uapi.NLMMapReq, i int) uint32 {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -83,7 +83,7 @@ func (f *TxFrame) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	if f.used+len(b) > f.w.area.req.FrameRoom() {
-		return 0, fmt.Errorf("%d bytes do not fit frame %d, which has room for %d more: %w", len(b), f.pos, f.w.area.req.FrameRoom()-f.used, kernel.EMSGSIZE)
+		return 0, fmt.Errorf("%d bytes do not fit frame %d, which has room for %d more: %w", len(b), f.pos, f.w.area.req.FrameRoom()-f.used, sys.EMSGSIZE)
 	}
 	if err := f.w.area.task.WriteMem(f.w.area.addr(f.pos)+uapi.NLMMapHdrlen+uint64(f.used), b); err != nil {
 		return 0, fmt.Errorf("frame %d: %w", f.pos, err)
@@ -104,7 +104,7 @@ func (f *TxFrame) Commit(n int) error {
 	w := f.w
 	if n < 0 || n > w.area.req.FrameRoom() {
 		// The kernel would answer EINVAL to every kick until somebody corrects the length.
-		return fmt.Errorf("length %d in frame %d, which has room for %d: %w", n, f.pos, w.area.req.FrameRoom(), kernel.EMSGSIZE)
+		return fmt.Errorf("length %d in frame %d, which has room for %d: %w", n, f.pos, w.area.req.FrameRoom(), sys.EMSGSIZE)
 	}
 	if err := w.area.store(f.pos, uapi.NMLen, uint32(n)); err != nil {
 		return err
@@ -172,7 +172,7 @@ func (w *Writer) Kick(to *uapi.SockaddrNL) (Batch, error) {
 	}
 	b := Batch{Frames: int(w.queued)}
 	first := w.first()
-	n, err := w.sock.task.Sendmsg(w.sock.fd, &kernel.Msghdr{Name: address(to), Iov: []kernel.Iovec{{}}}, 0)
+	n, err := w.sock.task.Sendmsg(w.sock.fd, &sys.Msghdr{Name: address(to), Iov: []sys.Iovec{{}}}, 0)
 	for w.queued > 0 {
 		// The kernel takes frames in order: the first VALID one ends what it has taken.
 		status, lerr := w.area.load(w.first(), uapi.NMStatus)
@@ -188,7 +188,7 @@ func (w *Writer) Kick(to *uapi.SockaddrNL) (Batch, error) {
 	switch {
 	case err != nil:
 		e := &BatchError{Batch: b, Err: err}
-		e.Consumed = b.Taken > 0 && !errors.Is(err, kernel.EINVAL) && !errors.Is(err, kernel.ENOBUFS)
+		e.Consumed = b.Taken > 0 && !errors.Is(err, sys.EINVAL) && !errors.Is(err, sys.ENOBUFS)
 		at := b.Taken
 		if e.Consumed {
 			at--

@@ -14,6 +14,7 @@ import (
 	"nlmmap/explore"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
+	"nlmmap/sys"
 )
 
 // A stubTarget is a machine on which only time passes.
@@ -22,8 +23,8 @@ type stubTarget struct {
 	config config
 }
 
-func (s stubTarget) Main() scenario.Task { return stubTask{} }
-func (s stubTarget) Close() error        { return nil }
+func (s stubTarget) Main() sys.Task { return stubTask{} }
+func (s stubTarget) Close() error   { return nil }
 
 func (s stubTarget) Sleep(ms int) error {
 	if s.config.listen != nil {
@@ -38,7 +39,7 @@ func (s stubTarget) Sleep(ms int) error {
 	return nil
 }
 
-type stubTask struct{ scenario.Task }
+type stubTask struct{ sys.Task }
 
 func (stubTask) Tgid() int { return 1 }
 

@@ -9,19 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlmmap/scenario"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
 // dump returns the message types that a dump request brings, without the final one.
-func dump(t *testing.T, task scenario.Task, typ uint16, payload []byte) map[uint16]int {
+func dump(t *testing.T, task sys.Task, typ uint16, payload []byte) map[uint16]int {
 	t.Helper()
 	fd := routeSocket(t, task, 0, 0)
 	req := uapi.AppendMessage(nil, uapi.NLMsgHdr{Type: typ, Flags: uapi.NLMFRequest | uapi.NLMFDump, Seq: 1}, payload)
-	_, err := task.Sendmsg(fd, [][]byte{req}, toKernel, 0)
+	_, err := send(task, fd, toKernel, 0, req)
 	check(t, err)
 	seen := map[uint16]int{}
 	for {
-		r, err := task.Recvmsg(fd, 32768, uapi.MsgDontwait)
+		r, err := receive(task, fd, 32768, uapi.MsgDontwait)
 		check(t, err)
 		for m, err := range uapi.Messages(r.Data) {
 			check(t, err)
@@ -47,7 +48,7 @@ func TestPopulate(t *testing.T) {
 		t.Skip(err)
 	}
 	check(t, err)
-	if r, err := tg.Main().Recvmsg(listener, 8192, uapi.MsgDontwait); err != nil ||
+	if r, err := receive(tg.Main(), listener, 8192, uapi.MsgDontwait); err != nil ||
 		uapi.ParseNLMsgHdr(r.Data).Type != uapi.RTMNewlink {
 		t.Errorf("no notification of the device: %v", err)
 	}
@@ -68,19 +69,19 @@ func TestPopulate(t *testing.T) {
 }
 
 // config sends one nfnetlink request and wants it acknowledged without error.
-func config(t *testing.T, task scenario.Task, fd int, typ uint16, resID byte, attrs ...[]byte) {
+func config(t *testing.T, task sys.Task, fd int, typ uint16, resID byte, attrs ...[]byte) {
 	t.Helper()
 	req := message(typ, 0, []byte{0, 0, 0, resID}, attrs...)
-	_, err := task.Sendmsg(fd, [][]byte{req}, toKernel, 0)
+	_, err := send(task, fd, toKernel, 0, req)
 	check(t, err)
-	r, err := task.Recvmsg(fd, 8192, uapi.MsgDontwait)
+	r, err := receive(task, fd, 8192, uapi.MsgDontwait)
 	check(t, err)
 	if e := int32(le.Uint32(r.Data[uapi.NLMsgHdrlen:])); e != 0 {
 		t.Fatalf("request %#x: %v", typ, unix.Errno(-e))
 	}
 }
 
-func netfilterSocket(t *testing.T, task scenario.Task) int {
+func netfilterSocket(t *testing.T, task sys.Task) int {
 	t.Helper()
 	fd, err := task.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkNetfilter)
 	if errors.Is(err, unix.EPROTONOSUPPORT) {
@@ -114,7 +115,7 @@ func TestQueueRule(t *testing.T) {
 		t.Errorf("sent %d, failed %d, %v", sent, failed, err)
 	}
 	for range 2 {
-		r, err := main.Recvmsg(fd, 8192, uapi.MsgDontwait)
+		r, err := receive(main, fd, 8192, uapi.MsgDontwait)
 		check(t, err)
 		if h := uapi.ParseNLMsgHdr(r.Data); h.Type != uapi.NFQNLMsgPacket || h.Len < 128 {
 			t.Errorf("received %+v", h)
@@ -123,7 +124,7 @@ func TestQueueRule(t *testing.T) {
 	check(t, tg.FlushRules())
 	_, _, err = tg.Packet(scenario.Datagrams{Count: 1, Size: 100})
 	check(t, err)
-	_, err = main.Recvmsg(fd, 8192, uapi.MsgDontwait)
+	_, err = receive(main, fd, 8192, uapi.MsgDontwait)
 	wantErr(t, err, unix.EAGAIN)
 
 	// Nobody listens to queue 4: packets are dropped, or pass.
@@ -133,13 +134,13 @@ func TestQueueRule(t *testing.T) {
 	check(t, tg.NFQueueRule(4, false))
 	_, _, err = tg.Packet(scenario.Datagrams{Count: 1, Size: 10})
 	check(t, err)
-	_, err = main.Recvmsg(receiver, 100, uapi.MsgDontwait)
+	_, err = receive(main, receiver, 100, uapi.MsgDontwait)
 	wantErr(t, err, unix.EAGAIN)
 	check(t, tg.FlushRules())
 	check(t, tg.NFQueueRule(4, true))
 	_, _, err = tg.Packet(scenario.Datagrams{Count: 1, Size: 10})
 	check(t, err)
-	r, err := main.Recvmsg(receiver, 100, uapi.MsgDontwait)
+	r, err := receive(main, receiver, 100, uapi.MsgDontwait)
 	check(t, err)
 	if r.N != 10 {
 		t.Errorf("received %d bytes", r.N)
@@ -157,7 +158,7 @@ func TestLogRule(t *testing.T) {
 		t.Errorf("sent %d, %v", sent, err)
 	}
 	for range 2 {
-		r, err := main.Recvmsg(fd, 8192, uapi.MsgDontwait)
+		r, err := receive(main, fd, 8192, uapi.MsgDontwait)
 		check(t, err)
 		h := uapi.ParseNLMsgHdr(r.Data)
 		if h.Type != uapi.NFULNLMsgPacket || len(r.Data) < 2*int(h.Len) {
@@ -186,7 +187,7 @@ func TestTap(t *testing.T) {
 	check(t, err)
 	main := tg.Main()
 	fd := routeSocket(t, main, 1000, 0)
-	_, err = main.Sendmsg(fd, [][]byte{noop(1)}, toKernel, 0)
+	_, err = send(main, fd, toKernel, 0, noop(1))
 	check(t, err)
 	for _, want := range []int{16, 36} {
 		p, ok, err := tap.Read()

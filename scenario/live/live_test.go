@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nlmmap/scenario"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -50,7 +50,45 @@ func wantErr(t *testing.T, err, want error) {
 	}
 }
 
-func routeSocket(t *testing.T, task scenario.Task, portid, groups uint32) int {
+// send sends segments, nil for NULL.
+func send(task sys.Task, fd int, to []byte, flags int, segments ...[]byte) (int, error) {
+	m := sys.Msghdr{Name: to}
+	for _, b := range segments {
+		m.Iov = append(m.Iov, sys.Iov(b))
+	}
+	return task.Sendmsg(fd, &m, flags)
+}
+
+// received is a message; N is the result of the call.
+type received struct {
+	sys.Msghdr
+	N    int
+	Data []byte
+}
+
+func receive(task sys.Task, fd, size, flags int) (received, error) {
+	buf := make([]byte, size)
+	m := sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}, WantControl: true}
+	n, err := task.Recvmsg(fd, &m, flags)
+	return received{m, n, buf[:min(max(n, 0), size)]}, err
+}
+
+// poll and epollWait return the events of one descriptor.
+func poll(task sys.Task, fd int, events uint32, ms int) (uint32, error) {
+	fds := []sys.PollFD{{FD: fd, Events: events}}
+	_, err := task.Poll(fds, sys.Time(ms)*sys.Millisecond)
+	return fds[0].Revents, err
+}
+
+func epollWait(task sys.Task, ep, ms int) (uint32, error) {
+	events, err := task.EpollWait(ep, 8, sys.Time(ms)*sys.Millisecond)
+	if len(events) == 0 {
+		return 0, err
+	}
+	return events[0].Events, err
+}
+
+func routeSocket(t *testing.T, task sys.Task, portid, groups uint32) int {
 	t.Helper()
 	fd, err := task.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkRoute)
 	check(t, err)
@@ -68,12 +106,12 @@ func noop(seq uint32) []byte {
 var toKernel = uapi.SockaddrNL{Family: uapi.AFNetlink}.Bytes()
 
 // wantAck receives the acknowledgement of noop(seq).
-func wantAck(t *testing.T, task scenario.Task, fd int, seq uint32) {
+func wantAck(t *testing.T, task sys.Task, fd int, seq uint32) {
 	t.Helper()
-	r, err := task.Recvmsg(fd, 8192, uapi.MsgDontwait)
+	r, err := receive(task, fd, 8192, uapi.MsgDontwait)
 	check(t, err)
 	h := uapi.ParseNLMsgHdr(r.Data)
-	if r.N != 36 || h.Type != uapi.NLMsgError || h.Seq != seq || len(r.From) != uapi.SockaddrNLlen {
+	if r.N != 36 || h.Type != uapi.NLMsgError || h.Seq != seq || len(r.Name) != uapi.SockaddrNLlen {
 		t.Fatalf("received %+v, want the acknowledgement of %d", r, seq)
 	}
 }
@@ -86,10 +124,10 @@ func TestAcknowledgements(t *testing.T) {
 	if got := uapi.ParseSockaddrNL(name); len(name) != uapi.SockaddrNLlen || got.Pid != 1000 {
 		t.Errorf("getsockname returned % x", name)
 	}
-	_, err = main.Recvmsg(fd, 100, uapi.MsgDontwait)
+	_, err = receive(main, fd, 100, uapi.MsgDontwait)
 	wantErr(t, err, unix.EAGAIN)
 
-	n, err := main.Sendmsg(fd, [][]byte{append(noop(1), noop(2)...)}, toKernel, uapi.MsgDontwait)
+	n, err := send(main, fd, toKernel, uapi.MsgDontwait, append(noop(1), noop(2)...))
 	check(t, err)
 	if n != 32 {
 		t.Errorf("sent %d", n)
@@ -97,16 +135,16 @@ func TestAcknowledgements(t *testing.T) {
 	wantAck(t, main, fd, 1)
 	wantAck(t, main, fd, 2)
 
-	_, err = main.Sendmsg(fd, [][]byte{nil, noop(3)}, toKernel, 0)
+	_, err = send(main, fd, toKernel, 0, nil, noop(3))
 	check(t, err)
-	r, err := main.Recvmsg(fd, 20, uapi.MsgPeek|uapi.MsgTrunc)
+	r, err := receive(main, fd, 20, uapi.MsgPeek|uapi.MsgTrunc)
 	check(t, err)
 	if r.N != 36 || len(r.Data) != 20 || r.Flags&uapi.MsgTrunc == 0 {
 		t.Errorf("short peek: %+v", r)
 	}
 	wantAck(t, main, fd, 3)
 
-	_, err = main.Sendmsg(fd, [][]byte{nil}, nil, uapi.MsgDontwait)
+	_, err = send(main, fd, nil, uapi.MsgDontwait, nil)
 	if err != nil && !errors.Is(err, unix.ENODATA) {
 		t.Errorf("empty send: %v", err)
 	}
@@ -129,16 +167,16 @@ func TestOptions(t *testing.T) {
 	_, err = main.Getsockopt(fd, uapi.SolNetlink, uapi.NetlinkPktinfo, 2)
 	wantErr(t, err, unix.EINVAL)
 
-	check(t, main.AttachFilter(fd, 0))
-	_, err = main.Sendmsg(fd, [][]byte{noop(1)}, toKernel, uapi.MsgDontwait)
+	check(t, main.Setsockopt(fd, uapi.SolSocket, uapi.SoAttachFilter, []byte{6, 0, 0, 0, 0, 0, 0, 0}))
+	_, err = send(main, fd, toKernel, uapi.MsgDontwait, noop(1))
 	check(t, err)
-	_, err = main.Recvmsg(fd, 100, uapi.MsgDontwait)
+	_, err = receive(main, fd, 100, uapi.MsgDontwait)
 	wantErr(t, err, unix.EAGAIN)
-	check(t, main.DetachFilter(fd))
+	check(t, main.Setsockopt(fd, uapi.SolSocket, uapi.SoDetachFilter, make([]byte, 4)))
 	check(t, main.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkPktinfo, le.AppendUint32(nil, 1)))
-	_, err = main.Sendmsg(fd, [][]byte{noop(2)}, toKernel, uapi.MsgDontwait)
+	_, err = send(main, fd, toKernel, uapi.MsgDontwait, noop(2))
 	check(t, err)
-	r, err := main.Recvmsg(fd, 100, 0)
+	r, err := receive(main, fd, 100, 0)
 	check(t, err)
 	if len(r.Control) < uapi.CmsgHdrlen+uapi.NLPktinfolen {
 		t.Errorf("no control message in %+v", r)
@@ -152,7 +190,7 @@ func TestForkAndExit(t *testing.T) {
 	addr := anonymous(t, main, 1, uapi.ProtRead|uapi.ProtWrite)
 	check(t, main.Store32(addr, 1))
 
-	child, err := main.Fork("child")
+	child, err := sys.Fork(main, "child")
 	check(t, err)
 	if child.Tgid() == main.Tgid() || child.Tgid() == os.Getpid() {
 		t.Errorf("child's process id is %d", child.Tgid())
@@ -162,7 +200,7 @@ func TestForkAndExit(t *testing.T) {
 	if v, err := main.Load32(addr); v != 1 || err != nil {
 		t.Errorf("main reads %d, %v", v, err)
 	}
-	_, err = child.Sendmsg(fd, [][]byte{noop(1)}, toKernel, 0)
+	_, err = send(child, fd, toKernel, 0, noop(1))
 	check(t, err)
 	wantAck(t, main, fd, 1)
 	check(t, main.Close(fd))
@@ -171,9 +209,9 @@ func TestForkAndExit(t *testing.T) {
 	if !bound(t, tg, 1000) {
 		t.Error("the child's copy does not keep the socket")
 	}
-	grandchild, err := child.Fork("grandchild")
+	grandchild, err := sys.Fork(child, "grandchild")
 	check(t, err)
-	check(t, child.Exit())
+	check(t, child.ExitGroup())
 	wantErr(t, child.Close(fd), unix.ESRCH)
 	check(t, grandchild.Close(fd))
 	if bound(t, tg, 1000) {
@@ -181,7 +219,7 @@ func TestForkAndExit(t *testing.T) {
 	}
 	fd = routeSocket(t, grandchild, 1001, 0)
 	_ = fd
-	check(t, grandchild.Exit())
+	check(t, grandchild.ExitGroup())
 	if bound(t, tg, 1001) {
 		t.Error("the socket outlives its process")
 	}
@@ -215,7 +253,7 @@ func TestOneThread(t *testing.T) {
 
 func TestThread(t *testing.T) {
 	main := newTarget(t).Main()
-	thread, err := main.Thread("second")
+	thread, err := sys.Thread(main, "second")
 	check(t, err)
 	if thread.Tgid() != main.Tgid() {
 		t.Errorf("thread of process %d, main of %d", thread.Tgid(), main.Tgid())
@@ -228,12 +266,56 @@ func TestThread(t *testing.T) {
 	if v, err := main.Load32(addr); v != 7 || err != nil {
 		t.Errorf("main reads %d, %v", v, err)
 	}
-	check(t, thread.Exit())
+	_, err = sys.Thread(main, "third")
+	check(t, err)
+	check(t, thread.ExitGroup())
+	_, err = main.Getsockname(fd)
+	wantErr(t, err, unix.ESRCH)
+	check(t, main.ExitGroup()) // a second time changes nothing
+}
+
+// TestSharedMemory is the third kind of task: it has the memory of its maker and a copy of the descriptors.
+func TestSharedMemory(t *testing.T) {
+	main := newTarget(t).Main()
+	fd := routeSocket(t, main, 1000, 0)
+	other, err := main.Clone("other", uapi.CloneVM)
+	check(t, err)
+	check(t, other.Close(fd))
 	_, err = main.Getsockname(fd)
 	check(t, err)
-	_, err = main.Thread("third")
+	// The area for arguments is shared too: it must be found where the other has moved it.
+	addr := anonymous(t, main, 64, uapi.ProtRead|uapi.ProtWrite)
+	data := bytes.Repeat([]byte{7}, 64*uapi.PageSize)
+	check(t, other.WriteMem(addr, data))
+	got := make([]byte, len(data))
+	check(t, main.ReadMem(addr, got))
+	if !bytes.Equal(got, data) {
+		t.Error("main does not see what the other wrote")
+	}
+	check(t, other.ExitGroup())
+	check(t, main.Close(fd))
+	_, err = main.Clone("none", uapi.CloneFiles)
+	wantErr(t, err, unix.EINVAL)
+}
+
+// TestSegments sends and receives in several pieces, and with segments that are bad addresses.
+func TestSegments(t *testing.T) {
+	main := newTarget(t).Main()
+	a, b, err := main.Socketpair()
 	check(t, err)
-	check(t, main.Exit())
+	n, err := send(main, a, nil, 0, []byte("one"), nil, []byte("two"))
+	check(t, err)
+	first, second := make([]byte, 4), make([]byte, 9)
+	m := sys.Msghdr{Iov: []sys.Iovec{sys.Iov(first), {Base: second, Len: 5}}}
+	got, err := main.Recvmsg(b, &m, 0)
+	check(t, err)
+	if n != 6 || got != 6 || string(first) != "onet" || string(second[:5]) != "wo\x00\x00\x00" {
+		t.Errorf("sent %d, received %d: %q %q", n, got, first, second)
+	}
+	for _, bad := range []sys.Iovec{{Len: 1}, {Base: []byte{1}, Len: 2}} {
+		_, err := main.Sendmsg(a, &sys.Msghdr{Iov: []sys.Iovec{bad}}, 0)
+		wantErr(t, err, unix.EFAULT)
+	}
 }
 
 func TestDescriptors(t *testing.T) {
@@ -246,7 +328,7 @@ func TestDescriptors(t *testing.T) {
 	check(t, main.SendFD(a, fd))
 	check(t, main.Close(fd))
 	check(t, main.Close(second))
-	child, err := main.Fork("child")
+	child, err := sys.Fork(main, "child")
 	check(t, err)
 	taken, err := child.RecvFD(b)
 	check(t, err)
@@ -264,22 +346,22 @@ func TestPoll(t *testing.T) {
 	fd := routeSocket(t, main, 1000, 0)
 	ep, err := main.EpollCreate()
 	check(t, err)
-	check(t, main.EpollAdd(ep, fd, uapi.PollIn))
-	events, err := main.EpollWait(ep, 0)
+	check(t, main.EpollCtl(ep, sys.EpollAdd, fd, uapi.PollIn))
+	events, err := epollWait(main, ep, 0)
 	if events != 0 || err != nil {
 		t.Errorf("epoll: %#x, %v", events, err)
 	}
-	revents, err := main.Poll(fd, uapi.PollIn|uapi.PollOut, 20)
+	revents, err := poll(main, fd, uapi.PollIn|uapi.PollOut, 20)
 	if revents != uapi.PollOut || err != nil {
 		t.Errorf("poll: %#x, %v", revents, err)
 	}
-	_, err = main.Sendmsg(fd, [][]byte{noop(1)}, toKernel, 0)
+	_, err = send(main, fd, toKernel, 0, noop(1))
 	check(t, err)
-	events, err = main.EpollWait(ep, 100)
+	events, err = epollWait(main, ep, 100)
 	if events != uapi.PollIn || err != nil {
 		t.Errorf("epoll: %#x, %v", events, err)
 	}
-	revents, err = main.Poll(fd, uapi.PollIn, -1)
+	revents, err = poll(main, fd, uapi.PollIn, -1)
 	if revents != uapi.PollIn || err != nil {
 		t.Errorf("poll: %#x, %v", revents, err)
 	}
@@ -292,16 +374,16 @@ func TestBlocks(t *testing.T) {
 	ep, err := main.EpollCreate()
 	check(t, err)
 	for name, wait := range map[string]func() error{
-		"recvmsg": func() error { _, err := main.Recvmsg(fd, 100, 0); return err },
-		"poll":    func() error { _, err := main.Poll(fd, uapi.PollIn, -1); return err },
-		"epoll":   func() error { _, err := main.EpollWait(ep, -1); return err },
+		"recvmsg": func() error { _, err := receive(main, fd, 100, 0); return err },
+		"poll":    func() error { _, err := poll(main, fd, uapi.PollIn, -1); return err },
+		"epoll":   func() error { _, err := epollWait(main, ep, -1); return err },
 	} {
 		start := time.Now()
-		wantErr(t, wait(), scenario.ErrBlocks)
+		wantErr(t, wait(), sys.ErrBlocks)
 		if took := time.Since(start); took < blockLimit || took > 2*blockLimit {
 			t.Errorf("%s took %v", name, took)
 		}
-		_, err := main.Sendmsg(fd, [][]byte{noop(1)}, toKernel, 0)
+		_, err := send(main, fd, toKernel, 0, noop(1))
 		check(t, err)
 		wantAck(t, main, fd, 1)
 	}
@@ -317,7 +399,7 @@ func TestLateInterrupt(t *testing.T) {
 			_, err := main.syscallLimit(time.Nanosecond, unix.SYS_GETPPID)
 			return err
 		}))
-		revents, err := main.Poll(fd, uapi.PollIn, 1)
+		revents, err := poll(main, fd, uapi.PollIn, 1)
 		if revents != 0 || err != nil {
 			t.Fatalf("poll: %#x, %v", revents, err)
 		}
@@ -332,22 +414,22 @@ func TestCapabilities(t *testing.T) {
 		return main.Setsockopt(fd, uapi.SolSocket, uapi.SoRcvbufforce, le.AppendUint32(nil, 1<<20))
 	}
 	check(t, force())
-	check(t, main.Capability(uapi.CapNetAdmin, false))
+	check(t, main.SetCapability(uapi.CapNetAdmin, false))
 	wantErr(t, force(), unix.EPERM)
-	check(t, main.Capability(uapi.CapNetAdmin, true))
+	check(t, main.SetCapability(uapi.CapNetAdmin, true))
 	check(t, force())
 
 	check(t, main.Seteuid(1234))
 	wantErr(t, force(), unix.EPERM)
 	addr := anonymous(t, main, 1, uapi.ProtRead|uapi.ProtWrite)
-	check(t, main.Write(addr, []byte("still traced")))
+	check(t, main.WriteMem(addr, []byte("still traced")))
 	check(t, main.Seteuid(0))
 	check(t, force())
 }
 
-func anonymous(t *testing.T, task scenario.Task, pages uint64, prot int) uint64 {
+func anonymous(t *testing.T, task sys.Task, pages uint64, prot int) uint64 {
 	t.Helper()
-	addr, err := task.Mmap(-1, pages*uapi.PageSize, 0, prot, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	addr, err := task.Mmap(0, pages*uapi.PageSize, prot, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, -1, 0)
 	check(t, err)
 	return addr
 }
@@ -357,9 +439,9 @@ func TestMemory(t *testing.T) {
 	const page = uapi.PageSize
 	addr := anonymous(t, main, 4, uapi.ProtRead|uapi.ProtWrite)
 	data := bytes.Repeat([]byte("scenario"), 2*page/8)
-	check(t, main.Write(addr+page/2, data))
+	check(t, main.WriteMem(addr+page/2, data))
 	buf := make([]byte, len(data))
-	check(t, main.Read(addr+page/2, buf))
+	check(t, main.ReadMem(addr+page/2, buf))
 	if !bytes.Equal(buf, data) {
 		t.Error("read something else than was written")
 	}
@@ -369,34 +451,34 @@ func TestMemory(t *testing.T) {
 	}
 
 	check(t, main.Mprotect(addr, page, uapi.ProtRead))
-	wantErr(t, main.Store32(addr, 1), scenario.ErrSIGSEGV)
+	wantErr(t, main.Store32(addr, 1), sys.SIGSEGV)
 	_, err := main.Load32(addr)
 	check(t, err)
 	check(t, main.Mprotect(addr, page, uapi.ProtNone))
-	wantErr(t, main.Read(addr, buf), scenario.ErrSIGSEGV)
-	check(t, main.MadviseDontneed(addr+page, page))
+	wantErr(t, main.ReadMem(addr, buf), sys.SIGSEGV)
+	check(t, main.Madvise(addr+page, page, uapi.MadvDontneed))
 	if v, err := main.Load32(addr + page); v != 0 || err != nil {
 		t.Errorf("thrown away page reads %#x, %v", v, err)
 	}
 
-	moved, err := main.Mremap(addr+2*page, page)
+	moved, err := main.Mremap(addr+2*page, page, page, true, false, 0)
 	check(t, err)
 	if moved == addr+2*page {
 		t.Error("mremap did not move the mapping")
 	}
 	_, err = main.Load32(addr + 2*page)
-	wantErr(t, err, scenario.ErrSIGSEGV)
+	wantErr(t, err, sys.SIGSEGV)
 	if v, err := main.Load32(moved); v != le.Uint32(data) || err != nil {
 		t.Errorf("moved page reads %#x, %v", v, err)
 	}
 	check(t, main.Munmap(moved, page))
 	_, err = main.Load32(moved)
-	wantErr(t, err, scenario.ErrSIGSEGV)
+	wantErr(t, err, sys.SIGSEGV)
 	// Addresses that are no user addresses at all.
 	_, err = main.Load32(0)
-	wantErr(t, err, scenario.ErrSIGSEGV)
+	wantErr(t, err, sys.SIGSEGV)
 	_, err = main.Load32(1 << 63)
-	wantErr(t, err, scenario.ErrSIGSEGV)
+	wantErr(t, err, sys.SIGSEGV)
 }
 
 // TestSIGBUS maps a file that is shorter than the mapping.
@@ -418,13 +500,13 @@ func TestSIGBUS(t *testing.T) {
 		fd, err = main.syscall(unix.SYS_OPEN, name, unix.O_RDWR, 0)
 		return err
 	}))
-	addr, err := main.Mmap(int(fd), 2*uapi.PageSize, 0, uapi.ProtRead|uapi.ProtWrite, uapi.MapShared)
+	addr, err := main.Mmap(0, 2*uapi.PageSize, uapi.ProtRead|uapi.ProtWrite, uapi.MapShared, int(fd), 0)
 	check(t, err)
 	check(t, main.Store32(addr, 1))
 	_, err = main.Load32(addr + uapi.PageSize)
-	wantErr(t, err, scenario.ErrSIGBUS)
-	wantErr(t, main.Store32(addr+uapi.PageSize, 1), scenario.ErrSIGBUS)
-	wantErr(t, main.Read(addr+uapi.PageSize/2, make([]byte, uapi.PageSize)), scenario.ErrSIGBUS)
+	wantErr(t, err, sys.SIGBUS)
+	wantErr(t, main.Store32(addr+uapi.PageSize, 1), sys.SIGBUS)
+	wantErr(t, main.ReadMem(addr+uapi.PageSize/2, make([]byte, uapi.PageSize)), sys.SIGBUS)
 }
 
 // TestWordwise covers kernels without process_vm_readv.
@@ -434,10 +516,10 @@ func TestWordwise(t *testing.T) {
 	data := []byte("not a multiple of eight")
 	got := make([]byte, len(data))
 	check(t, tg.tr.do(func() error {
-		if _, err := unix.PtracePokeData(main.tid, uintptr(main.p.scratch+3), data); err != nil {
+		if _, err := unix.PtracePokeData(main.tid, uintptr(main.p.mem.scratch+3), data); err != nil {
 			return err
 		}
-		return main.peek(main.p.scratch+3, got)
+		return main.peek(main.p.mem.scratch+3, got)
 	}))
 	if !bytes.Equal(got, data) {
 		t.Errorf("read %q", got)
@@ -449,9 +531,9 @@ func TestLargeSend(t *testing.T) {
 	a, b, err := main.Socketpair()
 	check(t, err)
 	data := bytes.Repeat([]byte{1, 2, 3}, 40_000)
-	n, err := main.Sendmsg(a, [][]byte{data}, nil, uapi.MsgDontwait)
+	n, err := send(main, a, nil, uapi.MsgDontwait, data)
 	check(t, err)
-	r, err := main.Recvmsg(b, len(data), uapi.MsgDontwait)
+	r, err := receive(main, b, len(data), uapi.MsgDontwait)
 	check(t, err)
 	if n != len(data) || !bytes.Equal(r.Data, data) {
 		t.Errorf("sent %d, received %d", n, r.N)

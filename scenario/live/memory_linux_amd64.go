@@ -6,7 +6,7 @@ import (
 
 // reserve makes the scratch area at least n bytes large.
 func (t *task) reserve(n uint64) error {
-	if n <= t.p.size {
+	if n <= t.p.mem.size {
 		return nil
 	}
 	size := (n + 0xffff) &^ 0xffff
@@ -15,12 +15,12 @@ func (t *task) reserve(n uint64) error {
 	if err != nil {
 		return err
 	}
-	if t.p.size > 0 {
-		if _, err := t.syscall(unix.SYS_MUNMAP, t.p.scratch, t.p.size); err != nil {
+	if t.p.mem.size > 0 {
+		if _, err := t.syscall(unix.SYS_MUNMAP, t.p.mem.scratch, t.p.mem.size); err != nil {
 			return err
 		}
 	}
-	t.p.scratch, t.p.size = addr, size
+	t.p.mem.scratch, t.p.mem.size = addr, size
 	return nil
 }
 
@@ -74,7 +74,7 @@ func (t *task) arena(n int) (*arena, error) {
 	if err := t.reserve(uint64(n)); err != nil {
 		return nil, err
 	}
-	return &arena{t: t, base: t.p.scratch, buf: make([]byte, 0, n)}, nil
+	return &arena{t: t, base: t.p.mem.scratch, buf: make([]byte, 0, n)}, nil
 }
 
 // room adds n zero bytes, aligned to 8, and returns their address and themselves.

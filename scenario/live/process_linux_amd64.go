@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nlmmap/scenario"
+	"nlmmap/sys"
 )
 
 // The instructions that tasks run, each line at its own offset from process.code. int3 hands control back.
@@ -44,13 +44,18 @@ const noSyscall = ^uint64(0)
 // interrupt is the signal that ends a call which waits for ever. No task ever sees it.
 const interrupt = unix.SIGUSR1
 
-// A process is an address space with its threads. Everything in this file runs on the tracer's thread.
+// A process is a thread group. Everything in this file runs on the tracer's thread.
 type process struct {
 	tgid    int
+	mem     *memory
+	threads map[int]*task // live ones, by thread id
+}
+
+// A memory is what the tracer has put into an address space, which processes can share.
+type memory struct {
 	code    uint64 // address of lines
 	scratch uint64 // address and size of the area for arguments
 	size    uint64
-	threads map[int]*task // live ones, by thread id
 }
 
 // spawn starts a process that is stopped before its first instruction and makes it a task.
@@ -64,7 +69,7 @@ func spawn(tr *tracer) (*task, error) {
 	if err != nil {
 		return nil, fmt.Errorf("live: cannot start %s as a task: %w", self, err)
 	}
-	p := &process{tgid: pid, threads: map[int]*task{}}
+	p := &process{tgid: pid, mem: &memory{}, threads: map[int]*task{}}
 	t := &task{tr: tr, p: p, tid: pid}
 	p.threads[pid] = t
 	tr.procs = append(tr.procs, p)
@@ -88,8 +93,8 @@ func (t *task) setUp() error {
 	if err := unix.PtraceGetRegs(t.tid, &t.regs); err != nil {
 		return err
 	}
-	t.p.code = t.regs.Rip
-	if _, err := unix.PtracePokeText(t.tid, uintptr(t.p.code), lines); err != nil {
+	t.p.mem.code = t.regs.Rip
+	if _, err := unix.PtracePokeText(t.tid, uintptr(t.p.mem.code), lines); err != nil {
 		return err
 	}
 	if err := t.closeInherited(); err != nil {
@@ -148,8 +153,8 @@ func (t *task) wait() (unix.WaitStatus, error) {
 }
 
 // exec runs one of the lines with the registers that set prepares and returns those at its end. An access that faults
-// ends in scenario.ErrSIGSEGV or scenario.ErrSIGBUS. With a limit, which only a system call can have, waiting longer
-// ends in scenario.ErrBlocks.
+// ends in sys.SIGSEGV or sys.SIGBUS. With a limit, which only a system call can have, waiting longer
+// ends in sys.ErrBlocks.
 func (t *task) exec(line uint64, limit time.Duration, set func(*unix.PtraceRegs)) (unix.PtraceRegs, error) {
 	if err := t.prepare(line, set); err != nil || limit == 0 {
 		if err == nil {
@@ -174,7 +179,7 @@ func (t *task) exec(line uint64, limit time.Duration, set func(*unix.PtraceRegs)
 	if err == nil && taken {
 		switch -int64(regs.Rax) {
 		case int64(unix.EINTR), erestartsys, erestartnointr, erestartnohand, erestartRestart:
-			err = scenario.ErrBlocks
+			err = fmt.Errorf("%w (interrupted after %v: %w)", sys.ErrBlocks, limit, unix.EINTR)
 		}
 	}
 	return regs, err
@@ -189,7 +194,7 @@ func (t *task) prepare(line uint64, set func(*unix.PtraceRegs)) error {
 	if set != nil {
 		set(&regs)
 	}
-	regs.Rip = t.p.code + line
+	regs.Rip = t.p.mem.code + line
 	regs.Orig_rax = noSyscall
 	return unix.PtraceSetRegs(t.tid, &regs)
 }
@@ -217,9 +222,9 @@ func (t *task) runToEnd() (taken bool, err error) {
 		case sig == unix.SIGTRAP, sig == interrupt:
 			return sig == interrupt, unix.PtraceGetRegs(t.tid, &t.last)
 		case sig == unix.SIGSEGV:
-			return false, scenario.ErrSIGSEGV
+			return false, sys.SIGSEGV
 		case sig == unix.SIGBUS:
-			return false, scenario.ErrSIGBUS
+			return false, sys.SIGBUS
 		}
 		// Any other signal is not part of a scenario (SIGPIPE, SIGWINCH): it is swallowed, and the kernel
 		// restarts the call that it may have interrupted.
@@ -274,28 +279,26 @@ func (t *task) clone(flags uint64) (*task, error) {
 	}
 	c := &task{tr: t.tr, p: t.p, tid: t.born, regs: t.regs}
 	if flags&unix.CLONE_THREAD == 0 {
-		p := *t.p
-		p.tgid = c.tid
-		p.threads = map[int]*task{}
-		c.p = &p
+		c.p = &process{tgid: c.tid, mem: t.p.mem, threads: map[int]*task{}}
+		if flags&unix.CLONE_VM == 0 {
+			copied := *t.p.mem
+			c.p.mem = &copied
+		}
 		t.tr.procs = append(t.tr.procs, c.p)
 	}
 	c.p.threads[c.tid] = c
 	return c, c.waitFirstStop(unix.SIGSTOP)
 }
 
-// exit makes the task leave by the given system call and waits for its end: then everything it held is released.
-func (t *task) exit(nr uint64) error {
-	if err := t.prepare(lineSyscall, func(r *unix.PtraceRegs) { r.Rax, r.Rdi = nr, 0 }); err != nil {
+// exit makes the task end its process and waits for the end: then everything it held is released.
+func (t *task) exit() error {
+	if err := t.prepare(lineSyscall, func(r *unix.PtraceRegs) { r.Rax, r.Rdi = unix.SYS_EXIT_GROUP, 0 }); err != nil {
 		return err
 	}
 	if err := unix.PtraceCont(t.tid, 0); err != nil {
 		return err
 	}
-	if nr == unix.SYS_EXIT_GROUP {
-		return t.p.reap()
-	}
-	return t.reap()
+	return t.p.reap()
 }
 
 // kill ends what is left of the process.

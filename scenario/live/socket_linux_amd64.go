@@ -1,9 +1,11 @@
 package live
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
-	"nlmmap/scenario"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -45,6 +47,9 @@ func (t *task) Connect(fd int, addr []byte) error { return t.withAddr(unix.SYS_C
 
 // readInto makes a call that fills a buffer of n bytes and keeps its length in a word behind it.
 func (t *task) readInto(nr uint64, n int, args func(buf, length uint64) []uint64) (b []byte, err error) {
+	if n < 0 {
+		return nil, fmt.Errorf("live: a buffer of %d bytes: %w", n, unix.EINVAL)
+	}
 	err = t.tr.do(func() error {
 		a, err := t.arena(n + 4)
 		if err != nil {
@@ -76,6 +81,12 @@ func (t *task) Getsockname(fd int) ([]byte, error) {
 	})
 }
 
+func (t *task) Getpeername(fd int) ([]byte, error) {
+	return t.readInto(unix.SYS_GETPEERNAME, addrRoom, func(buf, length uint64) []uint64 {
+		return []uint64{uint64(fd), buf, length}
+	})
+}
+
 func (t *task) Getsockopt(fd, level, name, optlen int) ([]byte, error) {
 	return t.readInto(unix.SYS_GETSOCKOPT, optlen, func(buf, length uint64) []uint64 {
 		return []uint64{uint64(fd), uint64(level), uint64(name), buf, length}
@@ -83,6 +94,9 @@ func (t *task) Getsockopt(fd, level, name, optlen int) ([]byte, error) {
 }
 
 func (t *task) Setsockopt(fd, level, name int, val []byte) error {
+	if level == uapi.SolSocket && name == uapi.SoAttachFilter {
+		return t.attachFilter(fd, val)
+	}
 	return t.tr.do(func() error {
 		_, _, err := t.wait1(unix.SYS_SETSOCKOPT, val, 0, func(at uint64) []uint64 {
 			return []uint64{uint64(fd), uint64(level), uint64(name), at, uint64(len(val))}
@@ -91,18 +105,16 @@ func (t *task) Setsockopt(fd, level, name int, val []byte) error {
 	})
 }
 
-func (t *task) AttachFilter(fd int, ret uint32) error {
+// attachFilter passes a program by a struct sock_fprog, which points to it.
+func (t *task) attachFilter(fd int, program []byte) error {
 	return t.tr.do(func() error {
-		a, err := t.arena(8 + 16)
+		a, err := t.arena(len(program) + 16)
 		if err != nil {
 			return err
 		}
-		var program [8]byte // one instruction: return a constant
-		le.PutUint16(program[:], unix.BPF_RET|unix.BPF_K)
-		le.PutUint32(program[4:], ret)
 		var fprog [16]byte // number of instructions, and where they are
-		le.PutUint16(fprog[:], 1)
-		le.PutUint64(fprog[8:], a.put(program[:]))
+		le.PutUint16(fprog[:], uint16(len(program)/8))
+		le.PutUint64(fprog[8:], a.put(program))
 		at := a.put(fprog[:])
 		if err := a.store(); err != nil {
 			return err
@@ -112,52 +124,62 @@ func (t *task) AttachFilter(fd int, ret uint32) error {
 	})
 }
 
-func (t *task) DetachFilter(fd int) error {
-	return t.Setsockopt(fd, uapi.SolSocket, uapi.SoDetachFilter, make([]byte, 4))
-}
-
 // Sendmsg uses sendto for one segment, as programs do, and sendmsg for more.
-func (t *task) Sendmsg(fd int, iov [][]byte, addr []byte, flags int) (n int, err error) {
+func (t *task) Sendmsg(fd int, m *sys.Msghdr, flags int) (n int, err error) {
 	err = t.tr.do(func() error {
-		n, err = t.sendmsg(fd, iov, addr, nil, flags)
+		n, err = t.sendmsg(fd, m, flags)
 		return err
 	})
 	return n, err
 }
 
-func (t *task) sendmsg(fd int, iov [][]byte, addr, control []byte, flags int) (int, error) {
-	room := len(addr) + len(control) + 24*len(iov) + 64
-	for _, segment := range iov {
-		room += len(segment)
+// segments puts the segments of a message into the arena, with their bytes if fill is set, and returns their iovec
+// structures. A segment with less memory than its length is a bad address: NULL.
+func (a *arena) segments(iov []sys.Iovec, fill bool) []byte {
+	var vec []byte
+	for _, v := range iov {
+		var base uint64
+		if v.Base != nil && v.Len >= 0 && v.Len <= len(v.Base) {
+			var to []byte
+			base, to = a.room(v.Len)
+			if fill {
+				copy(to, v.Base)
+			}
+		}
+		vec = le.AppendUint64(le.AppendUint64(vec, base), uint64(v.Len))
 	}
-	a, err := t.arena(room)
+	return vec
+}
+
+// messageArena has room for a message, the parts of which are aligned to 8.
+func (t *task) messageArena(iov []sys.Iovec, more int) (*arena, error) {
+	for _, v := range iov {
+		more += len(v.Base) + 24
+	}
+	return t.arena(more + msghdrLen)
+}
+
+func (t *task) sendmsg(fd int, m *sys.Msghdr, flags int) (int, error) {
+	a, err := t.messageArena(m.Iov, len(m.Name)+len(m.Control))
 	if err != nil {
 		return 0, err
 	}
-	var vec []byte
-	for _, segment := range iov {
-		var base uint64
-		if segment != nil {
-			base = a.put(segment)
-		}
-		vec = le.AppendUint64(vec, base)
-		vec = le.AppendUint64(vec, uint64(len(segment)))
-	}
+	vec := a.segments(m.Iov, true)
 	var name uint64
-	if addr != nil {
-		name = a.put(addr)
+	if m.Name != nil {
+		name = a.put(m.Name)
 	}
-	if len(iov) == 1 && control == nil {
+	if len(m.Iov) == 1 && m.Control == nil {
 		if err := a.store(); err != nil {
 			return 0, err
 		}
 		n, err := t.syscall(unix.SYS_SENDTO, uint64(fd), le.Uint64(vec), le.Uint64(vec[8:]), uint64(flags), name,
-			uint64(len(addr)))
+			uint64(len(m.Name)))
 		return int(n), err
 	}
-	hdr := msghdr{name: name, namelen: len(addr), iov: a.put(vec), iovlen: len(iov), controllen: len(control)}
-	if control != nil {
-		hdr.control = a.put(control)
+	hdr := msghdr{name: name, namelen: len(m.Name), iov: a.put(vec), iovlen: len(m.Iov), controllen: len(m.Control)}
+	if m.Control != nil {
+		hdr.control = a.put(m.Control)
 	}
 	at := a.put(hdr.bytes())
 	if err := a.store(); err != nil {
@@ -167,46 +189,60 @@ func (t *task) sendmsg(fd int, iov [][]byte, addr, control []byte, flags int) (i
 	return int(n), err
 }
 
-func (t *task) Recvmsg(fd, size, flags int) (r scenario.Received, err error) {
+func (t *task) Recvmsg(fd int, m *sys.Msghdr, flags int) (n int, err error) {
 	err = t.tr.do(func() error {
-		r, err = t.recvmsg(fd, size, flags)
+		n, err = t.recvmsg(fd, m, flags)
 		return err
 	})
-	return r, err
+	return n, err
 }
 
-func (t *task) recvmsg(fd, size, flags int) (r scenario.Received, err error) {
-	a, err := t.arena(size + addrRoom + controlRoom + 16 + msghdrLen)
+func (t *task) recvmsg(fd int, m *sys.Msghdr, flags int) (int, error) {
+	a, err := t.messageArena(m.Iov, addrRoom+controlRoom)
 	if err != nil {
-		return r, err
+		return 0, err
 	}
-	data, _ := a.room(size)
-	vec := le.AppendUint64(le.AppendUint64(nil, data), uint64(size))
-	hdr := msghdr{iov: a.put(vec), iovlen: 1, namelen: addrRoom, controllen: controlRoom}
+	vec := a.segments(m.Iov, false)
+	hdr := msghdr{iov: a.put(vec), iovlen: len(m.Iov), namelen: addrRoom}
 	hdr.name, _ = a.room(addrRoom)
-	hdr.control, _ = a.room(controlRoom)
+	if m.WantControl {
+		hdr.control, _ = a.room(controlRoom)
+		hdr.controllen = controlRoom
+	}
 	at := a.put(hdr.bytes())
 	if err := a.store(); err != nil {
-		return r, err
+		return 0, err
 	}
 	n, err := t.syscall(unix.SYS_RECVMSG, uint64(fd), at, uint64(flags))
 	if err != nil {
-		return r, err
+		return 0, err
 	}
 	after, err := a.fetch(at, msghdrLen)
 	if err != nil {
-		return r, err
+		return 0, err
 	}
-	r.N = int(n)
-	r.Flags = int(le.Uint32(after[48:]))
-	if r.From, err = a.fetch(hdr.name, min(addrRoom, int(le.Uint32(after[8:])))); err != nil {
-		return r, err
+	m.Flags = int(le.Uint32(after[48:]))
+	if m.Name, err = a.fetch(hdr.name, min(addrRoom, int(le.Uint32(after[8:])))); err != nil {
+		return 0, err
 	}
-	if r.Control, err = a.fetch(hdr.control, min(controlRoom, int(le.Uint64(after[40:])))); err != nil {
-		return r, err
+	m.Control = nil
+	if m.WantControl {
+		if m.Control, err = a.fetch(hdr.control, min(controlRoom, int(le.Uint64(after[40:])))); err != nil {
+			return 0, err
+		}
 	}
-	r.Data, err = a.fetch(data, min(size, r.N))
-	return r, err
+	rest := int(n) // more than all segments with MSG_TRUNC
+	for i, v := range m.Iov {
+		part := min(rest, v.Len)
+		if part <= 0 {
+			break
+		}
+		if err := t.peek(le.Uint64(vec[16*i:]), v.Base[:part]); err != nil {
+			return 0, err
+		}
+		rest -= part
+	}
+	return int(n), nil
 }
 
 // msghdr is struct msghdr with addresses of the task.
@@ -236,7 +272,8 @@ func (h msghdr) bytes() []byte {
 
 func (t *task) SendFD(over, fd int) error {
 	return t.tr.do(func() error {
-		_, err := t.sendmsg(over, [][]byte{{0}}, nil, unix.UnixRights(fd), uapi.MsgDontwait)
+		m := &sys.Msghdr{Iov: []sys.Iovec{sys.Iov([]byte{0})}, Control: unix.UnixRights(fd)}
+		_, err := t.sendmsg(over, m, uapi.MsgDontwait)
 		return err
 	})
 }
@@ -244,11 +281,11 @@ func (t *task) SendFD(over, fd int) error {
 func (t *task) RecvFD(over int) (fd int, err error) {
 	fd = -1
 	err = t.tr.do(func() error {
-		r, err := t.recvmsg(over, 1, uapi.MsgDontwait)
-		if err != nil {
+		m := &sys.Msghdr{Iov: []sys.Iovec{sys.Iov([]byte{0})}, WantControl: true}
+		if _, err := t.recvmsg(over, m, uapi.MsgDontwait); err != nil {
 			return err
 		}
-		messages, err := unix.ParseSocketControlMessage(r.Control)
+		messages, err := unix.ParseSocketControlMessage(m.Control)
 		if err != nil {
 			return err
 		}

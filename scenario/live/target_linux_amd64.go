@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlmmap/scenario"
+	"nlmmap/sys"
 )
 
 // A target is the live kernel as a scenario sees it. Its unexported methods run on the tracer's thread.
@@ -39,7 +40,7 @@ func New(cfg Config) (scenario.Target, error) {
 	return tg, nil
 }
 
-func (tg *target) Main() scenario.Task { return tg.main }
+func (tg *target) Main() sys.Task { return tg.main }
 
 func (tg *target) Sleep(ms int) error {
 	time.Sleep(time.Duration(ms) * time.Millisecond)

@@ -2,16 +2,18 @@ package live
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"nlmmap/scenario"
+	"nlmmap/sys"
+	"nlmmap/uapi"
 )
 
 var le = binary.LittleEndian
 
-// A task is one thread of a traced process. The exported methods, which are those of scenario.Task, may be called from
+// A task is one thread of a traced process. The exported methods, which are those of sys.Task, may be called from
 // any goroutine; all others run on the tracer's thread.
 type task struct {
 	tr   *tracer
@@ -23,7 +25,7 @@ type task struct {
 	born int             // the task that the last line made
 }
 
-var _ scenario.Task = (*task)(nil)
+var _ sys.Task = (*task)(nil)
 
 func (t *task) Tgid() int { return t.p.tgid }
 
@@ -45,16 +47,22 @@ func (t *task) callFd(nr uint64, args ...uint64) (int, error) {
 	return int(ret), nil
 }
 
-func (t *task) Fork(string) (scenario.Task, error) {
-	// With CLONE_PARENT the child is a child of the program, so that nobody but the tracer has to wait for it.
-	return t.newTask(uint64(unix.CLONE_PARENT) | uint64(unix.SIGCHLD))
+// Clone implements sys.Task. With CLONE_PARENT a child is a child of the program, so that nobody but the tracer has to
+// wait for it.
+func (t *task) Clone(_ string, flags int) (sys.Task, error) {
+	const child = uint64(unix.CLONE_PARENT) | uint64(unix.SIGCHLD)
+	switch flags {
+	case 0:
+		return t.newTask(child)
+	case uapi.CloneVM:
+		return t.newTask(child | unix.CLONE_VM)
+	case sys.SharedAll:
+		return t.newTask(unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD)
+	}
+	return nil, fmt.Errorf("live: clone with flags %#x: %w", flags, unix.EINVAL)
 }
 
-func (t *task) Thread(string) (scenario.Task, error) {
-	return t.newTask(unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD)
-}
-
-func (t *task) newTask(flags uint64) (scenario.Task, error) {
+func (t *task) newTask(flags uint64) (sys.Task, error) {
 	var c *task
 	err := t.tr.do(func() (err error) {
 		c, err = t.clone(flags)
@@ -66,17 +74,19 @@ func (t *task) newTask(flags uint64) (scenario.Task, error) {
 	return c, nil
 }
 
-// Exit ends the process; of a task made by Thread only that thread ends.
-func (t *task) Exit() error {
+func (t *task) ExitGroup() error {
 	return t.tr.do(func() error {
-		if t.tid != t.p.tgid {
-			return t.exit(unix.SYS_EXIT)
+		if err := t.exit(); err != unix.ESRCH {
+			return err
 		}
-		return t.exit(unix.SYS_EXIT_GROUP)
+		return nil
 	})
 }
 
-func (t *task) Capability(cap int, raise bool) error {
+func (t *task) SetCapability(cap int, raise bool) error {
+	if cap < 0 || cap > 63 {
+		return fmt.Errorf("live: no capability %d: %w", cap, unix.EINVAL)
+	}
 	return t.tr.do(func() error {
 		a, err := t.arena(8 + 24)
 		if err != nil {
@@ -112,9 +122,9 @@ func (t *task) Capability(cap int, raise bool) error {
 	})
 }
 
-func (t *task) Seteuid(uid int) error {
+func (t *task) Seteuid(uid uint32) error {
 	const unchanged = 1<<32 - 1
-	_, err := t.call(unix.SYS_SETRESUID, unchanged, uint64(uint32(uid)), unchanged)
+	_, err := t.call(unix.SYS_SETRESUID, unchanged, uint64(uid), unchanged)
 	return err
 }
 
@@ -125,52 +135,80 @@ func (t *task) Close(fd int) error {
 
 func (t *task) Dup(fd int) (int, error) { return t.callFd(unix.SYS_DUP, uint64(fd)) }
 
-func (t *task) Poll(fd, events, timeout int) (revents int, err error) {
+func (t *task) Poll(fds []sys.PollFD, timeout sys.Time) (n int, err error) {
+	const size = 8 // of struct pollfd
+	mem := make([]byte, size*len(fds))
+	for i, fd := range fds {
+		le.PutUint32(mem[size*i:], uint32(fd.FD))
+		le.PutUint16(mem[size*i+4:], uint16(fd.Events))
+	}
 	err = t.tr.do(func() error {
-		var pollfd [8]byte
-		le.PutUint32(pollfd[:], uint32(fd))
-		le.PutUint16(pollfd[4:], uint16(events))
-		b, _, err := t.wait1(unix.SYS_POLL, pollfd[:], timeout, func(at uint64) []uint64 {
-			return []uint64{at, 1, uint64(timeout)}
+		b, ready, err := t.wait1(unix.SYS_POLL, mem, timeout, func(at uint64) []uint64 {
+			return []uint64{at, uint64(len(fds)), milliseconds(timeout)}
 		})
-		if err == nil {
-			revents = int(le.Uint16(b[6:]))
+		if err != nil {
+			return err
 		}
-		return err
+		n = int(ready)
+		for i := range fds {
+			fds[i].Revents = uint32(le.Uint16(b[size*i+6:]))
+		}
+		return nil
 	})
-	return revents, err
+	return n, err
+}
+
+// milliseconds is a timeout as the calls take it, rounded up; -1 is for ever.
+func milliseconds(timeout sys.Time) uint64 {
+	if timeout < 0 || timeout == sys.Forever {
+		return ^uint64(0)
+	}
+	return uint64((timeout + sys.Millisecond - 1) / sys.Millisecond)
 }
 
 func (t *task) EpollCreate() (int, error) { return t.callFd(unix.SYS_EPOLL_CREATE1, 0) }
 
-func (t *task) EpollAdd(ep, fd int, events uint32) error {
+// epollEventLen is the size of struct epoll_event, which is packed: events, then what epoll_wait gives back.
+const epollEventLen = 12
+
+func (t *task) EpollCtl(epfd, op, fd int, events uint32) error {
 	return t.tr.do(func() error {
-		var event [12]byte // packed: events, then what epoll_wait gives back
+		var event [epollEventLen]byte
 		le.PutUint32(event[:], events)
 		le.PutUint32(event[4:], uint32(fd))
 		_, _, err := t.wait1(unix.SYS_EPOLL_CTL, event[:], 0, func(at uint64) []uint64 {
-			return []uint64{uint64(ep), unix.EPOLL_CTL_ADD, uint64(fd), at}
+			return []uint64{uint64(epfd), uint64(op), uint64(fd), at}
 		})
 		return err
 	})
 }
 
-func (t *task) EpollWait(ep, timeout int) (events uint32, err error) {
+func (t *task) EpollWait(epfd, max int, timeout sys.Time) (events []sys.EpollEvent, err error) {
+	max = min(max, 1024)
+	room := max
+	if room < 0 {
+		room = 0 // the kernel refuses it
+	}
 	err = t.tr.do(func() error {
-		b, n, err := t.wait1(unix.SYS_EPOLL_WAIT, make([]byte, 12), timeout, func(at uint64) []uint64 {
-			return []uint64{uint64(ep), at, 1, uint64(timeout)}
+		mem := make([]byte, epollEventLen*room)
+		b, n, err := t.wait1(unix.SYS_EPOLL_WAIT, mem, timeout, func(at uint64) []uint64 {
+			return []uint64{uint64(epfd), at, uint64(max), milliseconds(timeout)}
 		})
-		if err == nil && n > 0 {
-			events = le.Uint32(b)
+		if err != nil {
+			return err
 		}
-		return err
+		for i := range int(n) {
+			event := b[epollEventLen*i:]
+			events = append(events, sys.EpollEvent{FD: int(le.Uint32(event[4:])), Events: le.Uint32(event)})
+		}
+		return nil
 	})
 	return events, err
 }
 
-// wait1 makes a call that may wait for timeout milliseconds and has one argument in memory: args gets its address, and
+// wait1 makes a call that may wait for timeout and has one argument in memory: args gets its address, and
 // what the call left there is returned together with its result.
-func (t *task) wait1(nr uint64, mem []byte, timeout int, args func(at uint64) []uint64) ([]byte, uint64, error) {
+func (t *task) wait1(nr uint64, mem []byte, timeout sys.Time, args func(at uint64) []uint64) ([]byte, uint64, error) {
 	a, err := t.arena(len(mem))
 	if err != nil {
 		return nil, 0, err
@@ -180,8 +218,8 @@ func (t *task) wait1(nr uint64, mem []byte, timeout int, args func(at uint64) []
 		return nil, 0, err
 	}
 	limit := blockLimit
-	if timeout > 0 {
-		limit += time.Duration(timeout) * time.Millisecond
+	if timeout > 0 && timeout < sys.Forever {
+		limit += time.Duration(timeout)
 	}
 	n, err := t.syscallLimit(limit, nr, args(at)...)
 	if err != nil {
@@ -191,8 +229,8 @@ func (t *task) wait1(nr uint64, mem []byte, timeout int, args func(at uint64) []
 	return b, n, err
 }
 
-func (t *task) Mmap(fd int, length, offset uint64, prot, flags int) (uint64, error) {
-	return t.call(unix.SYS_MMAP, 0, length, uint64(prot), uint64(flags), uint64(fd), offset)
+func (t *task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (uint64, error) {
+	return t.call(unix.SYS_MMAP, addr, length, uint64(prot), uint64(flags), uint64(fd), offset)
 }
 
 func (t *task) Munmap(addr, length uint64) error {
@@ -205,26 +243,38 @@ func (t *task) Mprotect(addr, length uint64, prot int) error {
 	return err
 }
 
-func (t *task) MadviseDontneed(addr, length uint64) error {
-	_, err := t.call(unix.SYS_MADVISE, addr, length, unix.MADV_DONTNEED)
+func (t *task) Madvise(addr, length uint64, advice int) error {
+	_, err := t.call(unix.SYS_MADVISE, addr, length, uint64(advice))
 	return err
 }
 
-// Mremap finds a free range by mapping something there, because a mapping that keeps its size moves only to an address
-// that is given.
-func (t *task) Mremap(addr, length uint64) (to uint64, err error) {
+func (t *task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uint64) (to uint64, err error) {
 	err = t.tr.do(func() error {
-		free, err := t.syscall(unix.SYS_MMAP, 0, length, unix.PROT_NONE,
-			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, noFd, 0)
-		if err != nil {
-			return err
-		}
-		to, err = t.syscall(unix.SYS_MREMAP, addr, length, length, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, free)
-		if err != nil {
-			_, _ = t.syscall(unix.SYS_MUNMAP, free, length)
+		var err error
+		switch {
+		case fixed:
+			to, err = t.syscall(unix.SYS_MREMAP, addr, oldlen, newlen, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, newaddr)
+		case move:
+			to, err = t.moveAway(addr, oldlen, newlen)
+		default:
+			to, err = t.syscall(unix.SYS_MREMAP, addr, oldlen, newlen, 0)
 		}
 		return err
 	})
+	return to, err
+}
+
+// moveAway moves a mapping to a free range, which it finds by mapping something there: a mapping that keeps its size
+// moves only to an address that is given.
+func (t *task) moveAway(addr, oldlen, newlen uint64) (uint64, error) {
+	free, err := t.syscall(unix.SYS_MMAP, 0, newlen, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, noFd, 0)
+	if err != nil {
+		return 0, err
+	}
+	to, err := t.syscall(unix.SYS_MREMAP, addr, oldlen, newlen, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, free)
+	if err != nil {
+		_, _ = t.syscall(unix.SYS_MUNMAP, free, newlen)
+	}
 	return to, err
 }
 
@@ -253,26 +303,32 @@ func (t *task) copy(to, from uint64, n int) error {
 	return err
 }
 
-func (t *task) Read(addr uint64, buf []byte) error {
+func (t *task) ReadMem(addr uint64, buf []byte) error {
 	return t.tr.do(func() error {
 		if err := t.reserve(uint64(len(buf))); err != nil {
 			return err
 		}
-		if err := t.copy(t.p.scratch, addr, len(buf)); err != nil {
+		if err := t.copy(t.p.mem.scratch, addr, len(buf)); err != nil {
 			return err
 		}
-		return t.peek(t.p.scratch, buf)
+		return t.peek(t.p.mem.scratch, buf)
 	})
 }
 
-func (t *task) Write(addr uint64, buf []byte) error {
+func (t *task) WriteMem(addr uint64, buf []byte) error {
 	return t.tr.do(func() error {
 		if err := t.reserve(uint64(len(buf))); err != nil {
 			return err
 		}
-		if err := t.poke(t.p.scratch, buf); err != nil {
+		if err := t.poke(t.p.mem.scratch, buf); err != nil {
 			return err
 		}
-		return t.copy(addr, t.p.scratch, len(buf))
+		return t.copy(addr, t.p.mem.scratch, len(buf))
 	})
 }
+
+// Now is the time since the tracer was started.
+func (t *task) Now() sys.Time { return sys.Time(time.Since(t.tr.start)) }
+
+// Yield has nobody to yield to but the kernel: the other tasks stand still until they are asked for something.
+func (t *task) Yield() { _, _ = t.call(unix.SYS_SCHED_YIELD) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,11 +19,12 @@ type tracer struct {
 	work  chan func()
 	done  chan struct{} // closed when the thread has ended
 	procs []*process    // every process that was ever made
+	start time.Time
 }
 
 // newTracer starts the thread, in a network namespace of its own unless initNet is set.
 func newTracer(initNet bool) (*tracer, error) {
-	tr := &tracer{work: make(chan func()), done: make(chan struct{})}
+	tr := &tracer{work: make(chan func()), done: make(chan struct{}), start: time.Now()}
 	started := make(chan error)
 	go tr.run(initNet, started)
 	if err := <-started; err != nil {
