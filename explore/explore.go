@@ -132,6 +132,9 @@ func (w *World) Process(name string) *kernel.Task {
 
 // Go lets fn drive a task concurrently with the others.
 func (w *World) Go(t *kernel.Task, fn func(t *kernel.Task)) {
+	if !slices.Contains(w.tasks, t) {
+		w.tasks = append(w.tasks, t)
+	}
 	t.Go(fn)
 }
 

@@ -242,7 +242,8 @@ func (t *Task) leaveCall() {
 	}
 }
 
-// doExit gives the task's memory and then its descriptors back: do_exit.
+// doExit gives the task's memory and then its descriptors back: do_exit. Where an oops has left a lock locked that it
+// needs it waits for ever.
 func (t *Task) doExit() {
 	t.life.mu.Lock()
 	dead := t.life.dead
@@ -254,6 +255,15 @@ func (t *Task) doExit() {
 	t.k.taskMu.Lock()
 	t.k.tasks = slices.DeleteFunc(t.k.tasks, func(o *Task) bool { return o == t })
 	t.k.taskMu.Unlock()
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case hung:
+			t.hung = true
+		default:
+			panic(p)
+		}
+	}()
 	t.as.put(t)
 	t.files.put(t)
 }

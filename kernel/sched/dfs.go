@@ -268,8 +268,11 @@ func (d *DFS) causes(t int, op Op, clock []int32) []int32 {
 	if t < len(d.threads) {
 		clock = append(clock, d.threads[t]...)
 	}
-	if op.After > 0 && op.After <= d.depth {
-		clock = join(clock, d.stack[op.After-1].clock)
+	for i := min(op.After, d.depth) - 1; i >= 0; i-- {
+		if d.stack[i].outcomes == 0 { // else a choice within the step that caused it
+			clock = join(clock, d.stack[i].clock)
+			break
+		}
 	}
 	for i := range d.dependent(op) {
 		clock = join(clock, d.stack[i].clock)

@@ -61,7 +61,7 @@ type Op struct {
 	Off   uint32   // the part of Obj it touches: bytes [Off, Off+Len); Len 0 is all of it
 	Len   uint32   //
 	Also  Obj      // a second object that it changes: the store buffer that a Drain empties
-	After int      // 1 + the step that caused it, for a Drain the one that made the store; 0 for none
+	After int      // 1 + the step that caused it: that made a Drain's store, or started the thread; 0 for none
 	Age   int      // of a Drain: which of the CPU's stores it is
 	Res   Resource // nil: can always happen
 	Label string   // for humans: the lock, the system call, the field
@@ -153,9 +153,10 @@ func (r *Run) Threads() []*Thread { return r.threads }
 // Steps is the number of steps made so far.
 func (r *Run) Steps() int { return r.steps }
 
-// Go adds a thread. It starts when it is chosen. It may be called from a running thread.
+// Go adds a thread. It starts when it is chosen. It may be called from a running thread, whose step then is the cause
+// of all that the new one does.
 func (r *Run) Go(name string, fn func(*Thread)) *Thread {
-	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: Op{Kind: Start}}
+	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: Op{Kind: Start, After: r.steps}}
 	r.threads = append(r.threads, t)
 	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
 		t.yield = yield

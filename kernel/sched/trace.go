@@ -1,0 +1,203 @@
+package sched
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// A Trace is a Scheduler that lets another one choose and writes down the steps and what they must come after: the
+// partial order of which a search tries one sequence only.
+type Trace struct {
+	Scheduler
+	Steps []Step
+	// Places keeps where in the code each step begins and ends.
+	Places bool
+
+	announced map[int]string // by thread: where its pending operation was announced
+	barrier   int            // steps before this one come before all after it
+	index     []int          // by number of the run's steps
+}
+
+// A Step is one step of a recorded run.
+type Step struct {
+	Thread  string // a name that is the same in every run
+	Op      Op
+	Choices []int // the outcomes that were picked in it
+	From    string
+	To      string
+	after   []int
+}
+
+func (s Step) String() string { return s.Thread + ": " + s.Op.String() }
+
+// Idle must be called when time has passed because no thread could go on.
+func (t *Trace) Idle() { t.barrier = len(t.Steps) }
+
+// Next implements Scheduler.
+func (t *Trace) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
+	if t.Places {
+		t.place(cur)
+	}
+	next := t.Scheduler.Next(r, cur, enabled)
+	if next == nil {
+		return nil
+	}
+	for len(t.index) <= r.Steps() {
+		t.index = append(t.index, len(t.Steps))
+	}
+	s := Step{Thread: r.Key(next), Op: next.Op}
+	if t.Places {
+		s.From = t.announced[next.ID]
+	}
+	for i := range t.Steps {
+		e := &t.Steps[i]
+		if i < t.barrier || e.Thread == s.Thread || e.Op.Dependent(s.Op) || s.Op.After > 0 && t.index[s.Op.After-1] == i {
+			s.after = append(s.after, i)
+		}
+	}
+	t.Steps = append(t.Steps, s)
+	return next
+}
+
+// Choose implements Scheduler.
+func (t *Trace) Choose(r *Run, th *Thread, n int) int {
+	pick := t.Scheduler.Choose(r, th, n)
+	s := &t.Steps[len(t.Steps)-1]
+	s.Choices = append(s.Choices, pick)
+	for len(t.index) < r.Steps() {
+		t.index = append(t.index, len(t.Steps)-1)
+	}
+	return pick
+}
+
+// place notes where cur, which has just come to its next point, or the caller of Loop is.
+func (t *Trace) place(cur *Thread) {
+	if t.announced == nil {
+		t.announced = map[int]string{}
+	}
+	if cur == nil || cur.IsAgent() || len(t.Steps) == 0 {
+		return
+	}
+	where := "its end"
+	if !cur.Done() {
+		where = callers()
+	}
+	for i := len(t.Steps) - 1; i >= 0; i-- {
+		if s := &t.Steps[i]; s.To == "" && s.Thread == cur.run.Key(cur) {
+			s.To = where
+			break
+		}
+	}
+	t.announced[cur.ID] = where
+}
+
+// callers is the stack above the scheduling point that is announced, the innermost six functions.
+func callers() string {
+	var pcs [40]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	var list []string
+	below := true // in the functions that lead from the point to the scheduler
+	for f, more := frames.Next(); more && len(list) < 6; f, more = frames.Next() {
+		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
+		if below = below && name != "sched.(*Thread).Point"; below || strings.HasPrefix(name, "sched.") || strings.HasSuffix(name, ").point") {
+			continue
+		}
+		list = append(list, fmt.Sprintf("%s:%d", name, f.Line))
+	}
+	return strings.Join(list, " < ")
+}
+
+// Shuffled returns another order of the steps in which every step still comes after those that it must come after. pick
+// chooses one of n.
+func (t *Trace) Shuffled(pick func(n int) int) []int {
+	waits := make([]int, len(t.Steps))
+	followers := make([][]int, len(t.Steps))
+	var ready []int
+	for i, s := range t.Steps {
+		waits[i] = len(s.after)
+		for _, e := range s.after {
+			followers[e] = append(followers[e], i)
+		}
+		if waits[i] == 0 {
+			ready = append(ready, i)
+		}
+	}
+	var order []int
+	for len(ready) > 0 {
+		at := pick(len(ready))
+		i := ready[at]
+		ready = append(ready[:at], ready[at+1:]...)
+		order = append(order, i)
+		for _, f := range followers[i] {
+			if waits[f]--; waits[f] == 0 {
+				ready = append(ready, f)
+			}
+		}
+	}
+	return order
+}
+
+// Key names a thread in a way that is the same in every run: threads that are made on the way have ids that depend on
+// who comes first, but each makes its own in order.
+func (r *Run) Key(t *Thread) string {
+	n := 0
+	for _, o := range r.threads[:t.ID] {
+		if o.Name == t.Name {
+			n++
+		}
+	}
+	if n == 0 {
+		return t.Name
+	}
+	return fmt.Sprintf("%s %d", t.Name, n)
+}
+
+// A Follow is a Scheduler that makes recorded steps in a given order, and ends the run where that is not possible.
+type Follow struct {
+	Steps []Step
+	Order []int
+	// Lost says where the run could not go on as it should; empty if it could.
+	Lost string
+
+	pos     int
+	choices []int
+}
+
+// Next implements Scheduler.
+func (f *Follow) Next(r *Run, _ *Thread, enabled []*Thread) *Thread {
+	if f.pos == len(f.Order) {
+		f.Lost = fmt.Sprintf("after all steps %s can go on: %v", enabled[0].Name, enabled[0].Op)
+		return nil
+	}
+	want := f.Steps[f.Order[f.pos]]
+	for _, t := range enabled {
+		if r.Key(t) != want.Thread {
+			continue
+		}
+		if t.Op.Kind != want.Op.Kind || t.Op.Label != want.Op.Label || t.Op.Off != want.Op.Off || t.Op.Len != want.Op.Len {
+			f.Lost = fmt.Sprintf("%v comes to %v", want, t.Op)
+			return nil
+		}
+		f.pos++
+		f.choices = want.Choices
+		return t
+	}
+	f.Lost = fmt.Sprintf("%v is not possible", want)
+	return nil
+}
+
+// Choose implements Scheduler.
+func (f *Follow) Choose(_ *Run, t *Thread, n int) int {
+	if len(f.choices) == 0 {
+		f.Lost = fmt.Sprintf("%s has a choice of %d that it had not", t.Name, n)
+		return 0
+	}
+	pick := f.choices[0]
+	f.choices = f.choices[1:]
+	if pick >= n {
+		f.Lost = fmt.Sprintf("%s has a choice of %d and not the one it made, %d", t.Name, n, pick)
+		return 0
+	}
+	return pick
+}
