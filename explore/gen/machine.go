@@ -453,12 +453,12 @@ func (m *machine) fork(t *kernel.Task, _ []string) string {
 	if err != nil {
 		return ok(err)
 	}
-	m.w.Go(child, (*kernel.Task).ExitGroup)
+	m.w.Go(child, func(t *kernel.Task) { _ = t.ExitGroup() })
 	return strconv.Itoa(child.Pid())
 }
 
 func (m *machine) exit(t *kernel.Task, _ []string) string {
-	t.ExitGroup()
+	_ = t.ExitGroup()
 	return "exit"
 }
 
