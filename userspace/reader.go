@@ -51,6 +51,7 @@ type Reader struct {
 	area   area
 	pos    uint32
 	leases []lease
+	fds    [1]sys.PollFD // for Wait, which would allocate it
 	stats  ReaderStats
 	err    error
 	// idle counts the naps since there was something, stray is a message that no frame announced. loose is set when
@@ -256,16 +257,16 @@ func (r *Reader) Wait(timeout sys.Time) error {
 		return ErrClosed
 	}
 	t := r.sock.task
-	fds := []sys.PollFD{{FD: r.sock.fd, Events: uapi.PollIn}}
-	n, err := t.Poll(fds, timeout)
+	r.fds[0] = sys.PollFD{FD: r.sock.fd, Events: uapi.PollIn}
+	n, err := t.Poll(r.fds[:], timeout)
 	switch {
 	case err != nil:
 		return fmt.Errorf("poll: %w", err)
 	case n == 0:
 		return ErrTimeout
-	case fds[0].Revents&uapi.PollNval != 0:
+	case r.fds[0].Revents&uapi.PollNval != 0:
 		return fmt.Errorf("poll: %w", sys.EBADF)
-	case fds[0].Revents&uapi.PollErr != 0:
+	case r.fds[0].Revents&uapi.PollErr != 0:
 		return r.takeError()
 	}
 	if r.ready(r.pos) || r.passOver() {
