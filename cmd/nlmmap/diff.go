@@ -6,12 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 
 	"nlmmap/defects"
+	"nlmmap/internal/workers"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/versions"
@@ -182,20 +181,7 @@ func (e env) scenarioIn(path string, table versions.Table) (*scenario.File, erro
 // diffAll runs the scenarios on all processors; the report is in their order.
 func (e env) diffAll(ctx context.Context, first, second kernel.Version, files []*scenario.File) diffReport {
 	diffs := make([]fileDiff, len(files))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for i := range next {
-				diffs[i] = e.diffFile(ctx, first, second, files[i])
-			}
-		})
-	}
-	for i := range files {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
+	workers.Each(ctx, len(files), 0, func(i int) { diffs[i] = e.diffFile(ctx, first, second, files[i]) })
 	r := diffReport{First: first.String(), Second: second.String(), Files: len(files), Differ: []fileDiff{}}
 	for _, d := range diffs {
 		r.Steps += d.Steps

@@ -9,13 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"nlmmap/internal/workers"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/versions"
@@ -288,18 +287,12 @@ func compareVersions(a, b string) int {
 // verifyAll runs the jobs on all processors. The report does not depend on the order in which they end.
 func (e env) verifyAll(ctx context.Context, jobs []job) report {
 	results := make([]*scenario.Result, len(jobs))
-	next, done := new(atomic.Int64), new(atomic.Int64)
+	done := new(atomic.Int64)
 	stopProgress := e.showProgress(done, len(jobs))
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(jobs) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				results[i] = e.verifyOne(ctx, jobs[i])
-				done.Add(1)
-			}
-		})
-	}
-	workers.Wait()
+	workers.Each(ctx, len(jobs), 0, func(i int) {
+		results[i] = e.verifyOne(ctx, jobs[i])
+		done.Add(1)
+	})
 	stopProgress()
 	return newReport(jobs, results, ctx.Err() != nil)
 }
