@@ -8,7 +8,7 @@
 //	explore.Test(t, func(w *explore.World) {
 //		reader := w.Process("reader")
 //		...
-//		w.Go(reader, func(t *kernel.Task) { ... w.Assert(...) })
+//		w.Go(reader, func(t sys.Task) { ... w.Assert(...) })
 //	})
 package explore
 
@@ -25,6 +25,7 @@ import (
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
 	"nlmmap/subsys"
+	"nlmmap/sys"
 )
 
 // A Program is a situation to explore.
@@ -124,19 +125,23 @@ type World struct {
 }
 
 // Process makes a process; drive it during Setup directly and with Go after.
-func (w *World) Process(name string) *kernel.Task {
+func (w *World) Process(name string) sys.Task {
 	t := w.K.NewProcess(name, w.Net)
 	w.tasks = append(w.tasks, t)
 	return t
 }
 
-// Go lets fn drive a task concurrently with the others.
-func (w *World) Go(t *kernel.Task, fn func(t *kernel.Task)) {
-	if !slices.Contains(w.tasks, t) {
-		w.tasks = append(w.tasks, t)
+// Go lets fn, which is a program, drive a task of this world concurrently with the others.
+func (w *World) Go(t sys.Task, fn func(t sys.Task)) {
+	task := modelled(t)
+	if !slices.Contains(w.tasks, task) {
+		w.tasks = append(w.tasks, task)
 	}
-	t.Go(fn)
+	task.Go(func(task *kernel.Task) { fn(task) })
 }
+
+// modelled is the task as the machine has it: all tasks of a world are of its machine.
+func modelled(t sys.Task) *kernel.Task { return t.(*kernel.Task) }
 
 // Softirq lets fn run as the kernel does beside all processes: packet delivery, a timer.
 func (w *World) Softirq(name string, fn func(t *kernel.Task)) {

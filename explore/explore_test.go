@@ -14,6 +14,7 @@ import (
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -139,9 +140,9 @@ func lossy(w *explore.World) {
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	w.SetRing(main, fd, uapi.NetlinkTxRing, 1, 512)
 	_, tx := w.Map(main, fd)
-	second, err := main.Thread("second")
+	second, err := sys.Thread(main, "second")
 	w.Must(err)
-	word := func(t *kernel.Task) {
+	word := func(t sys.Task) {
 		r := tx.As(t)
 		r.SetStatus(0, r.Status(0)+1)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"nlmmap/explore"
-	"nlmmap/kernel"
+	"nlmmap/sys"
 )
 
 // TestFindHidden: a word that tasks share behind the scheduler's back is found, with the steps that touch it.
@@ -14,7 +14,7 @@ func TestFindHidden(t *testing.T) {
 		word := 0
 		var seen [2]int
 		for i, name := range []string{"p", "q"} {
-			w.Go(w.Process(name), func(t *kernel.Task) {
+			w.Go(w.Process(name), func(t sys.Task) {
 				_, _ = t.Getsockname(3)
 				word++
 				seen[i] = word

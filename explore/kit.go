@@ -4,12 +4,12 @@ import (
 	"errors"
 
 	"nlmmap/afnetlink"
-	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
 // Socket opens a netlink socket with a portid.
-func (w *World) Socket(t *kernel.Task, proto int, portid uint32) (fd int) {
+func (w *World) Socket(t sys.Task, proto int, portid uint32) (fd int) {
 	fd, err := t.Socket(uapi.AFNetlink, uapi.SockRaw, proto)
 	w.Must(err)
 	w.Must(t.Bind(fd, addr(portid, 0)))
@@ -22,7 +22,7 @@ func addr(portid, groups uint32) []byte {
 }
 
 // SetRing sets a ring of frames of one size, in one block.
-func (w *World) SetRing(t *kernel.Task, fd, option, frames, frameSize int) {
+func (w *World) SetRing(t sys.Task, fd, option, frames, frameSize int) {
 	w.Must(t.Setsockopt(fd, uapi.SolNetlink, option, ring(frames, frameSize)))
 }
 
@@ -47,7 +47,7 @@ func noop(seq uint32) []byte {
 // A Ring is a mapped ring as a program sees it.
 type Ring struct {
 	w         *World
-	t         *kernel.Task
+	t         sys.Task
 	fd        int
 	sk        *afnetlink.Sock
 	base      uint64
@@ -60,8 +60,8 @@ type Ring struct {
 }
 
 // Map maps the rings of a socket and returns the RX ring and the TX ring; a ring that is not set has no frames.
-func (w *World) Map(t *kernel.Task, fd int) (rx, tx *Ring) {
-	sk := afnetlink.SockOf(t.FileOf(fd))
+func (w *World) Map(t sys.Task, fd int) (rx, tx *Ring) {
+	sk := afnetlink.SockOf(modelled(t).FileOf(fd))
 	rxSize, txSize := sk.RxRing().MapSize(), sk.TxRing().MapSize()
 	base, err := t.Mmap(0, rxSize+txSize, uapi.ProtRead|uapi.ProtWrite, uapi.MapShared, fd, 0)
 	w.Must(err)
@@ -77,7 +77,7 @@ func (w *World) Map(t *kernel.Task, fd int) (rx, tx *Ring) {
 }
 
 // As is the ring as another task sees it that has the same memory.
-func (r *Ring) As(t *kernel.Task) *Ring {
+func (r *Ring) As(t sys.Task) *Ring {
 	c := *r
 	c.t = t
 	return &c
@@ -109,7 +109,7 @@ func (r *Ring) Fill(i int, msg []byte) {
 
 // Kick sends the TX ring to the kernel.
 func (r *Ring) Kick(flags int) (int, error) {
-	return r.t.Sendmsg(r.fd, &kernel.Msghdr{Name: addr(0, 0), Iov: []kernel.Iovec{{}}}, flags)
+	return r.t.Sendmsg(r.fd, &sys.Msghdr{Name: addr(0, 0), Iov: []sys.Iovec{{}}}, flags)
 }
 
 // Take takes the next message: out of a VALID frame, or received at a COPY frame. ok is false when the frame has
@@ -137,10 +137,10 @@ func (r *Ring) Take() (msg []byte, ok bool) {
 
 func (r *Ring) recv() ([]byte, error) {
 	buf := make([]byte, 4096)
-	n, err := r.t.Recvmsg(r.fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, uapi.MsgDontwait)
-	if errors.Is(err, kernel.ENOBUFS) {
+	n, err := r.t.Recvmsg(r.fd, &sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}}, uapi.MsgDontwait)
+	if errors.Is(err, sys.ENOBUFS) {
 		r.Reported++
-		n, err = r.t.Recvmsg(r.fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, uapi.MsgDontwait)
+		n, err = r.t.Recvmsg(r.fd, &sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}}, uapi.MsgDontwait)
 	}
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (r *Ring) recv() ([]byte, error) {
 
 // Wait waits for something to read, for ever, and takes an error that the socket has.
 func (r *Ring) Wait() {
-	fds := []kernel.PollFD{{FD: r.fd, Events: uapi.PollIn}}
+	fds := []sys.PollFD{{FD: r.fd, Events: uapi.PollIn}}
 	_, err := r.t.Poll(fds, -1)
 	r.w.Must(err)
 	if fds[0].Revents&uapi.PollErr != 0 {
@@ -176,7 +176,7 @@ func (r *Ring) Next() []byte {
 		r.Wait()
 		if s := r.Status(r.next); s != uapi.NLMMapStatusValid && s != uapi.NLMMapStatusCopy {
 			// poll said that there is something, and there is not: look again when others have run.
-			r.t.GiveWay("reader looks again")
+			r.t.Yield()
 		}
 	}
 }

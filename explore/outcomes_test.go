@@ -7,6 +7,7 @@ import (
 
 	"nlmmap/explore"
 	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -17,9 +18,9 @@ func twoSends(w *explore.World) {
 	for _, name := range []string{"p", "q"} {
 		t := w.Process(name)
 		fd := w.Socket(t, uapi.NetlinkUsersock, 0)
-		w.Go(t, func(t *kernel.Task) {
+		w.Go(t, func(t sys.Task) {
 			msg := append([]byte{20, 0, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, name+"   "...)
-			_, err := t.Sendto(fd, msg, 0, uapi.SockaddrNL{Family: uapi.AFNetlink, Pid: 1000}.Bytes())
+			_, err := sys.Sendto(t, fd, msg, 0, uapi.SockaddrNL{Family: uapi.AFNetlink, Pid: 1000}.Bytes())
 			w.Must(err)
 		})
 	}
@@ -27,7 +28,7 @@ func twoSends(w *explore.World) {
 		s := "received"
 		for {
 			buf := make([]byte, 20)
-			_, err := main.Recvmsg(to, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, uapi.MsgDontwait)
+			_, err := main.Recvmsg(to, &sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}}, uapi.MsgDontwait)
 			if err != nil {
 				return s
 			}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -57,22 +58,22 @@ const (
 )
 
 // forked makes a child that shares the descriptors of setup, to be driven beside its parent.
-func (w *World) forked(t *kernel.Task, name string) *kernel.Task {
-	child, err := t.Fork(name)
+func (w *World) forked(t sys.Task, name string) sys.Task {
+	child, err := sys.Fork(t, name)
 	w.Must(err)
-	w.tasks = append(w.tasks, child)
+	w.tasks = append(w.tasks, modelled(child))
 	return child
 }
 
-func (w *World) thread(t *kernel.Task, name string) *kernel.Task {
-	th, err := t.Thread(name)
+func (w *World) thread(t sys.Task, name string) sys.Task {
+	th, err := sys.Thread(t, name)
 	w.Must(err)
-	w.tasks = append(w.tasks, th)
+	w.tasks = append(w.tasks, modelled(th))
 	return th
 }
 
-func (w *World) send(t *kernel.Task, fd int, msg []byte, to []byte) {
-	_, err := t.Sendto(fd, msg, dontwait, to)
+func (w *World) send(t sys.Task, fd int, msg []byte, to []byte) {
+	_, err := sys.Sendto(t, fd, msg, dontwait, to)
 	w.Must(err)
 }
 
@@ -82,11 +83,11 @@ func readerAndAcks(w *World) {
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 1024)
 	sender := w.forked(main, "sender")
 	rx, _ := w.Map(main, fd)
-	w.Go(sender, func(t *kernel.Task) {
+	w.Go(sender, func(t sys.Task) {
 		w.send(t, fd, noop(1), addr(0, 0))
 		w.Optional(func() { w.send(t, fd, noop(2), addr(0, 0)) })
 	})
-	w.Go(main, func(t *kernel.Task) {
+	w.Go(main, func(t sys.Task) {
 		rx.InOrder(0, seq(rx.Next()))
 		w.Optional(func() { rx.InOrder(0, seq(rx.Next())) })
 	})
@@ -98,8 +99,8 @@ func readerAndAck(w *World) {
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
 	sender := w.forked(main, "sender")
 	rx, _ := w.Map(main, fd)
-	w.Go(sender, func(t *kernel.Task) { w.send(t, fd, noop(1), addr(0, 0)) })
-	w.Go(main, func(t *kernel.Task) {
+	w.Go(sender, func(t sys.Task) { w.send(t, fd, noop(1), addr(0, 0)) })
+	w.Go(main, func(t sys.Task) {
 		if msg, ok := rx.Take(); ok {
 			rx.InOrder(0, seq(msg))
 		}
@@ -117,9 +118,9 @@ func twoSenders(w *World) {
 		name := []string{"", "sender1", "sender2"}[i]
 		t := w.Process(name)
 		from := w.Socket(t, uapi.NetlinkUsersock, 2000+i)
-		w.Go(t, func(t *kernel.Task) { w.send(t, from, user(10*i, int(4*i)), addr(1000, 0)) })
+		w.Go(t, func(t sys.Task) { w.send(t, from, user(10*i, int(4*i)), addr(1000, 0)) })
 	}
-	w.Go(main, func(*kernel.Task) {
+	w.Go(main, func(sys.Task) {
 		rx.Next()
 		w.Optional(func() { rx.Next() })
 	})
@@ -132,7 +133,7 @@ func twoSendersOneFrame(w *World) {
 	for i, name := range []string{"sender1", "sender2"} {
 		t := w.Process(name)
 		from := w.Socket(t, uapi.NetlinkUsersock, 2000+uint32(i))
-		w.Go(t, func(t *kernel.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
+		w.Go(t, func(t sys.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
 	}
 }
 
@@ -143,11 +144,11 @@ func skippingReader(w *World) {
 	sender := w.forked(main, "sender")
 	rx, _ := w.Map(main, fd)
 	rx.SetStatus(0, skip)
-	w.Go(sender, func(t *kernel.Task) {
+	w.Go(sender, func(t sys.Task) {
 		w.send(t, fd, noop(1), addr(0, 0))
 		w.Optional(func() { w.send(t, fd, noop(2), addr(0, 0)) })
 	})
-	w.Go(main, func(*kernel.Task) { rx.SetStatus(0, unused) })
+	w.Go(main, func(sys.Task) { rx.SetStatus(0, unused) })
 	w.Finally(func() { w.inRingOrder(rx, 2) })
 }
 
@@ -193,12 +194,12 @@ func dumpAndClose(w *World) {
 	w.neighbours(60)
 	child := w.forked(main, "child")
 	w.send(main, fd, neighDump(1), addr(0, 0))
-	w.Go(main, func(t *kernel.Task) {
-		_, err := t.Poll([]kernel.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
+	w.Go(main, func(t sys.Task) {
+		_, err := t.Poll([]sys.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
 		w.Must(err)
 		w.Must(t.Close(fd))
 	})
-	w.Go(child, func(t *kernel.Task) { w.Must(t.Close(fd)) })
+	w.Go(child, func(t sys.Task) { w.Must(t.Close(fd)) })
 }
 
 func dumpAcksReader(w *World) {
@@ -209,9 +210,9 @@ func dumpAcksReader(w *World) {
 	sender := w.forked(main, "sender")
 	rx, _ := w.Map(main, fd)
 	w.send(main, fd, neighDump(1), addr(0, 0))
-	w.Go(sender, func(t *kernel.Task) { w.send(t, fd, noop(2), addr(0, 0)) })
+	w.Go(sender, func(t sys.Task) { w.send(t, fd, noop(2), addr(0, 0)) })
 	entries, done, acks := 0, 0, 0
-	w.Go(main, func(*kernel.Task) {
+	w.Go(main, func(sys.Task) {
 		for done == 0 || acks == 0 {
 			for m, err := range uapi.Messages(rx.Next()) {
 				switch m.Header.Type {
@@ -245,12 +246,12 @@ func ringTornDown(w *World) {
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
 	sender := w.forked(main, "sender")
-	w.Go(sender, func(t *kernel.Task) {
+	w.Go(sender, func(t sys.Task) {
 		// Too large for a frame, so that it is queued; the other one is built in a frame.
-		_, _ = t.Sendto(fd, request(511, uapi.NLMFRequest, 1, make([]byte, 3000)...), dontwait, addr(0, 0))
-		w.Optional(func() { _, _ = t.Sendto(fd, noop(2), dontwait, addr(0, 0)) })
+		_, _ = sys.Sendto(t, fd, request(511, uapi.NLMFRequest, 1, make([]byte, 3000)...), dontwait, addr(0, 0))
+		w.Optional(func() { _, _ = sys.Sendto(t, fd, noop(2), dontwait, addr(0, 0)) })
 	})
-	w.Go(main, func(t *kernel.Task) {
+	w.Go(main, func(t sys.Task) {
 		_ = t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
 	})
 }
@@ -259,19 +260,19 @@ func twoSetups(w *World) {
 	main := w.Process("first")
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	other := w.forked(main, "second")
-	set := func(t *kernel.Task, req uapi.NLMMapReq) {
+	set := func(t sys.Task, req uapi.NLMMapReq) {
 		err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, req.Bytes())
-		if err != nil && kernel.ErrnoOf(err) != kernel.EBUSY {
+		if err != nil && sys.ErrnoOf(err) != sys.EBUSY {
 			w.Must(err)
 		}
 	}
-	w.Go(main, func(t *kernel.Task) {
+	w.Go(main, func(t sys.Task) {
 		set(t, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 2, FrameSize: 2048, FrameNr: 4})
 		for i := range uint32(4) {
-			_, _ = t.Sendto(fd, noop(i+1), dontwait, addr(0, 0))
+			_, _ = sys.Sendto(t, fd, noop(i+1), dontwait, addr(0, 0))
 		}
 	})
-	w.Go(other, func(t *kernel.Task) {
+	w.Go(other, func(t sys.Task) {
 		set(t, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 1, FrameSize: 4096, FrameNr: 1})
 	})
 }
@@ -283,8 +284,8 @@ func copyAndReader(w *World) {
 	rx, _ := w.Map(main, fd)
 	other := w.Process("sender")
 	from := w.Socket(other, uapi.NetlinkUsersock, 2000)
-	w.Go(other, func(t *kernel.Task) { w.send(t, from, user(1, 8), addr(1000, 0)) })
-	w.Go(main, func(*kernel.Task) {
+	w.Go(other, func(t sys.Task) { w.send(t, from, user(1, 8), addr(1000, 0)) })
+	w.Go(main, func(sys.Task) {
 		w.Optional(func() { _, _ = rx.recv() })
 		if rx.Status(0) == uapi.NLMMapStatusCopy {
 			rx.SetStatus(0, unused)
@@ -300,8 +301,8 @@ func txSecondThread(w *World) {
 	tx.Fill(0, request(511, uapi.NLMFRequest, 1, make([]byte, 8)...))
 	second := w.thread(main, "second")
 	mine := tx.As(second)
-	w.Go(main, func(*kernel.Task) { _, _ = tx.Kick(dontwait) })
-	w.Go(second, func(t *kernel.Task) {
+	w.Go(main, func(sys.Task) { _, _ = tx.Kick(dontwait) })
+	w.Go(second, func(t sys.Task) {
 		w.Must(t.Store32(mine.frame(0)+uapi.NMLen, 5000))
 		w.Optional(func() { w.Must(t.Store32(mine.frame(0)+uapi.NLMMapHdrlen, 2000)) })
 	})
@@ -313,13 +314,13 @@ func txSharedMemory(w *World) {
 	w.SetRing(main, fd, uapi.NetlinkTxRing, 2, 512)
 	_, tx := w.Map(main, fd)
 	tx.Fill(0, request(511, uapi.NLMFRequest, 1, make([]byte, 8)...))
-	other, err := main.CloneVM("other")
+	other, err := main.Clone("other", uapi.CloneVM)
 	w.Must(err)
-	w.tasks = append(w.tasks, other)
+	w.tasks = append(w.tasks, modelled(other))
 	w.Must(other.Close(fd))
 	theirs := tx.As(other)
-	w.Go(main, func(*kernel.Task) { _, _ = tx.Kick(dontwait) })
-	w.Go(other, func(t *kernel.Task) {
+	w.Go(main, func(sys.Task) { _, _ = tx.Kick(dontwait) })
+	w.Go(other, func(t sys.Task) {
 		w.Optional(func() { w.Must(t.Store32(theirs.frame(0)+uapi.NMLen, 5000)) })
 		w.Optional(func() { w.Must(t.Store32(theirs.frame(0)+uapi.NLMMapHdrlen, 2000)) })
 	})
@@ -337,7 +338,7 @@ func txWriter(w *World) {
 	copy(first[uapi.NLMsgHdrlen:], "aaaaaaaaaaaaaaaa")
 	second := user(2, 16)
 	copy(second[uapi.NLMsgHdrlen:], "bbbbbbbbbbbbbbbb")
-	w.Go(writer, func(*kernel.Task) {
+	w.Go(writer, func(sys.Task) {
 		mine.Fill(0, first)
 		w.Optional(func() {
 			if mine.Status(0) == unused {
@@ -345,12 +346,12 @@ func txWriter(w *World) {
 			}
 		})
 	})
-	w.Go(main, func(t *kernel.Task) {
-		_, _ = t.Sendmsg(fd, &kernel.Msghdr{Name: addr(2000, 0), Iov: []kernel.Iovec{{}}}, dontwait)
+	w.Go(main, func(t sys.Task) {
+		_, _ = t.Sendmsg(fd, &sys.Msghdr{Name: addr(2000, 0), Iov: []sys.Iovec{{}}}, dontwait)
 	})
 	w.Finally(func() {
 		buf := make([]byte, 512)
-		n, err := main.Recvmsg(other, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, dontwait)
+		n, err := main.Recvmsg(other, &sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}}, dontwait)
 		if err != nil || n == 0 && tx.Status(0) == valid {
 			return
 		}
@@ -373,14 +374,14 @@ func txRefill(w *World) {
 	}
 	filler := w.thread(main, "filler")
 	mine := tx.As(filler)
-	w.Go(main, func(t *kernel.Task) {
-		n, err := t.Sendmsg(fd, &kernel.Msghdr{Name: addr(2000, 0), Iov: []kernel.Iovec{{}}}, dontwait)
+	w.Go(main, func(t sys.Task) {
+		n, err := t.Sendmsg(fd, &sys.Msghdr{Name: addr(2000, 0), Iov: []sys.Iovec{{}}}, dontwait)
 		w.Must(err)
 		if sent := n / len(msg); sent > frames {
 			w.Violate("tx-bounded", "one call sent %d frames of a ring of %d: a thread that keeps filling keeps the sender in the kernel", sent, frames)
 		}
 	})
-	w.Go(filler, func(*kernel.Task) {
+	w.Go(filler, func(sys.Task) {
 		for i := range more {
 			if mine.Status(i) == unused {
 				mine.Fill(i, msg)
@@ -394,13 +395,13 @@ func twoMappers(w *World) {
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
 	other := w.forked(main, "second")
-	clear := func(t *kernel.Task) {
+	clear := func(t sys.Task) {
 		err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
-		if err != nil && kernel.ErrnoOf(err) != kernel.EBUSY {
+		if err != nil && sys.ErrnoOf(err) != sys.EBUSY {
 			w.Must(err)
 		}
 	}
-	w.Go(main, func(t *kernel.Task) {
+	w.Go(main, func(t sys.Task) {
 		addr, err := t.Mmap(0, 4096, uapi.ProtRead|uapi.ProtWrite, uapi.MapShared, fd, 0)
 		if err != nil {
 			return
@@ -408,7 +409,7 @@ func twoMappers(w *World) {
 		w.Must(t.Store32(addr, unused))
 		w.Must(t.Munmap(addr, 4096))
 	})
-	w.Go(other, func(t *kernel.Task) { clear(t) })
+	w.Go(other, func(t sys.Task) { clear(t) })
 }
 
 func forkExitTx(w *World) {
@@ -420,16 +421,16 @@ func forkExitTx(w *World) {
 	tx.Fill(1, noop(2))
 	child := w.forked(main, "child")
 	theirs := tx.As(child)
-	w.Go(main, func(*kernel.Task) {
+	w.Go(main, func(sys.Task) {
 		n, err := tx.Kick(dontwait)
 		w.Must(err)
 		if n != 32 {
 			w.Violate("tx-once", "the ring has two messages of 16 bytes, %d bytes were sent", n)
 		}
 	})
-	w.Go(child, func(t *kernel.Task) {
+	w.Go(child, func(t sys.Task) {
 		w.Must(t.Store32(theirs.frame(0)+uapi.NLMMapHdrlen+8, 77))
-		t.ExitGroup()
+		w.Must(t.ExitGroup())
 	})
 	w.Finally(func() {
 		for i := range 2 {
@@ -446,12 +447,12 @@ func closeUnderDelivery(w *World) {
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
 	other := w.Process("sender")
 	from := w.Socket(other, uapi.NetlinkUsersock, 2000)
-	w.Go(other, func(t *kernel.Task) { _, _ = t.Sendto(from, user(1, 8), dontwait, addr(1000, 0)) })
-	w.Go(main, func(t *kernel.Task) { w.Must(t.Close(fd)) })
+	w.Go(other, func(t sys.Task) { _, _ = sys.Sendto(t, from, user(1, 8), dontwait, addr(1000, 0)) })
+	w.Go(main, func(t sys.Task) { w.Must(t.Close(fd)) })
 }
 
 // logConfig binds an nflog group, or an nfqueue queue, to the socket.
-func netfilterConfig(w *World, t *kernel.Task, fd int, typ uint16, num uint16, attrs ...byte) {
+func netfilterConfig(w *World, t sys.Task, fd int, typ uint16, num uint16, attrs ...byte) {
 	payload := binary.BigEndian.AppendUint16([]byte{0, 0}, num)
 	w.send(t, fd, request(typ, uapi.NLMFRequest, 1, append(payload, attrs...)...), addr(0, 0))
 }
@@ -471,8 +472,8 @@ func nflogBatch(w *World) {
 		w.Optional(func() { stack.SendUDP(t, 1, 16) })
 		w.K.FireTimer(t)
 	})
-	w.Go(sender, func(t *kernel.Task) { w.send(t, fd, noop(7), addr(0, 0)) })
-	w.Go(main, func(*kernel.Task) {
+	w.Go(sender, func(t sys.Task) { w.send(t, fd, noop(7), addr(0, 0)) })
+	w.Go(main, func(sys.Task) {
 		rx.Next()
 		rx.Next()
 	})
@@ -518,8 +519,8 @@ func locks(w *World) {
 	_, tx := w.Map(main, fd)
 	tx.Fill(0, noop(1))
 	mapper := w.thread(main, "mapper")
-	w.Go(main, func(*kernel.Task) { _, _ = tx.Kick(dontwait) })
-	w.Go(mapper, func(t *kernel.Task) {
+	w.Go(main, func(sys.Task) { _, _ = tx.Kick(dontwait) })
+	w.Go(mapper, func(t sys.Task) {
 		addr, err := t.Mmap(0, 4096, uapi.ProtRead, uapi.MapShared, fd, 0)
 		w.Must(err)
 		w.Must(t.Munmap(addr, 4096))

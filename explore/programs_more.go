@@ -5,6 +5,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -52,10 +53,10 @@ func fullRingAcks(w *World) {
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
 	rx, _ := w.Map(main, fd)
 	for i, name := range []string{"sender1", "sender2"} {
-		w.Go(w.forked(main, name), func(t *kernel.Task) { w.send(t, fd, noop(uint32(i+1)), addr(0, 0)) })
+		w.Go(w.forked(main, name), func(t sys.Task) { w.send(t, fd, noop(uint32(i+1)), addr(0, 0)) })
 	}
 	read := 0
-	w.Go(main, func(*kernel.Task) {
+	w.Go(main, func(sys.Task) {
 		if _, ok := rx.Take(); ok {
 			read++
 		}
@@ -70,12 +71,12 @@ func fullRingCopies(w *World) {
 	rx, _ := w.Map(main, fd)
 	sender := w.Process("sender")
 	from := w.Socket(sender, uapi.NetlinkUsersock, 2000)
-	w.Go(sender, func(t *kernel.Task) {
+	w.Go(sender, func(t sys.Task) {
 		w.send(t, from, user(1, 4), addr(1000, 0))
 		w.send(t, from, user(2, 8), addr(1000, 0))
 	})
 	read := 0
-	w.Go(main, func(*kernel.Task) {
+	w.Go(main, func(sys.Task) {
 		if _, ok := rx.Take(); ok {
 			read++
 		}
@@ -83,9 +84,9 @@ func fullRingCopies(w *World) {
 	w.Finally(func() { w.accounted(rx, 2, read) })
 }
 
-func clearRing(w *World, t *kernel.Task, fd int) {
+func clearRing(w *World, t sys.Task, fd int) {
 	err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
-	if err != nil && kernel.ErrnoOf(err) != kernel.EBUSY {
+	if err != nil && sys.ErrnoOf(err) != sys.EBUSY {
 		w.Must(err)
 	}
 }
@@ -95,8 +96,8 @@ func ackAndTeardown(w *World) {
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
 	sender := w.forked(main, "sender")
-	w.Go(sender, func(t *kernel.Task) { _, _ = t.Sendto(fd, noop(1), dontwait, addr(0, 0)) })
-	w.Go(main, func(t *kernel.Task) { clearRing(w, t, fd) })
+	w.Go(sender, func(t sys.Task) { _, _ = sys.Sendto(t, fd, noop(1), dontwait, addr(0, 0)) })
+	w.Go(main, func(t sys.Task) { clearRing(w, t, fd) })
 }
 
 func pollAndTeardown(w *World) {
@@ -104,15 +105,15 @@ func pollAndTeardown(w *World) {
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
 	poller := w.forked(main, "poller")
-	w.Go(poller, func(t *kernel.Task) {
-		_, err := t.Poll([]kernel.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
+	w.Go(poller, func(t sys.Task) {
+		_, err := t.Poll([]sys.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
 		w.Must(err)
 	})
-	w.Go(main, func(t *kernel.Task) { clearRing(w, t, fd) })
+	w.Go(main, func(t sys.Task) { clearRing(w, t, fd) })
 }
 
 // packets makes a socket that gets packets of queue 0 or, with typ NFULNLMsgConfig, logged ones in a ring.
-func packets(w *World, typ uint16, frames, frameSize int) (main *kernel.Task, fd int, rx *Ring, stack *inet.Stack) {
+func packets(w *World, typ uint16, frames, frameSize int) (main sys.Task, fd int, rx *Ring, stack *inet.Stack) {
 	main = w.Process("reader")
 	fd = w.Socket(main, uapi.NetlinkNetfilter, 1000)
 	w.SetRing(main, fd, uapi.NetlinkRxRing, frames, frameSize)
@@ -136,8 +137,8 @@ func overrunReport(w *World) {
 	main, fd, rx, stack := packets(w, uapi.NFQNLMsgConfig, 1, 1024)
 	rx.SetStatus(0, valid)
 	w.Softirq("packets", func(t *kernel.Task) { stack.SendUDP(t, 1, 16) })
-	w.Go(main, func(t *kernel.Task) {
-		_, err := t.Poll([]kernel.PollFD{{FD: fd}}, -1)
+	w.Go(main, func(t sys.Task) {
+		_, err := t.Poll([]sys.PollFD{{FD: fd}}, -1)
 		w.Must(err)
 	})
 }
@@ -173,24 +174,24 @@ func nflogTwoCPUs(w *World) {
 }
 
 // fullBuffer makes a socket whose receive buffer has no room, and one to send to it.
-func fullBuffer(w *World) (receiver *kernel.Task, fd int, sender *kernel.Task, from int) {
+func fullBuffer(w *World) (receiver sys.Task, fd int, sender sys.Task, from int) {
 	receiver = w.Process("receiver")
 	fd = w.Socket(receiver, uapi.NetlinkUsersock, 1000)
 	w.Must(receiver.Setsockopt(fd, uapi.SolSocket, uapi.SoRcvbuf, []byte{0, 0, 0, 0}))
 	sender = w.Process("sender")
 	from = w.Socket(sender, uapi.NetlinkUsersock, 2000)
 	for i := uint32(1); ; i++ {
-		_, err := sender.Sendto(from, user(i, 1000), dontwait, addr(1000, 0))
-		if errors.Is(err, kernel.EAGAIN) {
+		_, err := sys.Sendto(sender, from, user(i, 1000), dontwait, addr(1000, 0))
+		if errors.Is(err, sys.EAGAIN) {
 			return receiver, fd, sender, from
 		}
 		w.Must(err)
 	}
 }
 
-func receive(t *kernel.Task, fd, flags int) (uint32, error) {
+func receive(t sys.Task, fd, flags int) (uint32, error) {
 	buf := make([]byte, 2048)
-	n, err := t.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, flags)
+	n, err := t.Recvmsg(fd, &sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}}, flags)
 	if err != nil {
 		return 0, err
 	}
@@ -199,11 +200,11 @@ func receive(t *kernel.Task, fd, flags int) (uint32, error) {
 
 func blockedSender(w *World) {
 	receiver, fd, sender, from := fullBuffer(w)
-	w.Go(sender, func(t *kernel.Task) {
-		_, err := t.Sendto(from, user(99, 4), 0, addr(1000, 0))
+	w.Go(sender, func(t sys.Task) {
+		_, err := sys.Sendto(t, from, user(99, 4), 0, addr(1000, 0))
 		w.Must(err)
 	})
-	w.Go(receiver, func(t *kernel.Task) {
+	w.Go(receiver, func(t sys.Task) {
 		for last := uint32(0); last != 99; {
 			n, err := receive(t, fd, 0)
 			w.Must(err)
@@ -218,11 +219,11 @@ func blockedSender(w *World) {
 
 func blockedSenderClose(w *World) {
 	receiver, fd, sender, from := fullBuffer(w)
-	w.Go(sender, func(t *kernel.Task) {
-		_, err := t.Sendto(from, user(99, 4), 0, addr(1000, 0))
-		w.Assert(kernel.ErrnoOf(err) == kernel.ECONNREFUSED, "a send to a socket that was closed says %v", err)
+	w.Go(sender, func(t sys.Task) {
+		_, err := sys.Sendto(t, from, user(99, 4), 0, addr(1000, 0))
+		w.Assert(sys.ErrnoOf(err) == sys.ECONNREFUSED, "a send to a socket that was closed says %v", err)
 	})
-	w.Go(receiver, func(t *kernel.Task) { w.Must(t.Close(fd)) })
+	w.Go(receiver, func(t sys.Task) { w.Must(t.Close(fd)) })
 }
 
 func twoReceivers(w *World) {
@@ -233,8 +234,8 @@ func twoReceivers(w *World) {
 	w.send(main, from, user(1, 4), addr(1000, 0))
 	w.send(main, from, user(2, 4), addr(1000, 0))
 	got := map[uint32]int{}
-	for _, t := range []*kernel.Task{main, second} {
-		w.Go(t, func(t *kernel.Task) {
+	for _, t := range []sys.Task{main, second} {
+		w.Go(t, func(t sys.Task) {
 			n, err := receive(t, fd, dontwait)
 			w.Must(err)
 			got[n]++
@@ -252,8 +253,8 @@ func blockedReceiver(w *World) {
 	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
 	sender := w.Process("sender")
 	from := w.Socket(sender, uapi.NetlinkUsersock, 2000)
-	w.Go(sender, func(t *kernel.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
-	w.Go(main, func(t *kernel.Task) {
+	w.Go(sender, func(t sys.Task) { w.send(t, from, user(1, 4), addr(1000, 0)) })
+	w.Go(main, func(t sys.Task) {
 		_, err := receive(t, fd, 0)
 		w.Must(err)
 	})
@@ -267,8 +268,8 @@ func twoDumpPollers(w *World) {
 	rx, _ := w.Map(main, fd)
 	other := w.forked(main, "other")
 	w.send(main, fd, neighDump(1), addr(0, 0))
-	poll := func(t *kernel.Task) {
-		_, err := t.Poll([]kernel.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
+	poll := func(t sys.Task) {
+		_, err := t.Poll([]sys.PollFD{{FD: fd, Events: uapi.PollIn}}, 0)
 		w.Must(err)
 	}
 	w.Go(main, poll)
@@ -314,7 +315,7 @@ func twoKicks(w *World) {
 	other := tx.As(w.forked(main, "second"))
 	total := 0
 	for _, r := range []*Ring{tx, other} {
-		w.Go(r.t, func(*kernel.Task) {
+		w.Go(r.t, func(sys.Task) {
 			n, err := r.Kick(dontwait)
 			w.Must(err)
 			total += n
@@ -333,14 +334,14 @@ func forkExitMapping(w *World) {
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
 	rx, _ := w.Map(main, fd)
 	child := w.forked(main, "child")
-	w.Go(main, func(t *kernel.Task) {
+	w.Go(main, func(t sys.Task) {
 		w.Must(t.Munmap(rx.base, 4096))
 		clearRing(w, t, fd)
 	})
-	w.Go(child, func(t *kernel.Task) {
+	w.Go(child, func(t sys.Task) {
 		s, err := t.Load32(rx.base)
 		w.Must(err)
 		w.Assert(s == unused, "a frame that nobody touched reads %d", s)
-		t.ExitGroup()
+		w.Must(t.ExitGroup())
 	})
 }

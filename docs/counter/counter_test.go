@@ -10,6 +10,7 @@ import (
 	"nlmmap/docs/counter"
 	"nlmmap/explore"
 	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
 )
@@ -167,8 +168,8 @@ func TestInterleavings(t *testing.T) {
 		for i := range 2 {
 			task := w.Process(fmt.Sprint("adder", i))
 			fd := w.Socket(task, counter.Protocol, uint32(1000+i))
-			w.Go(task, func(task *kernel.Task) {
-				_, err := task.Sendto(fd, addition, uapi.MsgDontwait, nil)
+			w.Go(task, func(task sys.Task) {
+				_, err := sys.Sendto(task, fd, addition, uapi.MsgDontwait, nil)
 				w.Must(err)
 			})
 		}

@@ -12,6 +12,7 @@ import (
 
 	"nlmmap/explore"
 	"nlmmap/kernel"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
 )
@@ -29,7 +30,7 @@ type machine struct {
 
 // run is the program as a set-up of package explore.
 func (p Program) run(w *explore.World) {
-	m := &machine{w: w, p: p, main: w.Process("main"), epfd: -1, pair: -1, over: -1}
+	m := &machine{w: w, p: p, main: w.Process("main").(*kernel.Task), epfd: -1, pair: -1, over: -1}
 	m.all = append(m.all, m.main)
 	for _, o := range p.Setup {
 		m.do(m.main, o)
@@ -38,9 +39,9 @@ func (p Program) run(w *explore.World) {
 	for i, t := range p.Tasks {
 		task, err := m.task(t.Kind, fmt.Sprint("t", i))
 		w.Must(err)
-		w.Go(task, func(cur *kernel.Task) {
+		w.Go(task, func(sys.Task) {
 			for _, o := range t.Ops {
-				m.results[i] = append(m.results[i], m.do(cur, o))
+				m.results[i] = append(m.results[i], m.do(task, o))
 			}
 		})
 	}
@@ -453,7 +454,7 @@ func (m *machine) fork(t *kernel.Task, _ []string) string {
 	if err != nil {
 		return ok(err)
 	}
-	m.w.Go(child, func(t *kernel.Task) { _ = t.ExitGroup() })
+	m.w.Go(child, func(t sys.Task) { _ = t.ExitGroup() })
 	return strconv.Itoa(child.Pid())
 }
 
