@@ -356,7 +356,7 @@ func recordings(t *testing.T, r kernel.Release, each func(to target, f *scenario
 		if err != nil {
 			t.Fatal(err)
 		}
-		each(target{version: kernel.Version{Release: r}, initNet: strings.HasPrefix(filepath.Base(path), "init_")}, f)
+		each(target{version: kernel.Version{Release: r}, initNet: f.InitNet()}, f)
 	}
 }
 

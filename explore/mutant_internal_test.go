@@ -156,7 +156,7 @@ func playMutant(t *testing.T, pattern string) *mutantCatch {
 			t.Fatal(err)
 		}
 		boot := func() (scenario.Target, error) {
-			return sim.New(sim.Config{Version: kernel.Version{Release: kernel.Linux4_5}, Heap: true, InitNet: strings.HasPrefix(name, "init_")})
+			return sim.New(sim.Config{Version: kernel.Version{Release: kernel.Linux4_5}, Heap: true, InitNet: f.InitNet()})
 		}
 		r := scenario.Verify(context.Background(), boot, f)
 		switch {

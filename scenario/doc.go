@@ -14,6 +14,8 @@
 //	rx[0] UNUSED->VALID len=36 group=0 pid=0 uid=0 gid=0
 //	  error len=36 flags=0x0 seq=1 pid=1000 error=0 to=noop len=16 flags=0x5 seq=1 pid=0
 //
+// A comment "# namespace: initial" above the first step makes it run in the initial network namespace; see File.InitNet.
+//
 // Beyond what the recordings use there are extensions: packets with page fragments, time stamps or an input device
 // (packet linear=, stamped, received; simulator only), the socket options listen_all_nsid, list_memberships and cap_ack,
 // and stat raw.

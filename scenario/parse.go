@@ -51,6 +51,11 @@ func (p *parser) file() (*File, error) {
 	f := &File{Name: p.name}
 	for {
 		before := p.comments()
+		if len(f.Steps) == 0 {
+			if line, err := checkNamespace(before); err != nil {
+				return nil, p.errorf(line, "%v", err)
+			}
+		}
 		if p.next == len(p.lines) {
 			f.Trailer = before
 			return f, nil

@@ -19,17 +19,16 @@ const testdata = "../testdata"
 
 // A sample is a scenario with the outputs that one kernel gives.
 type sample struct {
-	file    *scenario.File
-	initNet bool
-	with    []string // settings of every kernel that it runs on
+	file *scenario.File
+	with []string // settings of every kernel that it runs on
 }
 
-func boot(v kernel.Version, initNet bool) (scenario.Target, error) {
-	return sim.New(sim.Config{Version: v, InitNet: initNet, Heap: true})
+func boot(v kernel.Version, f *scenario.File) (scenario.Target, error) {
+	return sim.New(sim.Config{Version: v, InitNet: f.InitNet(), Heap: true})
 }
 
 func (s sample) play(v kernel.Version) (outputs []string, failure string) {
-	return scenario.Play(context.Background(), func() (scenario.Target, error) { return boot(v, s.initNet) }, s.file)
+	return scenario.Play(context.Background(), func() (scenario.Target, error) { return boot(v, s.file) }, s.file)
 }
 
 // changes tells whether a kernel does anything else than the one that the outputs are of.
@@ -61,7 +60,7 @@ func newCorpus(t *testing.T) *corpus {
 			t.Fatalf("no recordings of %v: %v", r, err)
 		}
 		for _, path := range paths {
-			c.recordings[r] = append(c.recordings[r], sample{c.parse(path), strings.HasPrefix(filepath.Base(path), "init_"), nil})
+			c.recordings[r] = append(c.recordings[r], sample{c.parse(path), nil})
 		}
 	}
 	return c
@@ -130,7 +129,7 @@ func (c *corpus) on(r kernel.Release, samples []sample) []sample {
 		for i := range f.Steps {
 			f.Steps[i].Output = outputs[i]
 		}
-		recorded = append(recorded, sample{&f, s.initNet, s.with})
+		recorded = append(recorded, sample{&f, s.with})
 	}
 	return recorded
 }

@@ -209,7 +209,7 @@ func (e env) diffFile(ctx context.Context, first, second kernel.Version, f *scen
 
 func (e env) play(ctx context.Context, v kernel.Version, f *scenario.File) (outputs []string, failure string) {
 	return scenario.Play(ctx, func() (scenario.Target, error) {
-		return e.machines.boot(config{version: v, initNet: inInitNet(f.Name), heap: true})
+		return e.machines.boot(config{version: v, initNet: f.InitNet(), heap: true})
 	}, f)
 }
 

@@ -25,7 +25,7 @@ that "nlmmap verify DIR" can compare the model with it. Every scenario runs twic
 shown, the exit code is 1, and what is stored is the first one. Several recordings are printed with a line
 "-- NAME.txt --" before each.
 
-Files named init_* run in the network namespace of nlmmap, with -init-net all of them, else each in a fresh one.
+Each runs in a fresh network namespace; in that of nlmmap if it begins with "# namespace: initial", and with -init-net.
 On a kernel without mmap'ed netlink only scenarios without rings are recorded. docs/recording.md tells how to record in
 a virtual machine whose only program is nlmmap.
 
@@ -159,7 +159,7 @@ func (r recorder) again(ctx context.Context, recording *scenario.File) error {
 }
 
 func (r recorder) boot(f *scenario.File) (scenario.Target, error) {
-	return r.machines.live.boot(r.initNet || inInitNet(f.Name))
+	return r.machines.live.boot(r.initNet || f.InitNet())
 }
 
 func (r recorder) run(ctx context.Context, f *scenario.File) ([]string, error) {

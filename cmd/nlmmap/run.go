@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -22,7 +21,7 @@ func runCommand() command {
 		help: `Usage: nlmmap run [--kernel K] [--set NAME=VALUE ...] [--trace] FILE|-
 
 Prints the scenario with the outputs of the model. The file needs no outputs; those it has are replaced.
-Files named init_* run in the initial network namespace, all others in a fresh one.
+A comment "# namespace: initial" above the first step makes it run in the initial network namespace, not in a fresh one.
 
 Examples:
   nlmmap run testdata/kernels/4.4.1/tx_basic.txt
@@ -54,7 +53,7 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	cfg := config{version: version, initNet: inInitNet(rest[0])}
+	cfg := config{version: version, initNet: f.InitNet()}
 	if *traced {
 		cfg.listen = (&trace.Printer{W: e.stderr}).Record
 	}
@@ -77,8 +76,6 @@ func (e env) open(path string) (*scenario.File, error) {
 	defer file.Close()
 	return scenario.Parse(path, file)
 }
-
-func inInitNet(path string) bool { return strings.HasPrefix(filepath.Base(path), "init_") }
 
 // play runs the steps and prints each as soon as it is done, so that a failure shows how far it came.
 func play(ctx context.Context, e env, cfg config, f *scenario.File) (err error) {

@@ -303,7 +303,7 @@ func (e env) verifyOne(ctx context.Context, j job) *scenario.Result {
 		return nil
 	}
 	boot := func() (scenario.Target, error) {
-		return e.machines.boot(config{version: j.kernel, initNet: inInitNet(j.path)})
+		return e.machines.boot(config{version: j.kernel, initNet: j.file.InitNet()})
 	}
 	r := scenario.Verify(ctx, boot, j.file)
 	if ctx.Err() != nil && !r.OK() {
