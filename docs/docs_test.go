@@ -210,6 +210,7 @@ var layers = []struct {
 	{"userspace", "sys uapi"},
 	{"scenario", "sys uapi"},
 	{"scenario/live", "scenario sys uapi"},
+	{"litmus", "explore kernel kernel/mm scenario scenario/sim sys"},
 	{"trace", "kernel uapi"},
 }
 

@@ -119,6 +119,8 @@ type World struct {
 	finally  []func()
 	report   func() string
 	outcome  string // what report told
+	stuck    func() bool
+	over     bool // the scheduler chooses no more
 	optional int
 	fail     *Violation
 	seen     []Violation
@@ -157,6 +159,13 @@ func (w *World) Finally(fn func()) { w.finally = append(w.finally, fn) }
 // cannot observe. It is asked when no task makes steps any more, because all are done or because those that are not
 // wait for ever, and may make system calls on any task.
 func (w *World) Outcome(report func() string) { w.report = report }
+
+// WhenStuck sets what is called when no task can go on and no time can pass that would help one. If it reports true, it
+// has woken somebody; else the run is a deadlock.
+func (w *World) WhenStuck(wake func() bool) { w.stuck = wake }
+
+// MessageWaits reports whether there is a message, in a ring or a queue, that nobody has taken.
+func (w *World) MessageWaits() bool { return slices.ContainsFunc(w.watch.sockets(), w.watch.readable) }
 
 // Optional runs step, unless the search for a smaller failing program leaves it out.
 func (w *World) Optional(step func()) {
@@ -230,13 +239,16 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 		return nil, err
 	}
 	w.Net = k.NewNet()
+	idle := w.run.Idle
+	w.run.Idle = func() bool { return idle() || w.stuck != nil && w.stuck() }
 	if observe != nil {
 		s = observe(w, s)
 	}
 	w.run.Scheduler = guard{s, w}
 	p.Setup(w)
 	err = w.loop()
-	for _, t := range w.tasks {
+	w.over = true
+	for _, t := range slices.Concat(w.tasks, k.Tasks()) {
 		t.Attach(nil)
 	}
 	if w.fail != nil || cut != nil && cut() {
@@ -269,6 +281,7 @@ func (w *World) end(err error) {
 		return
 	case errors.Is(err, sched.ErrSteps):
 		w.Violate("livelock", "%d steps and no end", w.run.Steps())
+		w.tell()
 		return
 	}
 	w.watch.quiescent()

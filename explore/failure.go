@@ -260,6 +260,9 @@ func (ob *observer) note(s string) {
 }
 
 func (ob *observer) event(r kernel.Record) {
+	if ob.w.over {
+		return
+	}
 	switch e := r.Event.(type) {
 	case kernel.LockEvent, kernel.WakeEvent:
 	case kernel.SyscallEvent:
@@ -285,6 +288,34 @@ func (f *Failure) Print(out io.Writer) error {
 		}
 	}
 	fmt.Fprintf(out, "  here: %s\n", f.Violation.What)
+	f.table(out, threads, rows)
+	fmt.Fprintf(out, "\nreplay: %s\n    or: %s\n", f.Command(), f.Snippet())
+	return nil
+}
+
+// PrintOutcome replays a run of a program whose outcome is asked for, and writes it as Failure.Print does a failure.
+func PrintOutcome(out io.Writer, p Program, o Options, switches []sched.Switch) error {
+	o.KeepGoing = true
+	led, err := ReplayOutcome(p, o, switches)
+	if err != nil {
+		return err
+	}
+	f := Failure{Program: p, Options: o, Switches: switches}
+	threads, rows, err := f.rows()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "outcome: %v\n", led)
+	for _, v := range led.Violations {
+		fmt.Fprintf(out, "  %s: %s\n", v.Name, v.What)
+	}
+	f.table(out, threads, rows)
+	fmt.Fprintf(out, "\nreplay: %s\n", f.Command())
+	return nil
+}
+
+// table writes the steps of a run.
+func (f *Failure) table(out io.Writer, threads []string, rows []row) {
 	fmt.Fprintf(out, "program %s, kernel %v, memory %v, %d switches", f.Program.Name, f.Options.Version, f.Options.Memory, len(f.Switches))
 	if len(f.LeftOut) > 0 {
 		fmt.Fprintf(out, ", without optional steps %v", f.LeftOut)
@@ -314,8 +345,6 @@ func (f *Failure) Print(out io.Writer) error {
 			fmt.Fprintf(out, "%5s %s  %s\n", "", strings.Repeat(" ", width*r.thread), n)
 		}
 	}
-	fmt.Fprintf(out, "\nreplay: %s\n    or: %s\n", f.Command(), f.Snippet())
-	return nil
 }
 
 // Snippet is the Go call that replays the failure.

@@ -3,6 +3,7 @@ package explore
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"nlmmap/afnetlink"
@@ -161,8 +162,9 @@ func (c *watch) deadlock(d *sched.Deadlock) {
 	if c.w.K.Tainted() {
 		return // somebody oopsed and keeps its locks: that was the violation
 	}
+	sleeps := func(t *sched.Thread) bool { return t.Op.Kind == sched.Wait } // the others wait for locks
 	for _, sk := range c.sockets() {
-		if c.readable(sk) {
+		if slices.ContainsFunc(d.Threads, sleeps) && c.readable(sk) {
 			c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %s", sk.Portid(), waits(d))
 			return
 		}
@@ -222,7 +224,7 @@ func (c *watch) quiescent() {
 		}
 		vmas := 0
 		counted := map[*kernel.AddressSpace]bool{}
-		for _, t := range c.w.tasks {
+		for _, t := range c.w.K.Tasks() {
 			if t.Dead() || counted[t.Memory()] {
 				continue
 			}

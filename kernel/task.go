@@ -112,6 +112,13 @@ func (t *Task) Go(fn func(*Task)) *sched.Thread {
 	})
 }
 
+// Softirq returns a task for kernel work on the processor that t runs on, in no process's name.
+func (t *Task) Softirq(name string) *Task {
+	s := t.k.KernelTask(name)
+	s.th, s.cpu = t.th, t.cpu
+	return s
+}
+
 func (t *Task) point(kind sched.Kind, obj sched.Obj, write bool, label string) {
 	if t.th != nil {
 		t.th.Point(sched.Op{Kind: kind, Obj: obj, Write: write, Label: label})

@@ -357,6 +357,10 @@ func (t *Task) Interrupt() {
 	t.wake()
 }
 
+// Nudge wakes the task though nothing has happened, as a kernel may: a task that still has to wait sleeps again, and
+// one that does not was forgotten by whoever had to wake it.
+func (t *Task) Nudge() { t.wake() }
+
 // SignalPending tells whether a signal waits for the task.
 func (t *Task) SignalPending() bool { return t.signal.Load() }
 

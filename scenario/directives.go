@@ -13,6 +13,8 @@ type form struct {
 	example  string // one directive line
 	messages bool   // message lines may follow
 	quiet    bool   // what it changes in the rings is taken as shown
+	touches  bool   // userspace reads or writes frames
+	serial   bool   // not for a parallel block: it concerns the machine, or what nobody else may do meanwhile
 	run      func(c *call) (string, error)
 }
 
@@ -50,7 +52,8 @@ func Help(w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	_, err := io.WriteString(w, litmusHelp)
+	return err
 }
 
 func firstWord(s string) string {

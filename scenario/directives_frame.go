@@ -14,6 +14,7 @@ var frameDirectives = []form{
 		help:    "userspace writes header fields, status last; if= only of frames in that state",
 		example: "set m rx 0-2 status=unused if=valid",
 		quiet:   true,
+		touches: true,
 		run:     setFrames,
 	},
 	{
@@ -22,6 +23,7 @@ var frameDirectives = []form{
 		example:  "fill m 0",
 		quiet:    true,
 		messages: true,
+		touches:  true,
 		run:      fillFrame,
 	},
 	{
@@ -30,18 +32,21 @@ var frameDirectives = []form{
 		example:  "edit m 0",
 		quiet:    true,
 		messages: true,
+		touches:  true,
 		run:      editFrame,
 	},
 	{
 		syntax:  compile("frames MAP rx|tx [data] [hex]"),
 		help:    "prints all frame headers, with data (or hex) also the messages of those that are not UNUSED",
 		example: "frames m rx data",
+		touches: true,
 		run:     showFrames,
 	},
 	{
 		syntax:  compile("bytes MAP rx|tx FRAME [off=BYTES] [n=BYTES]"),
 		help:    "prints raw bytes of a frame, header included",
 		example: "bytes m rx 1 off=0 n=40",
+		touches: true,
 		run:     showBytes,
 	},
 	{
@@ -49,6 +54,7 @@ var frameDirectives = []form{
 		help:    "the reader from the kernel's documentation, from where it stopped before",
 		example: "consume m fd=a max=2",
 		quiet:   true,
+		touches: true,
 		run:     consume,
 	},
 }

@@ -52,6 +52,7 @@ var mappingDirectives = []form{
 		help:    "reads one word: prints value=N or the signal",
 		example: "touch m offset=1024",
 		quiet:   true,
+		touches: true,
 		run:     touch,
 	},
 }

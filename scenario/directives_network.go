@@ -16,18 +16,21 @@ var networkDirectives = []form{
 		syntax:  compile("nfrule nfqueue num=N [bypass]"),
 		help:    "a rule that queues UDP packets to port 9 on the output path",
 		example: "nfrule nfqueue num=0",
+		serial:  true,
 		run:     nfqueueRule,
 	},
 	{
 		syntax:  compile("nfrule nflog group=N threshold=N"),
 		help:    "a rule that logs them",
 		example: "nfrule nflog group=1 threshold=1",
+		serial:  true,
 		run:     nflogRule,
 	},
 	{
 		syntax:  compile("nfrule flush"),
 		help:    "removes the rules",
 		example: "nfrule flush",
+		serial:  true,
 		run:     flushRules,
 	},
 	{
@@ -42,12 +45,14 @@ var networkDirectives = []form{
 		syntax:  compile("tap T"),
 		help:    "an nlmon device with a packet socket on it",
 		example: "tap t",
+		serial:  true,
 		run:     openTap,
 	},
 	{
 		syntax:  compile("tapread T"),
 		help:    "each packet that the tap saw, with its first message; then N packets",
 		example: "tapread t",
+		serial:  true,
 		run:     readTap,
 	},
 }

@@ -59,6 +59,7 @@ var socketDirectives = []form{
 		syntax:  compile("stat FD [raw]"),
 		help:    "the socket's line in /proc/net/netlink: portid= groups= rmem= dump=0|1 drops=; raw adds how often it is listed and the dump column as it is (pointer, if it is one)",
 		example: "stat a",
+		serial:  true,
 		run:     stat,
 	},
 }

@@ -17,6 +17,7 @@ var taskDirectives = []form{
 		syntax:  compile("thread NAME"),
 		help:    "a second thread: shares descriptors and memory, then sleeps",
 		example: "thread t",
+		serial:  true,
 		run:     thread,
 	},
 	{
@@ -41,6 +42,7 @@ var taskDirectives = []form{
 		syntax:  compile("sleep ms=MS"),
 		help:    "time passes",
 		example: "sleep ms=100",
+		serial:  true,
 		run:     sleep,
 	},
 }

@@ -60,13 +60,11 @@ func (p *parser) file() (*File, error) {
 			f.Trailer = before
 			return f, nil
 		}
-		step, err := p.step(before)
-		if err != nil {
+		if err := p.paragraph(f, before); err != nil {
 			return nil, err
 		}
-		f.Steps = append(f.Steps, step)
 		if p.next < len(p.lines) {
-			p.next++ // the empty line that ends a step
+			p.next++ // the empty line that ends a paragraph
 		}
 	}
 }
@@ -147,7 +145,7 @@ func (s *Step) bind() error {
 	if name == "msg" || name == "raw" {
 		return fmt.Errorf("%s line without a directive: expected send, fill or edit on a line before it", name)
 	}
-	return fmt.Errorf("unknown directive %q%s", name, suggest(name, directiveNames()))
+	return fmt.Errorf("unknown directive %q%s", name, suggest(name, append(directiveNames(), parallelWord, outcomesWord)))
 }
 
 // addInput checks one message line and appends its bytes.

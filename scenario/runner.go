@@ -92,6 +92,11 @@ func (r *Runner) result(s *Step) string {
 	if !ok {
 		return noSuch("task", name).Error()
 	}
+	return r.resultOf(s, t)
+}
+
+// resultOf executes a step on a task.
+func (r *Runner) resultOf(s *Step, t *task) string {
 	text, err := s.form.run(&call{Runner: r, task: t, args: s.args, msgs: s.msgs})
 	if err != nil {
 		return strings.TrimPrefix(text+"\n"+errorText(err), "\n")

@@ -83,6 +83,9 @@ func runDiff(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("%v", err)
 	}
 	files, err := e.scenarios(rest[2:], table)
+	if err == nil {
+		err = serial(files, "diff compares outputs step by step: \"nlmmap explore\" prints the outcomes of a parallel block")
+	}
 	if err != nil {
 		return e.bad("%v", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"nlmmap/explore"
 	"nlmmap/kernel/mm"
+	"nlmmap/kernel/sched"
 	"nlmmap/scenario"
 	"nlmmap/versions"
 )
@@ -19,10 +20,12 @@ import (
 func exploreCommand() command {
 	return command{
 		name:    "explore",
-		summary: "search the schedules of a small program for one that breaks an invariant",
+		summary: "search the schedules of a small program, or the outcomes of a litmus file",
 		help: `Usage: nlmmap explore [--kernel K] [--set NAME=VALUE ...] [--memory sc|tso|weak] [--scheduler S]
                       [--budget TIME] [--only NAME,...] [--ignore NAME,...] [-json] PROGRAM
        nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE [--without STEPS] PROGRAM
+       nlmmap explore [--kernel K ...] [--memory M] [--scheduler S] [--runs N] [-json] LITMUS-FILE
+       nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE LITMUS-FILE
        nlmmap explore --list
        nlmmap explore --scoreboard [--budget TIME]
 
@@ -31,13 +34,17 @@ all schedules that can differ have been seen, or the budget is used up. A violat
 with a column for each task and a row for each step. docs/exploration.md tells how it works, docs/invariants.md what
 is watched for.
 
+A litmus file is a scenario with a parallel block (docs/litmus.md). Its result is the set of outcomes: each is printed as
+one line, with the number of schedules that led to it and what replays the first of them.
+
 Schedulers: dfs (all schedules that can differ, the default), pct, random, roundrobin, all (every choice at every step,
 for tiny programs). Switches are STEP:THREAD, in order.
 
-Exit codes: 0 nothing found, 1 a violation, 2 bad input.
+Exit codes: 0 nothing found, 1 a violation (of a litmus file: in one of its outcomes), 2 bad input.
 
 Examples:
   nlmmap explore --list
+  nlmmap explore --kernel 4.4.1 testdata/litmus/bind-bind.txt
   nlmmap explore --kernel 3.10.4 --memory weak reader-and-ack
   nlmmap explore --kernel 4.5.7 --scheduler pct --budget 30s two-senders
   nlmmap explore --kernel 4.5.7 --replay "14:1" two-setups
@@ -81,9 +88,14 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	case *scoreboard:
 		return e.scoreboard(ctx, *budget)
 	case len(rest) != 1:
-		return e.bad("explore: expected one program, got %d; \"nlmmap explore --list\" lists them", len(rest))
+		return e.bad("explore: expected one program or litmus file, got %d; \"nlmmap explore --list\" lists the programs", len(rest))
 	}
-	p, err := program(rest[0])
+	file := isFile(rest[0])
+	lookup := program
+	if file {
+		lookup = e.litmusProgram
+	}
+	p, err := lookup(rest[0])
 	if err != nil {
 		return e.bad("%v", err)
 	}
@@ -96,24 +108,21 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 		}
 		o.Without = append(o.Without, step)
 	}
-	if flagGiven(flags, "replay") {
+	switch {
+	case file && flagGiven(flags, "replay"):
+		return e.replayOutcome(p, o, *replay)
+	case file:
+		return e.outcomes(ctx, p, o, *asJSON)
+	case flagGiven(flags, "replay"):
 		return e.replayProgram(p, o, *replay)
 	}
 	return e.explore(ctx, p, o, *asJSON)
 }
 
 func (e env) explore(ctx context.Context, p explore.Program, o explore.Options, asJSON bool) int {
-	last := time.Now()
-	o.Progress = func(r explore.Result) {
-		if e.terminal && time.Since(last) > time.Second {
-			last = time.Now()
-			fmt.Fprintf(e.stderr, "\r%d schedules, %v ", r.Runs, r.Elapsed.Round(time.Second))
-		}
-	}
+	stop := e.searchProgress(&o)
 	r := explore.Explore(ctx, p, o)
-	if e.terminal {
-		fmt.Fprint(e.stderr, "\r")
-	}
+	stop()
 	switch {
 	case r.Err != nil:
 		return e.bad("%v", r.Err)
@@ -137,6 +146,21 @@ func (e env) explore(ctx context.Context, p explore.Program, o explore.Options, 
 	return exitOK
 }
 
+// searchProgress counts on the terminal until the function it returns is called.
+func (e env) searchProgress(o *explore.Options) (stop func()) {
+	if !e.terminal {
+		return func() {}
+	}
+	last := time.Now()
+	o.Progress = func(r explore.Result) {
+		if time.Since(last) > time.Second {
+			last = time.Now()
+			fmt.Fprintf(e.stderr, "\r%d schedules, %v ", r.Runs, r.Elapsed.Round(time.Second))
+		}
+	}
+	return func() { fmt.Fprint(e.stderr, "\r") }
+}
+
 func (e env) resultJSON(p explore.Program, o explore.Options, r explore.Result) {
 	out := struct {
 		Program   string             `json:"program"`
@@ -158,10 +182,7 @@ func (e env) resultJSON(p explore.Program, o explore.Options, r explore.Result) 
 
 // replayProgram runs a program once and prints every step.
 func (e env) replayProgram(p explore.Program, o explore.Options, text string) int {
-	if data, err := os.ReadFile(text); err == nil {
-		text = string(data)
-	}
-	switches, err := explore.ParseSwitches(text)
+	switches, err := switchesOf(text)
 	if err != nil {
 		return e.bad("%v", err)
 	}
@@ -180,6 +201,14 @@ func (e env) replayProgram(p explore.Program, o explore.Options, text string) in
 		return exitDisagree
 	}
 	return exitOK
+}
+
+// switchesOf reads what --replay names: switches, or a file with some.
+func switchesOf(text string) ([]sched.Switch, error) {
+	if data, err := os.ReadFile(text); err == nil {
+		text = string(data)
+	}
+	return explore.ParseSwitches(text)
 }
 
 func (e env) listPrograms() int {

@@ -50,6 +50,9 @@ func runRecord(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("record: expected scenarios, and -times of at least 1; see \"nlmmap record --help\"")
 	}
 	files, err := e.scenarios(paths, versions.All())
+	if err == nil {
+		err = serial(files, unrecordable)
+	}
 	if err != nil {
 		return e.bad("%v", err)
 	}
@@ -193,6 +196,9 @@ func (e env) verifyLive(ctx context.Context, k kernelFlag, paths []string) (repo
 		return report{}, err
 	}
 	files, err := e.scenarios(paths, table)
+	if err == nil {
+		err = serial(files, unrecordable)
+	}
 	if err != nil {
 		return report{}, err
 	}

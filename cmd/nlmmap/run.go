@@ -53,6 +53,9 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 	if err != nil {
 		return e.bad("%v", err)
 	}
+	if err := serial([]*scenario.File{f}, "a parallel block has no output but a set of outcomes: \"nlmmap explore\" prints it"); err != nil {
+		return e.bad("%v", err)
+	}
 	cfg := config{version: version, initNet: f.InitNet()}
 	if *traced {
 		cfg.listen = (&trace.Printer{W: e.stderr}).Record

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 
 	"nlmmap/internal/workers"
 	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
+	"nlmmap/litmus"
 	"nlmmap/scenario"
 	"nlmmap/versions"
 )
@@ -28,6 +31,7 @@ func verifyCommand() command {
 		name:    "verify",
 		summary: "compare the model with recordings of real kernels",
 		help: `Usage: nlmmap verify [-v] [-json] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
+       nlmmap verify -rewrite [--set NAME=VALUE ...] DIR|LITMUS-FILE ...
        nlmmap verify --live [-v] [-json] [--kernel K] [--set NAME=VALUE ...] DIR|FILE ...
 
 Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
@@ -38,6 +42,11 @@ With --kernel every FILE, and every DIR of *.txt, is compared with that kernel, 
 DIR with VERSION/*.txt the recordings of the release that K is based on are taken. --set alone changes the kernel of
 every version.
 
+A litmus file (docs/litmus.md) is compared with all schedules of the kernels and memory models that its sections name,
+wherever it lies: the search must find exactly their outcomes. With -v the outcomes that are missing, or too many, are
+shown, with what replays them. -rewrite writes what is found into the sections; a file without any gets them for all
+releases.
+
 With --live the scenarios, recorded or not, run on the kernel that nlmmap itself runs on, and every step is compared
 with what the model does (K; without it the modelled release that uname -r names, else ` + versions.Default.String() + `).
 
@@ -47,6 +56,7 @@ Examples:
   nlmmap verify -v testdata/kernels/3.10.4/tx_basic.txt
   nlmmap verify --kernel vendor.kernel --set poll-scans-ring=on vendor-recordings
   nlmmap verify -json my-recordings >result.json
+  nlmmap verify -v testdata/litmus
 `,
 		run: verify,
 	}
@@ -56,6 +66,7 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
 	verbose := flags.Bool("v", false, "show the first step that disagrees in each scenario")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
+	rewrite := flags.Bool("rewrite", false, "write the outcomes that the search finds into litmus files")
 	onLive := flags.Bool("live", false, "compare the kernel nlmmap runs on with the model")
 	var k kernelFlag
 	k.add(flags, "", kernelUsage)
@@ -65,6 +76,9 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	}
 	var r report
 	var err error
+	if *rewrite {
+		return e.rewrite(ctx, k, paths)
+	}
 	if *onLive {
 		r, err = e.verifyLive(ctx, k, paths)
 	} else {
@@ -116,6 +130,10 @@ type job struct {
 	kernel  kernel.Version
 	path    string
 	file    *scenario.File // only if it is built
+	unnamed error          // the directory does not tell the version, which a litmus file does not need
+
+	section *scenario.Outcomes // of a litmus file: what to compare with its search
+	memory  mm.Model
 }
 
 // A planner says which kernel a recording is compared with.
@@ -166,26 +184,38 @@ func (e env) plan(p planner, paths []string) ([]job, error) {
 		return strings.Compare(a.path, b.path)
 	})
 	jobs = slices.CompactFunc(jobs, func(a, b job) bool { return a.version == b.version && a.path == b.path })
-	return jobs, e.parseAll(jobs)
+	return e.parseAll(p, jobs)
 }
 
-func (e env) parseAll(jobs []job) error {
+// parseAll parses the files. A litmus file has a job for each of its sections.
+func (e env) parseAll(p planner, jobs []job) ([]job, error) {
+	var parsed []job
 	var errs []error
-	for i := range jobs {
-		j := &jobs[i]
+	for _, j := range jobs {
 		f, err := e.open(j.path)
-		if err == nil {
+		switch {
+		case err != nil:
+		case f.Block != nil:
+			var sections []job
+			sections, err = p.sectionJobs(f)
+			parsed = append(parsed, sections...)
+		case j.unnamed != nil:
+			err = j.unnamed
+		default:
 			err = recorded(f)
+			if j.built {
+				j.file = f
+			}
+			parsed = append(parsed, j)
 		}
 		if err != nil {
 			errs = append(errs, err)
-			continue
-		}
-		if j.built {
-			j.file = f
 		}
 	}
-	return errors.Join(errs...)
+	slices.SortStableFunc(parsed, func(a, b job) int {
+		return cmp.Or(compareVersions(a.version, b.version), cmp.Compare(a.memory, b.memory))
+	})
+	return parsed, errors.Join(errs...)
 }
 
 // recorded checks that every step of a file has an output.
@@ -209,7 +239,9 @@ func (p planner) find(path string) ([]job, error) {
 	}
 	if !info.IsDir() {
 		v, err := p.versionOf(filepath.Dir(path))
-		return []job{p.job(v, path)}, err
+		j := p.job(v, path)
+		j.unnamed = err
+		return []job{j}, nil
 	}
 	files, err := filepath.Glob(filepath.Join(globQuote(path), "*.txt"))
 	if err != nil {
@@ -221,9 +253,11 @@ func (p planner) find(path string) ([]job, error) {
 	v, err := p.versionOf(path)
 	var jobs []job
 	for _, file := range files {
-		jobs = append(jobs, p.job(v, file))
+		j := p.job(v, file)
+		j.unnamed = err
+		jobs = append(jobs, j)
 	}
-	return jobs, err
+	return jobs, nil
 }
 
 func (p planner) findInTree(root string) ([]job, error) {
@@ -286,7 +320,7 @@ func compareVersions(a, b string) int {
 
 // verifyAll runs the jobs on all processors. The report does not depend on the order in which they end.
 func (e env) verifyAll(ctx context.Context, jobs []job) report {
-	results := make([]*scenario.Result, len(jobs))
+	results := make([]result, len(jobs))
 	done := new(atomic.Int64)
 	stopProgress := e.showProgress(done, len(jobs))
 	workers.Each(ctx, len(jobs), 0, func(i int) {
@@ -297,11 +331,24 @@ func (e env) verifyAll(ctx context.Context, jobs []job) report {
 	return newReport(jobs, results, ctx.Err() != nil)
 }
 
-// verifyOne returns nothing for a scenario that could not run, or that was interrupted.
-func (e env) verifyOne(ctx context.Context, j job) *scenario.Result {
-	if !j.built {
-		return nil
+// A result is what comes of a job: of a recording or of a section of a litmus file, nil where it could not run or was
+// interrupted.
+type result struct {
+	recording *scenario.Result
+	section   *litmus.Result
+}
+
+func (e env) verifyOne(ctx context.Context, j job) result {
+	switch {
+	case !j.built:
+		return result{}
+	case j.section != nil:
+		return result{section: verifySection(ctx, j)}
 	}
+	return result{recording: e.verifyRecording(ctx, j)}
+}
+
+func (e env) verifyRecording(ctx context.Context, j job) *scenario.Result {
 	boot := func() (scenario.Target, error) {
 		return e.machines.boot(config{version: j.kernel, initNet: j.file.InitNet()})
 	}
@@ -340,6 +387,7 @@ func (e env) showProgress(done *atomic.Int64, total int) (stop func()) {
 // A report is the result of verify.
 type report struct {
 	Versions    []versionReport `json:"versions"`
+	Litmus      []litmusReport  `json:"litmus,omitempty"`
 	Interrupted bool            `json:"interrupted"`
 }
 
@@ -357,13 +405,17 @@ type tally struct {
 	Total  int `json:"total"`
 }
 
-func newReport(jobs []job, results []*scenario.Result, interrupted bool) report {
+func newReport(jobs []job, results []result, interrupted bool) report {
 	r := report{Interrupted: interrupted}
 	for i, j := range jobs {
+		if j.section != nil {
+			r.addSection(j, results[i].section)
+			continue
+		}
 		if n := len(r.Versions); n == 0 || r.Versions[n-1].Version != j.version {
 			r.Versions = append(r.Versions, versionReport{Version: j.version, Built: j.built, Failures: []scenario.Result{}})
 		}
-		r.Versions[len(r.Versions)-1].add(results[i])
+		r.Versions[len(r.Versions)-1].add(results[i].recording)
 	}
 	return r
 }
@@ -393,6 +445,14 @@ func (r report) exitCode() int {
 			code = exitDisagree
 		}
 	}
+	for _, v := range r.Litmus {
+		if !v.Built {
+			return exitBadInput
+		}
+		if len(v.Failures) > 0 {
+			code = exitDisagree
+		}
+	}
 	if r.Interrupted {
 		return exitDisagree
 	}
@@ -408,8 +468,18 @@ func (r report) write(w io.Writer, verbose bool) error {
 			}
 		}
 	}
+	for _, v := range r.Litmus {
+		if verbose {
+			for i := range v.Failures {
+				writeSetFailure(&b, v, &v.Failures[i])
+			}
+		}
+	}
 	for _, v := range r.Versions {
 		writeVersion(&b, v)
+	}
+	for _, v := range r.Litmus {
+		v.write(&b)
 	}
 	if r.Interrupted {
 		b.WriteString("interrupted\n")

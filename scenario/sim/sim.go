@@ -44,13 +44,25 @@ func New(cfg Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Kernel: k, System: system, net: k.InitNet()}
+	net := k.InitNet()
 	if !cfg.InitNet {
-		m.net = k.NewNet()
+		net = k.NewNet()
 	}
-	m.main = k.NewProcess("main", m.net)
-	m.admin = k.KernelTask("admin")
-	return m, nil
+	return On(system, net), nil
+}
+
+// On is a machine over a kernel that somebody else has booted, with one process, main, in namespace net.
+func On(system *subsys.System, net *kernel.Net) *Machine {
+	k := system.Kernel
+	return &Machine{Kernel: k, System: system, net: net, main: k.NewProcess("main", net), admin: k.KernelTask("admin")}
+}
+
+// By is the same machine, with t doing the administrator's work and sending the packets: in a parallel block that is a
+// thread's work like any other.
+func (m *Machine) By(t *kernel.Task) *Machine {
+	by := *m
+	by.admin = t.Softirq("admin")
+	return &by
 }
 
 // Main implements scenario.Target.
@@ -67,8 +79,11 @@ func survive(err *error) {
 	}
 }
 
-// Sleep implements scenario.Target: simulated time passes.
+// Sleep implements scenario.Target: simulated time passes. In a parallel block it does so when no thread can go on.
 func (m *Machine) Sleep(ms int) (err error) {
+	if m.admin.CPU() != nil {
+		return nil
+	}
 	defer survive(&err)
 	m.Kernel.Advance(kernel.Time(ms) * kernel.Millisecond)
 	return nil
