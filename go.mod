@@ -7,3 +7,5 @@ require (
 	golang.org/x/sys v0.38.0
 	pgregory.net/rapid v1.3.0
 )
+
+require golang.org/x/tools v0.39.0 // indirect

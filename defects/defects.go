@@ -1,21 +1,29 @@
 // Package defects lists what was wrong with memory-mapped netlink in its lifetime: what it was, which kernels have it,
-// and a scenario that shows it.
+// and a scenario that shows it. Each defect is one text file; which kernels have it follows from the named differences
+// that it is made of.
 package defects
 
 //go:generate go run nlmmap/cmd/nlmmap defects -markdown -o ../docs/defects.md
 
 import (
+	"embed"
 	"encoding/json"
 	"fmt"
-	"io"
+	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/versions"
 )
+
+// Dir is where the files of the defects lie in the module.
+const Dir = "defects/list"
+
+//go:embed list/*.txt
+var embedded embed.FS
 
 // A Kind says what it takes to see a defect.
 type Kind string
@@ -45,25 +53,131 @@ func (r Releases) names() []string {
 // MarshalJSON writes the names.
 func (r Releases) MarshalJSON() ([]byte, error) { return json.Marshal(r.names()) }
 
+// A Condition holds for the kernels where a named difference has one of some values.
+type Condition struct {
+	Difference string   `json:"difference"`
+	Values     []string `json:"values"`
+}
+
+func (c Condition) String() string { return c.Difference + "=" + strings.Join(c.Values, "|") }
+
+// Conditions hold for the kernels where all of them hold.
+type Conditions []Condition
+
+func (c Conditions) String() string {
+	var all []string
+	for _, c := range c {
+		all = append(all, c.String())
+	}
+	return strings.Join(all, " ")
+}
+
+func (c Conditions) hold(v kernel.Version, table versions.Table) bool {
+	return !slices.ContainsFunc(c, func(c Condition) bool { return !slices.Contains(c.Values, table.Value(v, c.Difference)) })
+}
+
+// An Exploration is how a defect is found that takes more than one thread: a program of package explore violates an
+// invariant under a memory model.
+type Exploration struct {
+	Program   string `json:"program"`
+	Memory    string `json:"memory"` // sc, tso or weak
+	Invariant string `json:"invariant"`
+}
+
+func (e Exploration) String() string {
+	return e.Program + " under " + e.Memory + " violates " + e.Invariant
+}
+
 // A Defect is one of them.
 type Defect struct {
-	Name    string   `json:"name"`
-	Section string   `json:"section"` // of the list of defects
-	Title   string   `json:"title"`
-	Kind    Kind     `json:"kind"`
-	In      Releases `json:"in"`
-	Story   string   `json:"story"`
-	History string   `json:"history,omitempty"`
-	// How it is shown: by a Demo (File is its name), by a program of "nlmmap explore", by both, or not at all, and why.
-	File     string `json:"file,omitempty"`
-	Explored string `json:"explored,omitempty"`
-	Outside  string `json:"outside,omitempty"`
+	Name    string `json:"name"`
+	Section string `json:"section"` // of the list of defects
+	Title   string `json:"title"`
+	Kind    Kind   `json:"kind"`
+	// Is are the differences that the defect consists of, Unless those that hide it, or keep its scenario from showing
+	// it. Without them In is written in the file, or the defect is in all kernels.
+	Is      Conditions   `json:"is,omitempty"`
+	Unless  []Conditions `json:"unless,omitempty"`
+	In      Releases     `json:"in"`
+	Story   string       `json:"story"`
+	History string       `json:"history,omitempty"`
+	// How it is shown: by the scenario of a file (its own or another defect's), by programs of "nlmmap explore", by
+	// both, or not at all, and why.
+	File     string        `json:"file,omitempty"`
+	Explored []Exploration `json:"explored,omitempty"`
+	Outside  string        `json:"outside,omitempty"`
+	// InitNet tells that the scenario runs in the initial network namespace.
+	InitNet bool `json:"-"`
+	// Runs are the scenario on a kernel that has the defect and, if there is one, on a kernel that does not.
+	Runs []Run `json:"-"`
+
+	header []byte // of the file, as written
+}
+
+// A List is all defects in the order of the spec, and the differences that they refer to.
+type List struct {
+	Defects []Defect
+	table   versions.Table
+}
+
+// All returns the defects.
+func All() (List, error) {
+	list, err := fs.Sub(embedded, "list")
+	if err != nil {
+		return List{}, err
+	}
+	return Read(list, versions.All())
+}
+
+// Read reads the files of a directory.
+func Read(dir fs.FS, table versions.Table) (List, error) {
+	paths, err := fs.Glob(dir, "*.txt")
+	if err != nil {
+		return List{}, err
+	}
+	if len(paths) == 0 {
+		return List{}, fmt.Errorf("no files of defects (*.txt)")
+	}
+	l := List{table: table}
+	for _, path := range paths {
+		text, err := fs.ReadFile(dir, path)
+		if err != nil {
+			return List{}, err
+		}
+		d, err := Parse(path, text, table)
+		if err != nil {
+			return List{}, err
+		}
+		l.Defects = append(l.Defects, d)
+	}
+	for i, d := range l.Defects {
+		if d.File == "" || d.File == d.Name {
+			continue
+		}
+		other, err := l.Find(d.File)
+		if err != nil {
+			return List{}, fmt.Errorf("%s.txt: scenario: %w", d.Name, err)
+		}
+		l.Defects[i].Runs, l.Defects[i].InitNet = other.Runs, other.InitNet
+	}
+	slices.SortStableFunc(l.Defects, func(a, b Defect) int { return slices.Compare(section(a), section(b)) })
+	return l, nil
+}
+
+// section is the number of a defect's section, to sort by.
+func section(d Defect) []int {
+	var numbers []int
+	for part := range strings.SplitSeq(d.Section, ".") {
+		n, _ := strconv.Atoi(part) // sections that are no numbers come first
+		numbers = append(numbers, n)
+	}
+	return numbers
 }
 
 // Find returns the defect with the given name. The error suggests the nearest one.
-func Find(name string) (Defect, error) {
+func (l List) Find(name string) (Defect, error) {
 	var names []string
-	for _, d := range All() {
+	for _, d := range l.Defects {
 		if d.Name == name {
 			return d, nil
 		}
@@ -75,152 +189,34 @@ func Find(name string) (Defect, error) {
 	return Defect{}, fmt.Errorf("unknown defect %q: \"nlmmap defects\" lists them", name)
 }
 
-// Has tells whether a release has the defect.
+// Has reports whether a kernel has a defect, as far as that follows from its differences.
+func (l List) Has(d Defect, v kernel.Version) bool { return d.has(v, l.table) }
+
+func (d *Defect) has(v kernel.Version, table versions.Table) bool {
+	if len(d.Is)+len(d.Unless) == 0 {
+		return slices.Contains(d.In, v.Release)
+	}
+	hidden := slices.ContainsFunc(d.Unless, func(c Conditions) bool { return c.hold(v, table) })
+	return d.Is.hold(v, table) && !hidden
+}
+
+// Has reports whether a release has the defect.
 func (d Defect) Has(r kernel.Release) bool { return slices.Contains(d.In, r) }
 
-// explore is the command that finds the defect, on the newest kernel that has it.
-func (d Defect) explore() string {
-	command := "nlmmap explore --kernel " + d.In[len(d.In)-1].String()
-	if d.Kind == WeakMemory {
-		command += " --memory weak"
+// Shown returns the releases on which a search for the defect is worth while: the newest that has it, and the next
+// newer one that does not, or the newest such if all that lack it are older. ok is false if all have it, or none.
+func (d Defect) Shown() (on, absent kernel.Release, ok bool) {
+	if len(d.In) == 0 {
+		return 0, 0, false
 	}
-	return command + " " + d.Explored
-}
-
-// Write prints the list for people.
-func Write(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(tw, "defect")
+	on = d.In[len(d.In)-1]
 	for _, r := range kernel.Releases() {
-		fmt.Fprintf(tw, "\t%v", r)
-	}
-	fmt.Fprintln(tw, "\tshown by\ttitle")
-	for _, d := range All() {
-		fmt.Fprint(tw, d.Name)
-		for _, r := range kernel.Releases() {
-			fmt.Fprintf(tw, "\t%s", mark(d.Has(r)))
+		if !d.Has(r) {
+			absent, ok = r, true
+			if r > on {
+				break
+			}
 		}
-		fmt.Fprintf(tw, "\t%s\t%s\n", d.means(), d.Title)
 	}
-	return tw.Flush()
-}
-
-// means tells in a word or two what shows the defect.
-func (d Defect) means() string {
-	var by []string
-	if d.File != "" {
-		by = append(by, "scenario")
-	}
-	if d.Explored != "" {
-		by = append(by, "explore "+d.Explored)
-	}
-	if by == nil {
-		return "-"
-	}
-	return strings.Join(by, ", ")
-}
-
-func mark(has bool) string {
-	if has {
-		return "x"
-	}
-	return "-"
-}
-
-// in is which kernels have the defect, for people.
-func (d Defect) in() string {
-	switch len(d.In) {
-	case 0:
-		return "none of the modelled kernels"
-	case len(kernel.Releases()):
-		return "all kernels; never fixed"
-	}
-	return d.In.String()
-}
-
-// Explain prints what is known about the defect.
-func (d Defect) Explain(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n\n%s\n\n", d.Name, d.Title, versions.Fold(d.Story, 100))
-	fmt.Fprintf(&b, "kernels  %s\nneeds    %s\n", d.in(), d.needs())
-	if d.History != "" {
-		fmt.Fprintf(&b, "history  %s\n", d.History)
-	}
-	if d.Explored != "" {
-		fmt.Fprintf(&b, "found by %s\n", d.explore())
-	}
-	if d.Outside != "" {
-		fmt.Fprintf(&b, "not shown: %s\n", d.Outside)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (d Defect) needs() string {
-	switch d.Kind {
-	case Deterministic:
-		return "one thread"
-	case Concurrency:
-		return "several tasks at once"
-	case CostOrLog:
-		return "nothing: it changes costs or the log"
-	case Elsewhere:
-		return "what is not modelled"
-	}
-	return string(d.Kind)
-}
-
-// Markdown writes the list as docs/defects.md.
-func Markdown(w io.Writer) error {
-	var b strings.Builder
-	b.WriteString(`<!-- Generated by "go generate ./..." from the table in package defects. Do not edit. -->
-# Defects of memory-mapped netlink
-
-What was wrong with the feature in its lifetime, fixed and never fixed. Each deterministic defect inside the model has a scenario in
-` + "[" + Dir + "](../" + Dir + ")" + `: ` + "`nlmmap defects NAME`" + ` replays it on a kernel that has the defect and on one that does not, side by
-side. Those that need several tasks at once, or weak memory, are found by ` + "`nlmmap explore PROGRAM`" + `.
-
-`)
-	b.WriteString("| defect |")
-	for _, r := range kernel.Releases() {
-		fmt.Fprintf(&b, " %v |", r)
-	}
-	b.WriteString(" shown by |\n|---|" + strings.Repeat("---|", len(kernel.Releases())+1) + "\n")
-	for _, d := range All() {
-		fmt.Fprintf(&b, "| [`%s`](#%s) |", d.Name, d.Name)
-		for _, r := range kernel.Releases() {
-			fmt.Fprintf(&b, " %s |", mark(d.Has(r)))
-		}
-		fmt.Fprintf(&b, " %s |\n", d.link())
-	}
-	for _, d := range All() {
-		fmt.Fprintf(&b, "\n## %s\n\n*%s.* %s\n\n- kernels: %s\n- needs: %s\n", d.Name, d.Title, d.Story, d.in(), d.needs())
-		if d.History != "" {
-			fmt.Fprintf(&b, "- history: %s\n", d.History)
-		}
-		fmt.Fprintf(&b, "- %s: %s\n", d.shownOrNot(), d.link())
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (d Defect) shownOrNot() string {
-	if d.Outside != "" {
-		return "not shown"
-	}
-	return "shown by"
-}
-
-func (d Defect) link() string {
-	var by []string
-	if d.File != "" {
-		by = append(by, fmt.Sprintf("[scenario](../%s/%s.txt)", Dir, d.File))
-	}
-	if d.Explored != "" {
-		by = append(by, "`"+d.explore()+"`")
-	}
-	if by == nil {
-		return d.Outside
-	}
-	return strings.Join(by, ", ")
+	return on, absent, ok
 }

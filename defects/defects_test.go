@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,121 +18,135 @@ import (
 	"nlmmap/versions"
 )
 
-var update = flag.Bool("update", false, "rewrite the outputs and stories in "+defects.Dir)
+var update = flag.Bool("update", false, "rewrite the outputs in "+defects.Dir)
 
-const dir = "../" + defects.Dir
-
-func boot(v kernel.Version, report func(string)) (scenario.Target, error) {
-	return sim.New(sim.Config{Version: v, Heap: true, Trace: defects.Reports(report)})
+func boot(v kernel.Version, initNet bool, report func(string)) (scenario.Target, error) {
+	return sim.New(sim.Config{Version: v, InitNet: initNet, Heap: true, Trace: defects.Reports(report)})
 }
 
-// Each demonstration gives what is stored, on a kernel that has the defect and on one that does not, and the two differ.
-func TestDemos(t *testing.T) {
-	table := versions.All()
-	for _, d := range defects.All() {
+func all(t *testing.T) defects.List {
+	list, err := defects.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// Each scenario gives what is stored, on a kernel that has the defect and on one that does not, and the two differ.
+func TestScenarios(t *testing.T) {
+	for _, d := range all(t).Defects {
 		if d.File != d.Name {
 			continue
 		}
 		t.Run(d.Name, func(t *testing.T) {
 			t.Parallel()
-			demo, err := defects.Load(dir, d.File, table)
-			if err != nil {
-				t.Fatal(err)
-			}
 			if *update {
-				rewrite(t, d, demo)
+				rewrite(t, d)
 				return
 			}
-			check(t, d, demo)
+			check(t, d)
 		})
 	}
 }
 
-func check(t *testing.T, d defects.Defect, demo *defects.Demo) {
-	if got, want := strings.Join(demo.Story, "\n"), strings.Join(story(d), "\n"); got != want {
-		t.Errorf("the comment is\n%s\nwant\n%s", got, want)
-	}
-	for i, r := range demo.Runs {
-		for _, l := range defects.Compare(r, r.Play(context.Background(), boot, r.Kernel)) {
+func check(t *testing.T, d defects.Defect) {
+	for i, r := range d.Runs {
+		played := d.Play(context.Background(), boot, r.Label, r.Kernel)
+		for _, l := range defects.Compare(r, played) {
 			t.Errorf("%s: not as stored: %s", r.Label, l)
 		}
-		if has := d.Has(r.Kernel.Release); len(r.Kernel.Set) == 0 && has != (i == 0) {
-			t.Errorf("run %d is on %s; has that kernel the defect? %v", i, r.Label, has)
+		if v := d.Judge(played); v.Has != (i == 0) {
+			t.Errorf("run %d is on %s, which shows the defect: %v (%s)", i, r.Label, v.Has, v.Seen)
 		}
 	}
-	switch {
-	case len(demo.Runs) == 1 && len(d.In) < len(kernel.Releases()):
-		t.Errorf("some kernels do not have the defect, but it is not shown on one of them")
-	case len(demo.Runs) > 1 && len(defects.Compare(demo.Runs[0], demo.Runs[1])) == 0:
-		t.Errorf("%s and %s do the same", demo.Runs[0].Label, demo.Runs[1].Label)
+	if has := len(d.In) == len(kernel.Releases()); has != (len(d.Runs) == 1) {
+		t.Errorf("%d runs; do all kernels have it? %v", len(d.Runs), has)
 	}
 }
 
-// The list of kernels that have a defect agrees with what the kernels do, where a run looks like one of the stored ones.
-func TestJudge(t *testing.T) {
-	table := versions.All()
-	for _, d := range defects.All() {
-		if d.File != d.Name {
-			continue
-		}
-		demo, err := defects.Load(dir, d.File, table)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(demo.Runs) < 2 {
+// What a defect's scenario shows on each release is what its differences say.
+func TestReleases(t *testing.T) {
+	for _, d := range all(t).Defects {
+		if d.File == "" {
 			continue
 		}
 		for _, r := range kernel.Releases() {
-			v := kernel.Version{Release: r}
-			want := "no"
-			if d.Has(r) {
-				want = "has"
-			}
-			if d.Name == "dump-reserve-in-frame" && r == kernel.Linux3_19 {
-				continue // it needs a large receive before
-			}
-			if got := demo.Judge(demo.Runs[0].Play(context.Background(), boot, v)); got != want && got != "other" {
-				t.Errorf("%s on %v: %s, but the list says %s", d.Name, r, got, want)
+			v := d.Judge(d.Play(context.Background(), boot, r.String(), kernel.Version{Release: r}))
+			if v.Has != d.Has(r) {
+				t.Errorf("%s on %v: the scenario says %v (%s), the list %v", d.Name, r, v.Has, v.Seen, d.Has(r))
 			}
 		}
 	}
 }
 
-// Every defect is shown by a scenario or a program, or it says why not; and every file is one of a defect.
+// A release with one difference changed shows a defect if the list says so: what a defect's file does not name does not
+// decide.
+func TestComposed(t *testing.T) {
+	list, table := all(t), versions.All()
+	for _, d := range list.Defects {
+		if d.File == "" {
+			continue
+		}
+		t.Run(d.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, of := range table {
+				named := slices.ContainsFunc(d.Is, func(c defects.Condition) bool { return c.Difference == of.Name })
+				if of.Settable() && (named || !testing.Short()) {
+					composed(t, list, table, d, of)
+				}
+			}
+		})
+	}
+}
+
+func composed(t *testing.T, list defects.List, table versions.Table, d defects.Defect, of kernel.Difference) {
+	for _, r := range kernel.Releases() {
+		for _, value := range of.Values() {
+			v, err := table.Set(kernel.Version{Release: r}, of.Name+"="+value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(v.Set) == 0 {
+				continue
+			}
+			if got := d.Judge(d.Play(context.Background(), boot, "", v)); got.Has != list.Has(d, v) {
+				t.Errorf("%v: the scenario says %v (%s), the list %v", v, got.Has, got.Seen, list.Has(d, v))
+			}
+		}
+	}
+}
+
+// Every defect is shown by a scenario or a program, or it says why not.
 func TestList(t *testing.T) {
-	known := map[string]bool{}
-	for _, d := range defects.All() {
-		shown := d.File != "" || d.Explored != ""
-		if shown == (d.Outside != "") || d.Story == "" || d.Title == "" || d.Section == "" || known[d.Name] {
-			t.Errorf("bad entry: %+v", d)
-		}
-		known[d.Name] = true
-	}
-	paths, err := filepath.Glob(filepath.Join(dir, "*.txt"))
-	if err != nil || len(paths) == 0 {
-		t.Fatal(paths, err)
-	}
-	for _, path := range paths {
-		if name := strings.TrimSuffix(filepath.Base(path), ".txt"); !known[name] {
-			t.Errorf("%s: no defect is called that", path)
+	list := all(t)
+	for _, d := range list.Defects {
+		if shown := d.File != "" || len(d.Explored) > 0; shown == (d.Outside != "") {
+			t.Errorf("%s: shown %v, and not shown because of %q", d.Name, shown, d.Outside)
 		}
 	}
-	if _, err := defects.Find("tap-copy-whol"); err == nil || !strings.Contains(err.Error(), `did you mean "tap-copy-whole"?`) {
+	if _, err := list.Find("tap-copy-whol"); err == nil || !strings.Contains(err.Error(), `did you mean "tap-copy-whole"?`) {
 		t.Errorf("misspelt: %v", err)
 	}
 }
 
-func TestBadDemos(t *testing.T) {
-	table := versions.All()
+func TestBadFiles(t *testing.T) {
+	const head = "title: x\nsection: 1\nkind: deterministic\n"
 	for text, want := range map[string]string{
-		"# only a story\n":                "f: no scenario",
-		"sleep ms=0\n":                    "f:1: expected a comment or a line like -- 4.5.7 --",
-		"# x\n-- 4.5.6 --\nsleep ms=0\n":  `f:2: unknown kernel version "4.5.6"`,
-		"-- 4.5.7 a=b --\nsleep ms=0\n":   `f:1: unknown difference "a"`,
-		"-- 4.5.7 --\n":                   "f: no steps for 4.5.7",
-		"-- 4.5.7 --\n\n# x\nslep ms=0\n": `f:4: unknown directive "slep"`,
+		"title: x\n\nstory\n":       "f: title, section, kind or story is missing",
+		"title x\n":                 "f:1: expected KEY: VALUE",
+		"kind: nasty\n":             `f:1: unknown kind "nasty"`,
+		"title: x\nis: nosuch=on\n": `f:2: unknown difference "nosuch"`,
+		"is: tap-copy=all\n":        `f:1: difference tap-copy has no value "all"`,
+		"in: 4.5.6\n":               `f:1: unknown kernel version "4.5.6"`,
+		"explore: x\n":              `f:1: "x": expected PROGRAM under MEMORY violates INVARIANT`,
+		head + "\nstory\n-- 4.5.6 --\nsleep ms=0\n":              `f:6: unknown kernel version "4.5.6"`,
+		head + "\nstory\n-- 4.5.7 a=b --\nsleep ms=0\n":          `f:6: unknown difference "a"`,
+		head + "\nstory\n-- 4.5.7 --\n":                          "f: no steps for 4.5.7",
+		head + "\nstory\n-- 4.5.7 --\n\n# x\nslep ms=0\n":        `f:9: unknown directive "slep"`,
+		head + "\nstory\n-- 4.5.7 --\nsleep ms=0\n":              "f: no step of the first run has a comment",
+		head + "\nstory\n-- 4.5.7 --\n# defect: (\nsleep ms=0\n": "f:8: error parsing regexp",
 	} {
-		_, err := defects.Parse("f", strings.NewReader(text), table)
+		_, err := defects.Parse("f", []byte(text), versions.All())
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
@@ -141,7 +156,7 @@ func TestBadDemos(t *testing.T) {
 // docs/defects.md is what "go generate ./..." writes.
 func TestDocs(t *testing.T) {
 	var want bytes.Buffer
-	if err := defects.Markdown(&want); err != nil {
+	if err := all(t).Markdown(&want); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile("../docs/defects.md")
@@ -154,7 +169,11 @@ func TestDocs(t *testing.T) {
 }
 
 func Example() {
-	d, err := defects.Find("tx-path-dead")
+	list, err := defects.All()
+	if err != nil {
+		panic(err)
+	}
+	d, err := list.Find("tx-path-dead")
 	if err != nil {
 		panic(err)
 	}
@@ -162,30 +181,19 @@ func Example() {
 	// Output: The TX ring is never read in 4.1.18
 }
 
-func rewrite(t *testing.T, d defects.Defect, demo *defects.Demo) {
-	demo.Story = story(d)
-	for i, r := range demo.Runs {
-		demo.Runs[i] = r.Play(context.Background(), boot, r.Kernel)
+// rewrite stores what the first scenario gives now, on all kernels of the file.
+func rewrite(t *testing.T, d defects.Defect) {
+	var runs []defects.Run
+	for _, r := range d.Runs {
+		runs = append(runs, d.Play(context.Background(), boot, r.Label, r.Kernel))
 	}
-	f, err := os.Create(filepath.Join(dir, d.File+".txt"))
+	d.Runs = runs
+	f, err := os.Create(filepath.Join("..", defects.Dir, d.Name+".txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := demo.Format(f); err != nil {
+	if err := d.Format(f); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// story is the comment that begins the file.
-func story(d defects.Defect) []string {
-	text := d.Name + ": " + d.Title + ".\n\n" + versions.Fold(d.Story, 116)
-	if len(d.In) == len(kernel.Releases()) {
-		text += "\n\nAll modelled kernels have it, so there is only one run."
-	}
-	var lines []string
-	for line := range strings.SplitSeq(text, "\n") {
-		lines = append(lines, strings.TrimRight("# "+line, " "))
-	}
-	return lines
 }

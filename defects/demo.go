@@ -2,169 +2,35 @@ package defects
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 
 	"nlmmap/kernel"
 	"nlmmap/scenario"
-	"nlmmap/versions"
 )
 
-// Dir is where the demonstrations lie in the module.
-const Dir = "testdata/defects"
-
-// A Demo is a scenario that shows a defect, recorded on a kernel that has it and, if there is one, on a kernel that
-// does not. Its file is a comment that tells the story, then for each kernel a line
-//
-//	-- 4.5.7 dump-reserve-in-frame=always --
-//
-// (a release, and what differs from it) and the whole scenario with the outputs of that kernel.
-type Demo struct {
-	Name  string
-	Story []string // comment lines
-	Runs  []Run
-}
-
-// IsDemo tells whether a text is a demonstration and not a plain scenario.
-func IsDemo(text []byte) bool {
-	for line := range strings.Lines(string(text)) {
-		if line[0] != '#' && strings.TrimSpace(line) != "" {
-			return sectionLine.MatchString(strings.TrimSpace(line))
-		}
-	}
-	return false
-}
-
-// A Run is the scenario on one kernel.
+// A Run is the scenario of a defect on one kernel.
 type Run struct {
 	Label  string // as written in the file
 	Kernel kernel.Version
 	File   *scenario.File
 	// End is what the model reported: memory that a real kernel would have corrupted, what leaked.
 	End []string
+
+	marks []sign
 }
 
-var sectionLine = regexp.MustCompile(`^-- (.+) --$`)
-
-// endMark begins the comment lines that hold a run's reports.
-const endMark = "# the model reports: "
-
-// Load reads the demonstration of a defect from a directory.
-func Load(dir, name string, table versions.Table) (*Demo, error) {
-	path := filepath.Join(dir, name+".txt")
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no such file: run in the directory of the module, or say where it is with -dir", path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	d, err := Parse(path, f, table)
-	if err == nil {
-		d.Name = name
-	}
-	return d, err
+// A sign is what the output of a step looks like where the defect is.
+type sign struct {
+	step    int
+	pattern *regexp.Regexp
 }
 
-// Parse reads a demonstration. The path is for error messages, which have the line.
-func Parse(path string, r io.Reader, table versions.Table) (*Demo, error) {
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	d := &Demo{}
-	var body strings.Builder
-	line, begin := 0, 0
-	flush := func() error {
-		if len(d.Runs) == 0 {
-			return nil
-		}
-		// Empty lines in front keep the line numbers of the file.
-		f, err := scenario.Parse(path, strings.NewReader(strings.Repeat("\n", begin)+body.String()))
-		if err != nil {
-			return err
-		}
-		return d.Runs[len(d.Runs)-1].fill(path, f)
-	}
-	for text := range strings.Lines(string(text)) {
-		line++
-		m := sectionLine.FindStringSubmatch(strings.TrimSpace(text))
-		switch {
-		case m != nil:
-			if err := flush(); err != nil {
-				return nil, err
-			}
-			v, err := table.Parse(m[1])
-			if err != nil {
-				return nil, fmt.Errorf("%s:%d: %w", path, line, err)
-			}
-			d.Runs = append(d.Runs, Run{Label: m[1], Kernel: v})
-			body.Reset()
-			begin = line
-		case len(d.Runs) == 0 && strings.HasPrefix(text, "#"):
-			d.Story = append(d.Story, strings.TrimSuffix(text, "\n"))
-		case len(d.Runs) == 0 && strings.TrimSpace(text) != "":
-			return nil, fmt.Errorf("%s:%d: expected a comment or a line like -- 4.5.7 --", path, line)
-		default:
-			body.WriteString(text)
-		}
-	}
-	if len(d.Runs) == 0 {
-		return nil, fmt.Errorf("%s: no scenario: expected a line like -- 4.5.7 --", path)
-	}
-	return d, flush()
-}
-
-// fill takes the parsed scenario apart: the empty lines around it are layout, a last comment is the machine's end.
-func (r *Run) fill(path string, f *scenario.File) error {
-	if len(f.Steps) == 0 {
-		return fmt.Errorf("%s: no steps for %s", path, r.Label)
-	}
-	first := &f.Steps[0]
-	for len(first.Before) > 0 && strings.TrimSpace(first.Before[0]) == "" {
-		first.Before = first.Before[1:]
-	}
-	for _, text := range f.Trailer {
-		if text, ok := strings.CutPrefix(text, endMark); ok {
-			r.End = append(r.End, text)
-		}
-	}
-	f.Trailer = nil
-	r.File = f
-	return nil
-}
-
-// Format writes the demonstration as Parse reads it.
-func (d *Demo) Format(w io.Writer) error {
-	var b strings.Builder
-	for _, text := range d.Story {
-		b.WriteString(text + "\n")
-	}
-	for _, r := range d.Runs {
-		fmt.Fprintf(&b, "\n-- %s --\n", r.Label)
-		if err := r.File.Format(&b); err != nil {
-			return err
-		}
-		for i, text := range r.End {
-			if i == 0 {
-				b.WriteByte('\n')
-			}
-			b.WriteString(endMark + text + "\n")
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// A Boot makes a machine with the given kernel, which tells of memory that a real kernel would have corrupted.
-type Boot func(v kernel.Version, report func(what string)) (scenario.Target, error)
+// A Boot makes a machine with the given kernel, which tells of memory that a real kernel would have corrupted. initNet
+// tells whether the scenario runs in the initial network namespace.
+type Boot func(v kernel.Version, initNet bool, report func(what string)) (scenario.Target, error)
 
 // Reports returns what Config.Trace needs to hear of corrupted memory.
 func Reports(report func(what string)) func(kernel.Record) {
@@ -178,13 +44,14 @@ func Reports(report func(what string)) func(kernel.Record) {
 	}
 }
 
-// Play runs the scenario of a run on a kernel and returns what it gives.
-func (r Run) Play(ctx context.Context, boot Boot, v kernel.Version) Run {
+// Play runs the defect's scenario on a kernel and returns what it gives. The label is that of the run.
+func (d Defect) Play(ctx context.Context, boot Boot, label string, v kernel.Version) Run {
+	r := d.Runs[0]
 	var reports []string
 	outputs, failure := scenario.Play(ctx, func() (scenario.Target, error) {
-		return boot(v, func(what string) { reports = append(reports, what) })
+		return boot(v, d.InitNet, func(what string) { reports = append(reports, what) })
 	}, r.File)
-	played := Run{Label: r.Label, Kernel: v, File: &scenario.File{Name: r.File.Name}, End: reports}
+	played := Run{Label: label, Kernel: v, File: &scenario.File{Name: r.File.Name}, End: reports}
 	for i, s := range r.File.Steps {
 		s.Recorded, s.Output = i < len(outputs), ""
 		if s.Recorded {
@@ -227,25 +94,35 @@ func Compare(a, b Run) []Line {
 	return lines
 }
 
-// Judge says whether a run on some other kernel shows the defect: "has", "no", or "other" if it is like neither of the
-// stored runs. What decides is the first step in which those differ.
-func (d *Demo) Judge(played Run) string {
-	if len(d.Runs) < 2 {
-		return "other"
-	}
-	has, not := d.Runs[0].File.Steps, d.Runs[1].File.Steps
-	for i, s := range played.File.Steps {
+// A Verdict says whether a kernel shows a defect.
+type Verdict struct {
+	Has bool
+	// Seen is what decided: a step and a line of its output.
+	Seen string
+}
+
+// Judge says whether a run of the defect's scenario shows it: whether the output of each marked step looks as the file
+// says that it does where the defect is.
+func (d Defect) Judge(played Run) Verdict {
+	var first Verdict
+	for i, m := range d.Runs[0].marks {
+		s := played.File.Steps[m.step]
+		v := Verdict{true, s.Directive + ": "}
+		at := m.pattern.FindStringIndex(s.Output)
 		switch {
-		case has[i].Output == not[i].Output:
-		case s.Output == has[i].Output:
-			return "has"
-		case s.Output == not[i].Output:
-			return "no"
-		default:
-			return "other"
+		case !s.Recorded:
+			return Verdict{false, fmt.Sprintf("the scenario ends before line %d: %s", s.Line, s.Directive)}
+		case at == nil:
+			text, _, _ := strings.Cut(s.Output, "\n")
+			return Verdict{false, v.Seen + text}
+		}
+		begin, end := strings.LastIndexByte(s.Output[:at[0]], '\n')+1, strings.IndexByte(s.Output[at[0]:], '\n')
+		v.Seen += strings.TrimSpace(s.Output[begin : at[0]+end])
+		if i == 0 {
+			first = v
 		}
 	}
-	return "other"
+	return first
 }
 
 // SideBySide prints two runs of one scenario: what both gave once, what differs in two columns with a mark between.

@@ -49,11 +49,16 @@ func (s sample) changes(v kernel.Version) bool {
 type corpus struct {
 	t          *testing.T
 	table      versions.Table
+	defects    defects.List
 	recordings map[kernel.Release][]sample
 }
 
 func newCorpus(t *testing.T) *corpus {
-	c := &corpus{t: t, table: versions.All(), recordings: map[kernel.Release][]sample{}}
+	list, err := defects.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &corpus{t: t, table: versions.All(), defects: list, recordings: map[kernel.Release][]sample{}}
 	for _, r := range kernel.Releases() {
 		paths, err := filepath.Glob(filepath.Join(testdata, "kernels", r.String(), "*.txt"))
 		if err != nil || len(paths) == 0 {
@@ -90,17 +95,18 @@ func with(f *scenario.File) []string {
 	return nil
 }
 
-// own returns the scenarios that are named after a difference.
+// own returns the scenario that is named after a difference, and those of the defects that consist of it.
 func (c *corpus) own(d kernel.Difference) []sample {
 	var own []sample
-	for _, name := range []string{d.Name, d.Absent} {
-		path := filepath.Join(testdata, "differences", name+".txt")
-		if _, err := os.Stat(path); err == nil {
-			f := c.parse(path)
-			own = append(own, sample{file: f, with: with(f)})
-		}
-		if demo, err := defects.Load(filepath.Join(testdata, "defects"), name, c.table); err == nil {
-			own = append(own, sample{file: demo.Runs[0].File})
+	path := filepath.Join(testdata, "differences", d.Name+".txt")
+	if _, err := os.Stat(path); err == nil {
+		f := c.parse(path)
+		own = append(own, sample{file: f, with: with(f)})
+	}
+	for _, x := range c.defects.Defects {
+		is := slices.ContainsFunc(x.Is, func(is defects.Condition) bool { return is.Difference == d.Name })
+		if is && x.File == x.Name {
+			own = append(own, sample{file: x.Runs[0].File, initNet: x.InitNet})
 		}
 	}
 	return own

@@ -48,6 +48,19 @@ func (t Table) Find(name string) (kernel.Difference, error) {
 	return kernel.Difference{}, fmt.Errorf("unknown difference %q: \"nlmmap versions\" lists them", name)
 }
 
+// Value is what a difference is in a kernel.
+func (t Table) Value(v kernel.Version, name string) string {
+	if set, ok := v.Set[name]; ok {
+		return set
+	}
+	for _, d := range t {
+		if d.Name == name {
+			return d.In(v.Release)
+		}
+	}
+	return ""
+}
+
 // parseSet reads NAME=VALUE. A switch can also be set by the name that its absence has: poll-prev-frame=on is
 // poll-scans-ring=off.
 func (t Table) parseSet(set string) (name, value string, err error) {

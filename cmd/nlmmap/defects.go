@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"text/tabwriter"
 
 	"nlmmap/defects"
@@ -19,12 +20,12 @@ func defectsCommand() command {
        nlmmap defects [-json] NAME
 
 Lists what was wrong with memory-mapped netlink in its lifetime: name, kernels that have it, how it is shown, title.
-With --kernel or --set it runs the scenarios on that kernel and says of each defect that some kernel lacks whether it
-behaves like a kernel that has it (has), like one that does not (no), or like neither (other).
+With --kernel or --set it says of each defect whether that kernel has it. Where there is a scenario it runs on that
+kernel, and the step that decides is shown with a line of its output; else the kernel's differences decide.
 
 With a NAME it tells the story of one defect and replays its scenario on a kernel that has it and on one that does
-not, side by side; lines that differ are marked with |. Both run now; if one does not give what is stored in
-` + defects.Dir + `, that is shown too, and the exit code is 1.
+not, side by side; lines that differ are marked with |. Both run now; if one does not give what is stored in the
+defect's file (` + defects.Dir + `), that is shown too, and the exit code is 1.
 
 Examples:
   nlmmap defects
@@ -40,7 +41,7 @@ func runDefects(ctx context.Context, e env, c command, args []string) int {
 	asJSON := flags.Bool("json", false, "print as JSON")
 	markdown := flags.Bool("markdown", false, "print docs/defects.md")
 	out := flags.String("o", "", "with -markdown: write to this `FILE`")
-	dir := flags.String("dir", defects.Dir, "where the scenarios lie")
+	dir := flags.String("dir", "", "read the defects' files from this `DIRECTORY` instead of those that are built in")
 	var k kernelFlag
 	k.add(flags, "", kernelUsage)
 	rest, code, ok := c.parse(e, flags, args)
@@ -51,19 +52,21 @@ func runDefects(ctx context.Context, e env, c command, args []string) int {
 	if len(rest) > 1 || len(rest) == 1 && given {
 		return e.bad("defects: expected one name, or --kernel and --set; see \"nlmmap defects --help\"")
 	}
-	if len(rest) == 1 {
-		return e.replay(ctx, *dir, rest[0], *asJSON)
+	list, err := readDefects(*dir)
+	if err != nil {
+		return e.bad("%v", err)
 	}
-	var err error
 	switch {
+	case len(rest) == 1:
+		return e.replay(ctx, list, rest[0], *asJSON)
 	case given:
-		return e.checkDefects(ctx, k, *dir, *asJSON)
+		return e.checkDefects(ctx, list, k, *asJSON)
 	case *asJSON:
-		err = writeJSON(e.stdout, defects.All())
+		err = writeJSON(e.stdout, list.Defects)
 	case *markdown:
-		err = e.writeTo(*out, defects.Markdown)
+		err = e.writeTo(*out, list.Markdown)
 	default:
-		err = defects.Write(e.stdout)
+		err = list.Write(e.stdout)
 	}
 	if err != nil {
 		return e.bad("%v", err)
@@ -71,9 +74,20 @@ func runDefects(ctx context.Context, e env, c command, args []string) int {
 	return exitOK
 }
 
+func readDefects(dir string) (defects.List, error) {
+	if dir == "" {
+		return defects.All()
+	}
+	list, err := defects.Read(os.DirFS(dir), versions.All())
+	if err != nil {
+		err = fmt.Errorf("%s: %w", dir, err)
+	}
+	return list, err
+}
+
 // bootHeap boots a kernel for a scenario that nothing outside will look at.
-func (e env) bootHeap(v kernel.Version, report func(string)) (scenario.Target, error) {
-	return e.machines.boot(config{version: v, heap: true, listen: defects.Reports(report)})
+func (e env) bootHeap(v kernel.Version, initNet bool, report func(string)) (scenario.Target, error) {
+	return e.machines.boot(config{version: v, initNet: initNet, heap: true, listen: defects.Reports(report)})
 }
 
 // A replayJSON is what a replay prints with -json.
@@ -85,8 +99,8 @@ type replayJSON struct {
 }
 
 // replay runs the scenario of one defect on its kernels.
-func (e env) replay(ctx context.Context, dir, name string, asJSON bool) int {
-	d, err := defects.Find(name)
+func (e env) replay(ctx context.Context, list defects.List, name string, asJSON bool) int {
+	d, err := list.Find(name)
 	if err != nil {
 		return e.bad("%v", err)
 	}
@@ -101,11 +115,7 @@ func (e env) replay(ctx context.Context, dir, name string, asJSON bool) int {
 		}
 		return exitOK
 	}
-	demo, err := defects.Load(dir, d.File, versions.All())
-	if err != nil {
-		return e.bad("%v", err)
-	}
-	now, changed := playDemo(ctx, e, demo)
+	now, changed := e.playRuns(ctx, d)
 	if asJSON {
 		err = writeJSON(e.stdout, newReplay(d, now, changed))
 	} else {
@@ -122,9 +132,10 @@ func (e env) replay(ctx context.Context, dir, name string, asJSON bool) int {
 	return exitOK
 }
 
-func playDemo(ctx context.Context, e env, demo *defects.Demo) (now []defects.Run, changed [][]defects.Line) {
-	for _, r := range demo.Runs {
-		played := r.Play(ctx, e.bootHeap, r.Kernel)
+// playRuns runs a defect's scenario on the kernels of its file, and compares with what is stored there.
+func (e env) playRuns(ctx context.Context, d defects.Defect) (now []defects.Run, changed [][]defects.Line) {
+	for _, r := range d.Runs {
+		played := d.Play(ctx, e.bootHeap, r.Label, r.Kernel)
 		now = append(now, played)
 		changed = append(changed, defects.Compare(r, played))
 	}
@@ -168,45 +179,64 @@ func (e env) showReplay(d defects.Defect, now []defects.Run, changed [][]defects
 // A finding says whether a kernel has a defect.
 type finding struct {
 	Name  string `json:"name"`
-	Found string `json:"found"` // has, no, other
+	Found string `json:"found"` // has, no
+	// Scenario tells that the defect's scenario has run, and Seen what decided. Else the kernel's differences did.
+	Scenario bool   `json:"scenario"`
+	Seen     string `json:"seen,omitempty"`
+	// Listed is not empty where the differences say something else than the scenario.
+	Listed string `json:"listed,omitempty"`
 }
 
-// checkDefects runs all scenarios on one kernel.
-func (e env) checkDefects(ctx context.Context, k kernelFlag, dir string, asJSON bool) int {
-	table := versions.All()
+func found(has bool) string {
+	if has {
+		return "has"
+	}
+	return "no"
+}
+
+// checkDefects looks for all defects in one kernel.
+func (e env) checkDefects(ctx context.Context, list defects.List, k kernelFlag, asJSON bool) int {
 	if k.name == "" {
 		k.name = versions.Default.String()
 	}
-	v, err := k.version(table)
+	v, err := k.version(versions.All())
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	found := []finding{}
-	for _, d := range defects.All() {
-		if d.File != d.Name {
-			continue
+	findings := []finding{}
+	for _, d := range list.Defects {
+		f := finding{Name: d.Name, Found: found(list.Has(d, v)), Scenario: d.File != ""}
+		if f.Scenario {
+			verdict := d.Judge(d.Play(ctx, e.bootHeap, v.String(), v))
+			if listed := f.Found; listed != found(verdict.Has) {
+				f.Listed = listed
+			}
+			f.Found, f.Seen = found(verdict.Has), verdict.Seen
 		}
-		demo, err := defects.Load(dir, d.File, table)
-		if err != nil {
-			return e.bad("%v", err)
-		}
-		if len(demo.Runs) > 1 {
-			played := demo.Runs[0].Play(ctx, e.bootHeap, v)
-			found = append(found, finding{d.Name, demo.Judge(played)})
-		}
+		findings = append(findings, f)
 	}
 	if asJSON {
-		if err := writeJSON(e.stdout, found); err != nil {
-			return e.bad("%v", err)
-		}
-		return exitOK
+		err = writeJSON(e.stdout, findings)
+	} else {
+		err = e.writeFindings(findings)
 	}
-	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	for _, f := range found {
-		fmt.Fprintf(tw, "%s\t%s\n", f.Name, f.Found)
-	}
-	if err := tw.Flush(); err != nil {
+	if err != nil {
 		return e.bad("%v", err)
 	}
 	return exitOK
+}
+
+func (e env) writeFindings(findings []finding) error {
+	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		why := f.Seen
+		switch {
+		case !f.Scenario:
+			why = "(no scenario: from the kernel's differences)"
+		case f.Listed != "":
+			why += " (from the kernel's differences: " + f.Listed + ")"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Name, f.Found, why)
+	}
+	return tw.Flush()
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // defaultScenarios is where diff looks for scenarios if it is not told.
-const defaultScenarios = "testdata"
+var defaultScenarios = []string{"testdata", defects.Dir}
 
 func diffCommand() command {
 	return command{
@@ -27,7 +27,8 @@ func diffCommand() command {
 
 Runs scenarios on two models and shows every step whose output differs: - is K1, + is K2. K1 and K2 are releases or
 files of composed kernels; --set changes K2. Outputs in the files do not matter. Without files all scenarios below
-` + defaultScenarios + ` run, those with the same name once. Exit code 0 if there is no difference, 1 if there is one.
+` + strings.Join(defaultScenarios, " and ") + ` run, those with the same name once. Exit code 0 if there is no difference,
+1 if there is one.
 
 Examples:
   nlmmap diff 3.10.4 4.4.1 testdata/kernels/4.4.1/tx_exclusive.txt
@@ -113,7 +114,7 @@ func (e env) scenarios(paths []string, table versions.Table) ([]*scenario.File, 
 	once := len(paths) == 0
 	if once {
 		var err error
-		if paths, err = ofModule(defaultScenarios); err != nil {
+		if paths, err = ofModule(defaultScenarios...); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +134,9 @@ func (e env) scenarios(paths []string, table versions.Table) ([]*scenario.File, 
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, f)
+			if f != nil {
+				all = append(all, f)
+			}
 		}
 	}
 	return all, nil
@@ -162,7 +165,7 @@ func textFiles(path string) ([]string, error) {
 	return found, err
 }
 
-// scenarioIn reads a scenario, or the first one of a defect's file.
+// scenarioIn reads a scenario, or the first one of a defect's file; nil if that has none.
 func (e env) scenarioIn(path string, table versions.Table) (*scenario.File, error) {
 	if path == "-" {
 		return e.open(path)
@@ -171,14 +174,14 @@ func (e env) scenarioIn(path string, table versions.Table) (*scenario.File, erro
 	if err != nil {
 		return nil, err
 	}
-	if !defects.IsDemo(text) {
+	if !defects.IsFile(text) {
 		return e.open(path)
 	}
-	demo, err := defects.Parse(path, strings.NewReader(string(text)), table)
-	if err != nil {
+	d, err := defects.Parse(path, text, table)
+	if err != nil || len(d.Runs) == 0 {
 		return nil, err
 	}
-	return demo.Runs[0].File, nil
+	return d.Runs[0].File, nil
 }
 
 // diffAll runs the scenarios on all processors; the report is in their order.

@@ -115,12 +115,14 @@ func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string) (rep
 	return e.verifyAll(ctx, jobs), nil
 }
 
-// ofModule returns what a command reads when nothing is named: a folder of the module.
-func ofModule(path string) ([]string, error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("no %s here: run in the directory of the module, or name files", path)
+// ofModule returns what a command reads when nothing is named: folders of the module.
+func ofModule(paths ...string) ([]string, error) {
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("no %s here: run in the directory of the module, or name files", path)
+		}
 	}
-	return []string{path}, nil
+	return paths, nil
 }
 
 // A job is one recording to verify.
