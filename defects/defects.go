@@ -106,8 +106,6 @@ type Defect struct {
 	File     string        `json:"file,omitempty"`
 	Explored []Exploration `json:"explored,omitempty"`
 	Outside  string        `json:"outside,omitempty"`
-	// InitNet tells that the scenario runs in the initial network namespace.
-	InitNet bool `json:"-"`
 	// Runs are the scenario on a kernel that has the defect and, if there is one, on a kernel that does not.
 	Runs []Run `json:"-"`
 
@@ -158,7 +156,7 @@ func Read(dir fs.FS, table versions.Table) (List, error) {
 		if err != nil {
 			return List{}, fmt.Errorf("%s.txt: scenario: %w", d.Name, err)
 		}
-		l.Defects[i].Runs, l.Defects[i].InitNet = other.Runs, other.InitNet
+		l.Defects[i].Runs = other.Runs
 	}
 	slices.SortStableFunc(l.Defects, func(a, b Defect) int { return slices.Compare(section(a), section(b)) })
 	return l, nil

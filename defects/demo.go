@@ -49,7 +49,7 @@ func (d Defect) Play(ctx context.Context, boot Boot, label string, v kernel.Vers
 	r := d.Runs[0]
 	var reports []string
 	outputs, failure := scenario.Play(ctx, func() (scenario.Target, error) {
-		return boot(v, d.InitNet, func(what string) { reports = append(reports, what) })
+		return boot(v, r.File.InitNet(), func(what string) { reports = append(reports, what) })
 	}, r.File)
 	played := Run{Label: label, Kernel: v, File: &scenario.File{Name: r.File.Name}, End: reports}
 	for i, s := range r.File.Steps {

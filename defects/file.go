@@ -29,7 +29,6 @@ import (
 //	history    commits; by default those of the first difference
 //	explore    PROGRAM under MEMORY violates INVARIANT: how a search finds it; may be repeated
 //	scenario   another defect, whose scenario shows this one too
-//	namespace  initial: where the scenario does not run in a fresh network namespace
 //	outside    why nothing shows it
 //
 // Then come the runs of a scenario, each in a file of the archive that is named like the kernel,
@@ -154,11 +153,6 @@ func (d *Defect) set(key, value string, in *Releases, table versions.Table) erro
 		d.Explored = append(d.Explored, Exploration{Program: words[0], Memory: words[2], Invariant: words[4]})
 	case "scenario":
 		d.File = value
-	case "namespace":
-		if value != "initial" {
-			return fmt.Errorf("unknown namespace %q: expected initial", value)
-		}
-		d.InitNet = true
 	case "outside":
 		d.Outside = value
 	default:

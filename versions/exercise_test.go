@@ -106,7 +106,7 @@ func (c *corpus) own(d kernel.Difference) []sample {
 	for _, x := range c.defects.Defects {
 		is := slices.ContainsFunc(x.Is, func(is defects.Condition) bool { return is.Difference == d.Name })
 		if is && x.File == x.Name {
-			own = append(own, sample{file: x.Runs[0].File, initNet: x.InitNet})
+			own = append(own, sample{file: x.Runs[0].File})
 		}
 	}
 	return own
