@@ -3,9 +3,11 @@ module nlmmap
 go 1.25
 
 require (
+	github.com/google/go-cmp v0.7.0
+	github.com/rogpeppe/go-internal v1.14.1
 	golang.org/x/net v0.47.0
 	golang.org/x/sys v0.38.0
 	pgregory.net/rapid v1.3.0
 )
 
-require golang.org/x/tools v0.39.0 // indirect
+require golang.org/x/tools v0.39.0

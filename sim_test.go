@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"nlmmap/kernel"
@@ -468,9 +469,9 @@ func sameReads(t *rapid.T, to1, to2 target, first, second []string) {
 		t.Fatalf("%v\n\n%s", err, recorded(f2, out2))
 	}
 	a, b := reads(f1, out1, "consume", "recv"), reads(f2, out2, "consume", "recv")
-	if !slices.Equal(a, b) {
-		t.Fatalf("%v and %v: the first program reads other messages than the second: %s\n\n%s\n\n%s", to1.version, to2.version,
-			firstDifference(strings.Join(a, "\n"), strings.Join(b, "\n")), recorded(f1, out1), recorded(f2, out2))
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Fatalf("the programs read other messages (- %v, + %v):\n%s\n\n%s\n\n%s", to1.version, to2.version, diff,
+			recorded(f1, out1), recorded(f2, out2))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 var updateMutants = flag.Bool("update-mutants", false, "write docs/mutants.md from what TestMutants finds")
@@ -293,9 +295,12 @@ it. Violations that 4.5.7 has anyway do not count. The table is written by
 func TestParseMutant(t *testing.T) {
 	const good = "drops: a lock\ntried: two-senders, *.txt\n\n--- a/x.go\n+++ b/x.go\n@@ -1,2 +1,1 @@\n-\tlock\n \twork\n"
 	m, err := parseMutant("m", good)
-	want := []hunk{{"x.go", "\tlock\n\twork\n", "\twork\n"}}
-	if err != nil || m.Drops != "a lock" || len(m.Tried) != 2 || !slices.Equal(m.Hunks, want) {
-		t.Errorf("%+v, %v", m, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := mutant{ID: "m", Drops: "a lock", Tried: []string{"two-senders", "*.txt"}, Hunks: []hunk{{"x.go", "\tlock\n\twork\n", "\twork\n"}}}
+	if diff := cmp.Diff(want, m); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for bad, want := range map[string]string{
 		"drop: a lock\n" + good:                               "m.patch:1: expected drops:",

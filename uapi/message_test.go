@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"nlmmap/uapi"
@@ -62,8 +63,12 @@ func TestAcksAndDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !errors.Is(a.Err(), syscall.EINVAL) || a.Request.Seq != 9 || len(a.Quoted) != 4 {
-		t.Errorf("%+v", a)
+	want := uapi.Ack{Code: -22, Request: uapi.NLMsgHdr{Len: 20, Type: 16, Seq: 9}, Quoted: []byte{1, 2, 3, 4}}
+	if diff := cmp.Diff(want, a); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !errors.Is(a.Err(), syscall.EINVAL) {
+		t.Errorf("code -22 is %v", a.Err())
 	}
 	// Some handlers answer a positive number.
 	a.Code = 22

@@ -11,6 +11,8 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/versions"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestFind(t *testing.T) {
@@ -92,8 +94,11 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := table.Load(path)
-	if err != nil || got.Name != v.Name || got.Release != v.Release || !maps.Equal(got.Set, v.Set) {
-		t.Errorf("read back %+v, %v, want %+v", got, err, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v, got); diff != "" {
+		t.Errorf("read back (-want +got):\n%s", diff)
 	}
 	more, err := table.Set(got, "tap-copy=none")
 	if err != nil || more.Name != "vendor 4.1+tap-copy=none" || len(more.Set) != 3 {

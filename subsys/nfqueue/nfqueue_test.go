@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"nlmmap/kernel"
@@ -199,8 +200,8 @@ func TestVerdicts(t *testing.T) {
 	m.ask(0, verdict, hdr(1, 2))
 	m.ask(kernel.ENOENT, verdict, hdr(1, 2))
 	m.ask(0, batch, hdr(0, 3))
-	if got, want := m.Stack().Stats(), (inet.Stats{Sent: 6, Delivered: 1, Dropped: 2, Queued: 3}); got != want {
-		t.Errorf("packets %+v, want %+v", got, want)
+	if diff := cmp.Diff(inet.Stats{Sent: 6, Delivered: 1, Dropped: 2, Queued: 3}, m.Stack().Stats()); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 	// A stranger may decide on one packet, not on several.
 	other := m.Sock(2000)
@@ -229,8 +230,8 @@ func TestVerdicts(t *testing.T) {
 		t.Errorf("/proc: %s, want %s", got, want)
 	}
 	m.ask(0, verdict, hdr(3|9<<16|0x8000, 7))
-	if got, want := m.Stack().Stats(), (inet.Stats{Sent: 6, Delivered: 3, Dropped: 3}); got != want {
-		t.Errorf("packets %+v, want %+v", got, want)
+	if diff := cmp.Diff(inet.Stats{Sent: 6, Delivered: 3, Dropped: 3}, m.Stack().Stats()); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 	m.Close()
 }
@@ -325,8 +326,8 @@ func TestRelease(t *testing.T) {
 	m.Stack().FlushRules(m.Main)
 	m.Stack().AddRule(m.Main, m.q.Rule(0, true))
 	m.send(1, 100)
-	if got, want := m.Stack().Stats(), (inet.Stats{Sent: 4, Dropped: 3, Delivered: 1}); got != want {
-		t.Errorf("packets %+v, want %+v", got, want)
+	if diff := cmp.Diff(inet.Stats{Sent: 4, Dropped: 3, Delivered: 1}, m.Stack().Stats()); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 	m.Close()
 }
