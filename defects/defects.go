@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
 	"nlmmap/scenario"
 	"nlmmap/versions"
 )
@@ -79,13 +80,13 @@ func (c Conditions) hold(v kernel.Version, table versions.Table) bool {
 // An Exploration is how a defect is found that takes more than one thread: a program of package explore violates an
 // invariant under a memory model.
 type Exploration struct {
-	Program   string `json:"program"`
-	Memory    string `json:"memory"` // sc, tso or weak
-	Invariant string `json:"invariant"`
+	Program   string   `json:"program"`
+	Memory    mm.Model `json:"memory"`
+	Invariant string   `json:"invariant"`
 }
 
 func (e Exploration) String() string {
-	return e.Program + " under " + e.Memory + " violates " + e.Invariant
+	return e.Program + " under " + e.Memory.String() + " violates " + e.Invariant
 }
 
 // A Defect is one of them.

@@ -132,13 +132,14 @@ func TestList(t *testing.T) {
 func TestBadFiles(t *testing.T) {
 	const head = "title: x\nsection: 1\nkind: deterministic\n"
 	for text, want := range map[string]string{
-		"title: x\n\nstory\n":       "f: title, section, kind or story is missing",
-		"title x\n":                 "f:1: expected KEY: VALUE",
-		"kind: nasty\n":             `f:1: unknown kind "nasty"`,
-		"title: x\nis: nosuch=on\n": `f:2: unknown difference "nosuch"`,
-		"is: tap-copy=all\n":        `f:1: difference tap-copy has no value "all"`,
-		"in: 4.5.6\n":               `f:1: unknown kernel version "4.5.6"`,
-		"explore: x\n":              `f:1: "x": expected PROGRAM under MEMORY violates INVARIANT`,
+		"title: x\n\nstory\n":                                    "f: title, section, kind or story is missing",
+		"title x\n":                                              "f:1: expected KEY: VALUE",
+		"kind: nasty\n":                                          `f:1: unknown kind "nasty"`,
+		"title: x\nis: nosuch=on\n":                              `f:2: unknown difference "nosuch"`,
+		"is: tap-copy=all\n":                                     `f:1: difference tap-copy has no value "all"`,
+		"in: 4.5.6\n":                                            `f:1: unknown kernel version "4.5.6"`,
+		"explore: x\n":                                           `f:1: "x": expected PROGRAM under MEMORY violates INVARIANT`,
+		"explore: x under so violates y\n":                       `f:1: no memory model "so"`,
 		head + "\nstory\n-- 4.5.6 --\nsleep ms=0\n":              `f:6: unknown kernel version "4.5.6"`,
 		head + "\nstory\n-- 4.5.7 a=b --\nsleep ms=0\n":          `f:6: unknown difference "a"`,
 		head + "\nstory\n-- 4.5.7 --\n":                          "f: no steps for 4.5.7",

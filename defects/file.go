@@ -12,6 +12,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
 	"nlmmap/scenario"
 	"nlmmap/versions"
 )
@@ -150,7 +151,11 @@ func (d *Defect) set(key, value string, in *Releases, table versions.Table) erro
 		if len(words) != 5 || words[1] != "under" || words[3] != "violates" {
 			return fmt.Errorf("%q: expected PROGRAM under MEMORY violates INVARIANT", value)
 		}
-		d.Explored = append(d.Explored, Exploration{Program: words[0], Memory: words[2], Invariant: words[4]})
+		memory, err := mm.ParseModel(words[2])
+		if err != nil {
+			return err
+		}
+		d.Explored = append(d.Explored, Exploration{words[0], memory, words[4]})
 	case "scenario":
 		d.File = value
 	case "outside":

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
 	"nlmmap/versions"
 )
 
@@ -14,8 +15,8 @@ import (
 func (d Defect) command() string {
 	on, _, _ := d.Shown()
 	command := "nlmmap explore --kernel " + on.String()
-	if memory := d.Explored[0].Memory; memory != "sc" {
-		command += " --memory " + memory
+	if memory := d.Explored[0].Memory; memory != mm.SC {
+		command += " --memory " + memory.String()
 	}
 	return command + " " + d.Explored[0].Program
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"nlmmap/defects"
 	"nlmmap/explore"
 )
 
@@ -38,8 +39,12 @@ func TestScoreboardDoc(t *testing.T) {
 	if testing.Short() {
 		t.Skip("TestScores plays the same searches")
 	}
+	list, err := defects.All()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var results []explore.ScoreResult
-	for _, s := range explore.Scores() {
+	for _, s := range explore.Scores(list) {
 		r, err := s.Play(context.Background(), time.Minute)
 		if err != nil {
 			t.Fatal(err)
@@ -63,13 +68,17 @@ func TestScoreboardDoc(t *testing.T) {
 
 // TestInvariantsDoc keeps docs/invariants.md true.
 func TestInvariantsDoc(t *testing.T) {
+	list, err := defects.All()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var b strings.Builder
 	b.WriteString("# Invariants\n\nEvery run of an exploration is watched for these rules; most are checked at each event, the rest when the run\n" +
 		"has ended. See [exploration.md](exploration.md). Generated from `explore.Invariants`.\n")
 	for _, i := range explore.Invariants() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", i.Name, i.Statement, i.Why)
 		broken := false
-		for _, s := range explore.Scores() {
+		for _, s := range explore.Scores(list) {
 			if s.Invariant == i.Name {
 				broken = true
 				until := "never fixed"

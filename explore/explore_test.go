@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"nlmmap/defects"
 	"nlmmap/explore"
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
@@ -21,7 +22,11 @@ import (
 // TestScores finds every defect that needs concurrency or weak memory, and shows that it is absent where it was
 // fixed.
 func TestScores(t *testing.T) {
-	for _, s := range explore.Scores() {
+	list, err := defects.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range explore.Scores(list) {
 		t.Run(s.Defect+"/"+s.Program, func(t *testing.T) {
 			r, err := s.Play(context.Background(), time.Minute)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"nlmmap/defects"
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
 )
@@ -17,32 +18,26 @@ type Score struct {
 	Memory  mm.Model
 	// Invariant is what is seen to be violated.
 	Invariant string
-	// On is a release that has the defect, Absent one that does not; -1 where all have it.
+	// On is a release that has the defect, Absent one that does not; Everywhere if all have it.
 	On, Absent kernel.Release
 }
 
-// Everywhere is the value of Score.Absent for a defect that was never fixed.
+// Everywhere is the value of Score.Absent for a defect that all kernels have.
 const Everywhere kernel.Release = -1
 
-// Scores returns what the library's programs are to find.
-func Scores() []Score {
-	return []Score{
-		{"tx-len-reread", "tx-second-thread", mm.SC, "tx-len-reread", kernel.Linux3_10, kernel.Linux4_5},
-		{"tx-in-place", "tx-shared-memory", mm.SC, "tx-in-place", kernel.Linux3_10, kernel.Linux4_5},
-		{"set-status-barrier", "reader-and-ack", mm.Weak, "publication", kernel.Linux3_10, kernel.Linux3_19},
-		{"set-status-barrier", "reader-and-acks", mm.Weak, "publication", kernel.Linux3_10, kernel.Linux4_5},
-		{"skip-forward-broken", "skipping-reader", mm.SC, "order", kernel.Linux4_1, kernel.Linux4_4},
-		{"get-status-barrier", "tx-writer", mm.Weak, "validated-is-executed", kernel.Linux4_5, Everywhere},
-		{"tx-error-loses-progress", "tx-refill", mm.SC, "tx-bounded", kernel.Linux4_5, kernel.Linux4_1},
-		{"copy-header-after-unlock", "copy-and-reader", mm.SC, "copy-header-after-unlock", kernel.Linux4_5, Everywhere},
-		{"copy-header-after-unlock", "two-senders-one-frame", mm.SC, "frame-ownership", kernel.Linux4_5, Everywhere},
-		{"set-ring-races", "ring-torn-down", mm.SC, "memory", kernel.Linux4_5, Everywhere},
-		{"copy-header-after-unlock", "two-senders-one-frame", mm.TSO, "frame-ownership", kernel.Linux4_5, Everywhere},
-		{"set-ring-races", "ack-and-teardown", mm.SC, "memory", kernel.Linux4_5, Everywhere},
-		{"set-ring-races", "two-setups", mm.SC, "set-ring-races", kernel.Linux4_5, Everywhere},
-		{"dead-ring-oops", "close-under-delivery", mm.SC, "dead-ring-oops", kernel.Linux4_5, Everywhere},
-		{"nfq-id-order", "nfqueue-two-cpus", mm.SC, "order", kernel.Linux4_5, Everywhere},
+// Scores returns what the library's programs are to find: the defects that name a program in their file.
+func Scores(list defects.List) []Score {
+	var scores []Score
+	for _, d := range list.Defects {
+		on, absent, fixed := d.Shown()
+		if !fixed {
+			absent = Everywhere
+		}
+		for _, x := range d.Explored {
+			scores = append(scores, Score{d.Name, x.Program, x.Memory, x.Invariant, on, absent})
+		}
 	}
+	return scores
 }
 
 // A ScoreResult is what became of a Score.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"nlmmap/defects"
 	"nlmmap/explore"
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
@@ -74,7 +75,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if !ok {
 		return code
 	}
-	model, err := memoryModel(*memory)
+	model, err := mm.ParseModel(*memory)
 	if err != nil {
 		return e.bad("%v", err)
 	}
@@ -224,9 +225,13 @@ func (e env) listPrograms() int {
 }
 
 func (e env) scoreboard(ctx context.Context, budget time.Duration) int {
+	list, err := defects.All()
+	if err != nil {
+		return e.bad("%v", err)
+	}
 	var results []explore.ScoreResult
 	code := exitOK
-	for _, s := range explore.Scores() {
+	for _, s := range explore.Scores(list) {
 		if ctx.Err() != nil {
 			fmt.Fprintln(e.stderr, "interrupted: the table is not complete")
 			code = exitDisagree
@@ -247,17 +252,6 @@ func (e env) scoreboard(ctx context.Context, budget time.Duration) int {
 	}
 	explore.WriteScoreboard(e.stdout, results)
 	return code
-}
-
-func memoryModel(name string) (mm.Model, error) {
-	var names []string
-	for _, m := range []mm.Model{mm.SC, mm.TSO, mm.Weak} {
-		if m.String() == name {
-			return m, nil
-		}
-		names = append(names, m.String())
-	}
-	return 0, fmt.Errorf("no memory model %q: there are %s", name, strings.Join(names, ", "))
 }
 
 func program(name string) (explore.Program, error) {

@@ -10,6 +10,7 @@ import (
 
 	"nlmmap/explore"
 	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
 	"nlmmap/litmus"
 	"nlmmap/scenario"
 )
@@ -114,7 +115,7 @@ func (p planner) sectionJobs(f *scenario.File) ([]job, error) {
 		if p.given != nil && s.Kernel != p.given.Release.String() {
 			continue
 		}
-		memory, err := memoryModel(s.Memory)
+		memory, err := mm.ParseModel(s.Memory)
 		if err != nil {
 			return nil, err
 		}

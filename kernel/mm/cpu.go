@@ -1,6 +1,9 @@
 package mm
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"nlmmap/kernel/sched"
@@ -21,7 +24,20 @@ const (
 	Weak
 )
 
-func (m Model) String() string { return [...]string{"sc", "tso", "weak"}[m] }
+var modelNames = [...]string{"sc", "tso", "weak"}
+
+func (m Model) String() string { return modelNames[m] }
+
+// ParseModel returns the memory model with the given name. The error lists the names there are.
+func ParseModel(name string) (Model, error) {
+	if i := slices.Index(modelNames[:], name); i >= 0 {
+		return Model(i), nil
+	}
+	return 0, fmt.Errorf("no memory model %q: there are %s", name, strings.Join(modelNames[:], ", "))
+}
+
+// MarshalText writes the name.
+func (m Model) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // A Bus connects the CPUs of one run.
 type Bus struct {
