@@ -46,6 +46,9 @@ func (t *Task) faultAnon(p *pte, write bool) {
 
 // access calls do for each page of [addr, addr+n) with the memory, the offset in it and the range of the access.
 func (t *Task) access(addr uint64, n int, write bool, do func(m *mm.Memory, off, from, to int)) error {
+	if t.abandoned() {
+		return ErrKilled
+	}
 	for from := 0; from < n; {
 		at := addr + uint64(from)
 		to := min(n, from+int(uapi.PageSize-at&pageMask))

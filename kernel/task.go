@@ -331,6 +331,8 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 		return 0, Errorf(ESRCH, "task %s has exited", t.Name)
 	case t.hung:
 		return 0, fmt.Errorf("%w: task %s is stuck in the kernel", ErrBlocks, t.Name)
+	case t.abandoned():
+		return 0, ErrKilled
 	}
 	t.point(sched.Enter, 0, false, call.Name)
 	if t.k.Tracing() {
@@ -365,6 +367,9 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 	t.point(sched.Exit, 0, false, call.Name)
 	return n, err
 }
+
+// abandoned reports whether the task's run is over: a program whose stack unwinds makes no more calls.
+func (t *Task) abandoned() bool { return t.th != nil && t.th.Abandoned() }
 
 // HasProcess tells whether a process exists.
 func (k *Kernel) HasProcess(tgid int) bool {

@@ -36,3 +36,10 @@ const (
 	NetlinkDiagPortid = 4
 	NetlinkDiagMsglen = 28
 )
+
+// The request for them: family, protocol (or all), and which attributes to show.
+const (
+	NetlinkDiagAll    = 255
+	NetlinkDiagShow   = 8
+	NetlinkDiagReqlen = 20
+)

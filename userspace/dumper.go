@@ -39,6 +39,8 @@ type DumpConfig struct {
 	Proto  int    // netlink protocol; 0 is rtnetlink
 	Type   uint16 // message type of the request, RTMGetneigh for example
 	Family uint8  // address family, 0 for all
+	// Request makes the request, for dumps that Type and Family do not describe; see DiagRequest.
+	Request func(seq uint32) []byte
 	// Ring is the RX ring. The zero value is 16 frames of DumpFrameSize bytes. Larger frames work with 3.10, 3.19 and
 	// 4.5 only: see DumpFrameSize.
 	Ring uapi.NLMMapReq
@@ -87,7 +89,11 @@ func (d *Dumper) Run(ctx context.Context, t sys.Task) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	seq := s.Seq()
-	if err := s.Send(DumpRequest(cfg.Type, cfg.Family, seq), nil); err != nil {
+	request := cfg.Request
+	if request == nil {
+		request = func(seq uint32) []byte { return DumpRequest(cfg.Type, cfg.Family, seq) }
+	}
+	if err := s.Send(request(seq), nil); err != nil {
 		return fmt.Errorf("dump request: %w", err)
 	}
 	if err := d.read(ctx, s, seq, cfg.Timeout); err != nil {

@@ -33,12 +33,21 @@ func liveTask(t *testing.T) sys.Task {
 // modelTask returns a process of a modelled kernel with all subsystems.
 func modelTask(t *testing.T, r kernel.Release) sys.Task {
 	t.Helper()
-	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: r}})
-	must(t, err)
-	_, err = subsys.Register(k)
-	must(t, err)
+	k := exampleMachine(r)
 	t.Cleanup(func() { finish(t, k) })
 	return k.NewProcess("program", k.NewNet())
+}
+
+// exampleMachine boots a modelled kernel with all subsystems.
+func exampleMachine(r kernel.Release) *kernel.Kernel {
+	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: r}})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := subsys.Register(k); err != nil {
+		panic(err)
+	}
+	return k
 }
 
 // conversation is a program without rings: requests, groups, answers by recvmsg. It returns what it has seen.

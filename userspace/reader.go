@@ -115,6 +115,9 @@ func (r *Reader) Err() error { return r.err }
 // Stats returns the counters.
 func (r *Reader) Stats() ReaderStats { return r.stats }
 
+// Addr is where a frame begins in the task's memory, for those who want to look at it themselves.
+func (r *Reader) Addr(pos uint32) uint64 { return r.area.addr(pos) }
+
 // Position is the frame that the reader will look at next.
 func (r *Reader) Position() uint32 { return r.pos }
 

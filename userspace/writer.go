@@ -37,6 +37,9 @@ type TxFrame struct {
 	used int
 }
 
+// Addr is where a frame begins in the task's memory, for those who want to look at it themselves.
+func (w *Writer) Addr(pos uint32) uint64 { return w.area.addr(pos) }
+
 // Queued is the number of frames that wait for a Kick.
 func (w *Writer) Queued() int { return int(w.queued) }
 

@@ -215,6 +215,9 @@ func (t *Thread) Choose(n int) int {
 // Daemon marks a thread that need not finish.
 func (t *Thread) Daemon() { t.daemon = true }
 
+// Abandoned reports whether the run has ended before the thread did: what the thread still does is its stack unwinding.
+func (t *Thread) Abandoned() bool { return t.run.abort }
+
 type abandoned struct{}
 
 // Point announces op and returns when the thread has been chosen to do it.

@@ -34,12 +34,12 @@ const (
 	dccpdiagGetsock = 19
 	sockDestroy     = 21
 
-	allProtocols = 255
-	requestLen   = 20
+	allProtocols = uapi.NetlinkDiagAll
+	requestLen   = uapi.NetlinkDiagReqlen
 	protoTCP     = 6
 	// inetRequestLen is the length of a request for IPv4 and IPv6.
 	inetRequestLen = 56
-	answerLen      = 28
+	answerLen      = uapi.NetlinkDiagMsglen
 	oldQueryLen    = 60
 	families       = 41
 )
