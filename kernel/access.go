@@ -72,15 +72,19 @@ func (t *Task) access(addr uint64, n int, write bool, do func(m *mm.Memory, off,
 
 // Load32 reads the aligned word at addr as userspace does, with acquire order. SIGSEGV or SIGBUS when it faults.
 func (t *Task) Load32(addr uint64) (val uint32, err error) {
-	err = t.access(addr&^3, 4, false, func(m *mm.Memory, off, _, _ int) { val = m.Load32(t.cpu, off) })
-	t.cpu.Barrier(mm.Acquire)
+	err = t.access(addr&^3, 4, false, func(m *mm.Memory, off, _, _ int) {
+		val = m.Load32(t.cpu, off)
+		t.cpu.Barrier(mm.Acquire)
+	})
 	return val, err
 }
 
 // Store32 writes the aligned word at addr, with release order.
 func (t *Task) Store32(addr uint64, val uint32) error {
-	t.cpu.Barrier(mm.Release)
-	return t.access(addr&^3, 4, true, func(m *mm.Memory, off, _, _ int) { m.Store32(t.cpu, off, val) })
+	return t.access(addr&^3, 4, true, func(m *mm.Memory, off, _, _ int) {
+		t.cpu.Barrier(mm.Release)
+		m.Store32(t.cpu, off, val)
+	})
 }
 
 // ReadMem copies bytes from the task's memory.

@@ -19,8 +19,10 @@ const (
 	// TSO: stores wait in a buffer of their CPU and leave it in order; loads see their own CPU's buffer. Full barriers
 	// and locks wait until the buffer is empty. This is x86.
 	TSO
-	// Weak: stores to different places leave the buffer in any order between write barriers, and a load may see any
-	// value that the place had since the CPU's last read barrier.
+	// Weak: stores to different places leave the buffer in any order between write barriers, a load may see any value
+	// that the place had since the CPU's last read barrier, and bytes that are read without deciding anything may be
+	// those of a store that comes later, as long as nothing orders the read (Foresight). A store that has become
+	// visible is so for all CPUs at once, as on ARMv8.
 	Weak
 )
 
@@ -43,8 +45,16 @@ func (m Model) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 type Bus struct {
 	Run   *sched.Run
 	Model Model
-	time  uint64 // of the last store that became visible
+	// Foresight has the contents that delayed reads may find; nil delays none. Only for Weak.
+	Foresight *Foresight
+
+	time    uint64     // of the last store that became visible
+	cpus    []*CPU     // that have read what may be delayed
+	delayed []*delayed // reads that have not happened yet
 }
+
+// Broken reports whether a read was foreseen to find what never came: the run is then none that could have happened.
+func (b *Bus) Broken() bool { return len(b.delayed) > 0 }
 
 // A CPU is how one task sees shared memory in controlled mode: its accesses are scheduling points of its thread.
 type CPU struct {
@@ -63,6 +73,14 @@ type CPU struct {
 	drained uint64
 	marks   []mark
 	stale   bool // a load has seen an old value since the last CatchUp
+
+	last     uint64   // the latest store whose effect the last load has seen
+	lastRead *read    // the last load, if it was one of bytes
+	ahead    *delayed // the last load, if it is delayed
+	release  bool     // the next store is a store-release
+	depends  bool     // the next access depends on the last load
+	reads    []*read
+	known    bool // to the bus
 }
 
 // A store waits in a store buffer.
@@ -73,6 +91,11 @@ type store struct {
 	epoch int
 	after int // for sched.Op.After
 	age   int // for sched.Op.Age
+	// release stores leave after all older ones, and a store after the delayed reads that it needs; source is the one
+	// that its data comes from.
+	release bool
+	needs   []*delayed
+	source  *delayed
 }
 
 // A slot of a store buffer is an agent of the run: each time it is chosen, its store becomes visible.
@@ -109,6 +132,9 @@ func (c *CPU) point(kind sched.Kind, m *Memory, off, n int, write bool) {
 }
 
 func (c *CPU) load32(m *Memory, off int) uint32 {
+	if len(c.Bus.delayed) > 0 {
+		c.await(m, off, 4)
+	}
 	c.point(sched.Load, m, off, 4, false)
 	if !m.check(off, 4, "load") {
 		return 0
@@ -117,7 +143,7 @@ func (c *CPU) load32(m *Memory, off int) uint32 {
 		return atomic.LoadUint32(m.word(off))
 	}
 	var b [4]byte
-	c.see(m, off, b[:])
+	c.see(m, off, b[:], false)
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
@@ -135,6 +161,13 @@ func (c *CPU) store32(m *Memory, off int, val uint32) {
 func (c *CPU) read(m *Memory, off int, dst []byte) {
 	from := 0
 	for _, to := range chunks(len(dst)) {
+		if c.Bus.Model == Weak && len(c.Bus.delayed) > 0 {
+			if c.together(m, off+from, dst[from:to]) {
+				from = to
+				continue
+			}
+			c.await(m, off+from, to-from)
+		}
 		c.point(sched.Read, m, off+from, to-from, false)
 		switch {
 		case !m.check(off+from, to-from, "read"):
@@ -142,7 +175,7 @@ func (c *CPU) read(m *Memory, off int, dst []byte) {
 		case c.Bus.Model == SC:
 			copy(dst[from:to], m.buf[off+from:])
 		default:
-			c.see(m, off+from, dst[from:to])
+			c.see(m, off+from, dst[from:to], true)
 		}
 		from = to
 	}
@@ -177,6 +210,8 @@ func chunks(n int) []int {
 
 // hold puts a store into the buffer.
 func (c *CPU) hold(m *Memory, off int, data []byte) {
+	release, depends := c.release, c.depends
+	c.release, c.depends = false, false
 	if !m.check(off, len(data), "store") {
 		return
 	}
@@ -189,7 +224,8 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 	if r := (room{c, sl}); !r.Ready() {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: r, Label: "room in the store buffer"})
 	}
-	s := &store{m, off, data, c.epoch, c.Bus.Run.Steps(), c.stores}
+	s := &store{mem: m, off: off, data: data, epoch: c.epoch, after: c.Bus.Run.Steps(), age: c.stores, release: release}
+	s.needs = c.needed(s, depends)
 	c.buffer = append(c.buffer, s)
 	if sl.store == nil {
 		sl.fill(s)
@@ -219,14 +255,14 @@ func (sl *slot) fill(s *store) {
 
 // Ready implements sched.Resource: the slot has a store, and no older one must become visible before.
 func (sl *slot) Ready() bool {
-	if sl.store == nil {
+	if sl.store == nil || slices.ContainsFunc(sl.store.needs, (*delayed).waits) {
 		return false
 	}
 	for _, older := range sl.cpu.buffer {
 		if older == sl.store {
 			return true
 		}
-		if older.epoch < sl.store.epoch || older.mem == sl.store.mem &&
+		if sl.store.release || older.epoch < sl.store.epoch || older.mem == sl.store.mem &&
 			older.off < sl.store.off+len(sl.store.data) && sl.store.off < older.off+len(older.data) {
 			return false
 		}
@@ -253,24 +289,31 @@ func (sl *slot) drain() {
 			c.marks = append(c.marks, mark{s.mem, s.off, s.off + len(s.data), c.Bus.time})
 		}
 		copy(s.mem.buf[s.off:], s.data)
+		c.Bus.arrived(c, s)
 	}
 	if c.Bus.Model == TSO && len(c.buffer) > 0 {
 		sl.fill(c.buffer[0])
 	}
 }
 
-// see reads what the CPU sees at a place: what memory has, or had (Weak), and over it the CPU's own stores.
-func (c *CPU) see(m *Memory, off int, dst []byte) {
+// see reads what the CPU sees at a place: what memory has, or had or is going to have (Weak), and over it the CPU's own
+// stores. Bytes may be read later than now, words decide what comes next and may not.
+func (c *CPU) see(m *Memory, off int, dst []byte, bytes bool) {
 	copy(dst, m.buf[off:])
 	if c.Bus.Model == Weak {
-		c.seeOld(m, off, dst)
+		c.seeOther(m, off, dst, bytes)
 	}
 	c.overlay(m, off, dst)
 }
 
-// seeOld lets the scheduler choose which of the values that the place had since the CPU's floor is seen.
-func (c *CPU) seeOld(m *Memory, off int, dst []byte) {
+// seeOther lets the scheduler choose which of the values that the place had since the CPU's floor is seen, or which it
+// is foreseen to get.
+func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) {
 	floor := c.floor
+	if c.depends {
+		floor = max(floor, c.last)
+	}
+	c.depends = false
 	for _, k := range c.marks {
 		if k.mem == m && k.off < off+len(dst) && off < k.end {
 			floor = max(floor, k.time)
@@ -289,7 +332,15 @@ func (c *CPU) seeOld(m *Memory, off int, dst []byte) {
 		}
 		undo = append(undo, ch)
 	}
-	pick := c.Thread.Choose(len(undo) + 1)
+	var coming [][]byte
+	if bytes {
+		coming = c.foreseen(m, off, dst)
+	}
+	pick := c.Thread.Choose(len(undo) + 1 + len(coming))
+	if later := pick - len(undo) - 1; later >= 0 {
+		c.delay(m, off, dst, coming[later])
+		return
+	}
 	for _, ch := range undo[:pick] {
 		for i, b := range ch.old {
 			if at := ch.off + i - off; at >= 0 && at < len(dst) {
@@ -301,8 +352,17 @@ func (c *CPU) seeOld(m *Memory, off int, dst []byte) {
 	if pick < len(undo) {
 		latest = undo[pick].time
 	}
+	c.saw(m, off, len(dst), latest)
+	c.last, c.lastRead, c.ahead = latest, nil, nil
+	if bytes {
+		c.remember(m, off, dst)
+	}
+}
+
+// saw notes which store a load has seen the effect of.
+func (c *CPU) saw(m *Memory, off, n int, latest uint64) {
 	c.seen = max(c.seen, latest)
-	c.marks = append(c.marks, mark{m, off, off + len(dst), latest})
+	c.marks = append(c.marks, mark{m, off, off + n, latest})
 }
 
 // overlay puts the CPU's own waiting stores over what it sees.
@@ -339,10 +399,17 @@ func (c *CPU) Barrier(kind Barrier) {
 	case SmpMB:
 		c.flush()
 		c.floor = c.clock()
-	case SmpWMB, Release:
+	case SmpWMB:
 		c.epoch++
-	case SmpRMB, Acquire:
+	case SmpRMB:
 		c.floor = max(c.floor, c.seen)
+		c.fence()
+	case Acquire:
+		c.floor = max(c.floor, c.last)
+	case Release:
+		c.release = true
+	case Dependency:
+		c.depends = true
 	}
 }
 
@@ -380,9 +447,10 @@ func (c *CPU) CatchUp() bool {
 	return behind
 }
 
-// flush waits until the store buffer is empty.
+// flush waits until the store buffer is empty and no read is delayed.
 func (c *CPU) flush() {
-	if len(c.buffer) > 0 {
+	c.reads = c.reads[:0]
+	if !(empty{c}).Ready() {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: empty{c}, Label: "store buffer is empty"})
 	}
 }
@@ -403,7 +471,7 @@ func (r room) Ready() bool {
 type empty struct{ c *CPU }
 
 // Ready implements sched.Resource.
-func (e empty) Ready() bool { return len(e.c.buffer) == 0 }
+func (e empty) Ready() bool { return len(e.c.buffer) == 0 && !e.c.delays() }
 
 // Barrier names a memory barrier as the kernel does.
 type Barrier uint8
@@ -413,10 +481,13 @@ const (
 	SmpMB   Barrier = iota // full: all earlier accesses before all later ones
 	SmpWMB                 // earlier stores before later stores
 	SmpRMB                 // earlier loads before later loads
-	Acquire                // an earlier load before all later accesses
-	Release                // all earlier accesses before a later store
+	Acquire                // makes the last load a load-acquire: it comes before all later accesses
+	Release                // makes the next store a store-release: all earlier accesses come before it
+	// Dependency says that the next access depends on what was read before it: its address or, of a store, its data.
+	// That a store comes after a word that was loaded before it needs no saying: programs branch on words.
+	Dependency
 )
 
 func (b Barrier) String() string {
-	return [...]string{"smp_mb", "smp_wmb", "smp_rmb", "load_acquire", "store_release"}[b]
+	return [...]string{"smp_mb", "smp_wmb", "smp_rmb", "load_acquire", "store_release", "dependency"}[b]
 }
