@@ -376,12 +376,13 @@ func (t *Task) Spin(why string) {
 // GiveWay is for loops of userspace that look again and again: a controlled task goes on when others have done
 // something.
 func (t *Task) GiveWay(why string) {
-	if t.th == nil {
-		return
-	}
-	// What others did does not stay invisible for ever.
-	if !t.cpu.CatchUp() {
-		t.th.GiveWay(why)
+	t.turn((*sched.Thread).GiveWay, why)
+}
+
+// turn lets other threads go first. What they did does not stay invisible for ever.
+func (t *Task) turn(wait func(*sched.Thread, string), why string) {
+	if t.th != nil && !t.cpu.CatchUp() {
+		wait(t.th, why)
 		t.cpu.CatchUp()
 	}
 }
@@ -392,7 +393,7 @@ func (t *Task) Yield() {
 		runtime.Gosched()
 		return
 	}
-	t.GiveWay("sched_yield")
+	t.turn((*sched.Thread).Yield, "sched_yield")
 }
 
 // idle lets time pass to the next timer or deadline of a sleeper, for a run in which no thread can go on. It returns

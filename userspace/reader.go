@@ -54,11 +54,13 @@ type Reader struct {
 	fds    [1]sys.PollFD // for Wait, which would allocate it
 	stats  ReaderStats
 	err    error
-	// idle counts the naps since there was something, stray is a message that no frame announced. loose is set when
-	// frames and queued messages have come apart: then a COPY frame may come whose message was received before.
-	idle  int
-	stray *lease
-	loose bool
+	// idle counts the naps since there was something, and yielded says that the reader has tried to do without the first.
+	// stray is a message that no frame announced. loose is set when frames and queued messages have come apart: then a
+	// COPY frame may come whose message was received before.
+	idle    int
+	yielded bool
+	stray   *lease
+	loose   bool
 }
 
 // lease is what the reader knows of the frame at one position. gen tells the frames apart that come there.
@@ -186,7 +188,7 @@ func (r *Reader) next() (f Frame, ok bool, err error) {
 		r.leases[r.pos] = l
 		f = Frame{r: r, pos: r.pos, gen: l.gen}
 		r.stats.Frames++
-		r.idle = 0
+		r.idle, r.yielded = 0, false
 		return f, true, r.advance(false)
 	}
 }
@@ -234,8 +236,8 @@ func (r *Reader) ready(pos uint32) bool {
 	return err == nil && (status == uapi.NLMMapStatusValid || status == uapi.NLMMapStatusCopy)
 }
 
-// A reader that is told again and again that there is something to read when there is not sleeps for napTime, and after
-// stuckNaps of these looks elsewhere.
+// A reader that is told again and again that there is something to read when there is not lets others run, then sleeps for
+// napTime each time, and after stuckNaps of these looks elsewhere.
 const (
 	napTime   = 5 * sys.Millisecond
 	stuckNaps = 4
@@ -245,8 +247,8 @@ const (
 // running dump in it.
 //
 // nil means that it is worth to iterate again, though the frame at the reader's position can still be empty: a message
-// before others may take longer, and some kernels call a RESERVED frame readable. Wait then sleeps 5 ms so that loops
-// do not spin.
+// before others may take longer, and some kernels call a RESERVED frame readable. Wait then lets others run, and from the
+// second time on sleeps 5 ms, so that loops do not spin.
 //
 // After 20 ms of that, while the reader's frame is free, it moves on to the next frame that is ready; and when there is
 // none takes a message out of the receive queue, which comes with the next iteration although no frame announced it.
@@ -282,10 +284,16 @@ func (r *Reader) Wait(timeout sys.Time) error {
 }
 
 func (r *Reader) nap(timeout sys.Time) error {
-	r.idle++
 	if timeout == 0 {
+		r.idle++
 		return nil
 	}
+	if !r.yielded {
+		r.yielded = true
+		r.sock.task.Yield()
+		return nil
+	}
+	r.idle++
 	nap := napTime
 	if timeout > 0 {
 		nap = min(nap, timeout)
@@ -298,7 +306,7 @@ func (r *Reader) nap(timeout sys.Time) error {
 
 // unstick is for a reader whose frame stays free although there is something to read.
 func (r *Reader) unstick() error {
-	r.idle = 0
+	r.idle, r.yielded = 0, false
 	status, err := r.area.load(r.pos, uapi.NMStatus)
 	if err != nil || r.leases[r.pos].held || status != uapi.NLMMapStatusUnused {
 		return err

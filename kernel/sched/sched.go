@@ -190,13 +190,19 @@ func (t *Thread) IsAgent() bool { return t.agent != nil }
 // GiveWay announces that the thread turns in a loop until others do something: it goes on only after another thread
 // has made a step, so that no schedule turns in the loop for ever. If nobody else can go on the run ends as a Deadlock.
 func (t *Thread) GiveWay(label string) {
-	t.Point(Op{Kind: Yield, Res: &turn{t, t.run.steps}, Label: label})
+	t.Point(Op{Kind: Yield, Res: &turn{t: t, since: t.run.steps}, Label: label})
+}
+
+// Yield lets others go first: the thread goes on after another thread has made a step, or when nobody else can.
+func (t *Thread) Yield(label string) {
+	t.Point(Op{Kind: Yield, Res: &turn{t: t, since: t.run.steps, polite: true}, Label: label})
 }
 
 // turn is ready when somebody else has made a step since.
 type turn struct {
-	t     *Thread
-	since int
+	t      *Thread
+	since  int
+	polite bool // and when nobody else can
 }
 
 // Ready implements Resource.
@@ -283,6 +289,14 @@ func (r *Run) findEnabled() (waiting bool) {
 			r.enabled = append(r.enabled, t)
 		case !t.daemon:
 			waiting = true
+		}
+	}
+	if len(r.enabled) > 0 {
+		return waiting
+	}
+	for _, t := range r.threads {
+		if u, ok := t.Op.Res.(*turn); ok && u.polite && !t.done {
+			r.enabled = append(r.enabled, t)
 		}
 	}
 	return waiting

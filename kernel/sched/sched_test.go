@@ -191,6 +191,28 @@ func TestStepLimit(t *testing.T) {
 	}
 }
 
+// TestYield: a thread that yields lets another one go first, and goes on by itself when there is none.
+func TestYield(t *testing.T) {
+	r := &sched.Run{Scheduler: &sched.Replay{}}
+	var out strings.Builder
+	for i, name := range []string{"a", "b"} {
+		r.Go(name, func(th *sched.Thread) {
+			for range 2 + 2*i {
+				out.WriteString(name)
+				th.Yield("loop")
+			}
+		})
+	}
+	if err := r.Loop(); err != nil || out.String() != "ababbb" {
+		t.Errorf("%s, %v", out.String(), err)
+	}
+	r = &sched.Run{Scheduler: &sched.Replay{}}
+	r.Go("alone", func(th *sched.Thread) { th.GiveWay("loop") })
+	if err := r.Loop(); !errors.As(err, new(*sched.Deadlock)) {
+		t.Errorf("a thread that gives way has nobody to wait for: %v", err)
+	}
+}
+
 // TestGiveWay: a loop that waits for others cannot starve them, whatever the scheduler prefers.
 func TestGiveWay(t *testing.T) {
 	r := &sched.Run{Scheduler: &sched.Replay{}, MaxSteps: 1000} // would run the first thread for ever
