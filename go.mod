@@ -3,6 +3,7 @@ module nlmmap
 go 1.25
 
 require (
+	github.com/cavaliergopher/cpio v1.0.1
 	github.com/google/go-cmp v0.7.0
 	github.com/rogpeppe/go-internal v1.14.1
 	golang.org/x/net v0.47.0

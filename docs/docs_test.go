@@ -211,6 +211,8 @@ var layers = []struct {
 	{"scenario", "sys uapi"},
 	{"scenario/live", "scenario sys uapi"},
 	{"litmus", "explore kernel kernel/mm scenario scenario/sim sys"},
+	{"scenario/boot", "guest scenario scenario/live"},
+	{"guest", ""},
 	{"trace", "kernel uapi"},
 }
 

@@ -19,6 +19,8 @@ type Result struct {
 	First  *Disagreement `json:"first,omitempty"` // the first step that is not
 	// Failure tells of what is no step's output: the machine could not be made, panicked, hung or leaked.
 	Failure string `json:"failure,omitempty"`
+
+	over bool // both machines died: what would come does not count
 }
 
 // OK tells whether everything agreed.
@@ -48,6 +50,19 @@ func Verify(ctx context.Context, boot func() (Target, error), f *File) Result {
 func verify(ctx context.Context, boot func() (Target, error), f *File, limit time.Duration) Result {
 	r := Result{Name: f.Name, Steps: len(f.Steps)}
 	r.Failure = follow(ctx, boot, f, limit, func(i int, output string) { r.compare(&f.Steps[i], output) })
+	return r
+}
+
+// Compare compares outputs that a machine gave with those of a file. A step without an output disagrees.
+func Compare(f *File, outputs []string) Result {
+	r := Result{Name: f.Name, Steps: len(f.Steps)}
+	for i := range f.Steps {
+		got := NotRun + "\n"
+		if i < len(outputs) {
+			got = outputs[i]
+		}
+		r.compare(&f.Steps[i], got)
+	}
 	return r
 }
 
@@ -111,7 +126,8 @@ func runSteps(ctx context.Context, boot func() (Target, error), f *File, progres
 }
 
 func (r *Result) compare(s *Step, got string) {
-	if got == s.Output {
+	r.over = r.over || Died(got) && Died(s.Output)
+	if got == s.Output || r.over {
 		r.Agreed++
 		return
 	}

@@ -125,6 +125,9 @@ func (e env) scenarios(paths []string, table versions.Table) ([]*scenario.File, 
 		if err != nil {
 			return nil, err
 		}
+		if once {
+			slices.Reverse(found) // the newest kernel first
+		}
 		for _, path := range found {
 			if once && seen[filepath.Base(path)] {
 				continue
@@ -142,7 +145,7 @@ func (e env) scenarios(paths []string, table versions.Table) ([]*scenario.File, 
 	return all, nil
 }
 
-// textFiles lists the scenarios that a path names, newest kernel first.
+// textFiles lists the scenarios that a path names.
 func textFiles(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -161,7 +164,6 @@ func textFiles(path string) ([]string, error) {
 	if err == nil && len(found) == 0 {
 		err = fmt.Errorf("%s: no scenarios (*.txt) in it", path)
 	}
-	slices.Reverse(found)
 	return found, err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/scenario"
+	"nlmmap/scenario/boot"
 	"nlmmap/scenario/live"
 	"nlmmap/scenario/sim"
 	"nlmmap/versions"
@@ -28,9 +29,8 @@ type machines struct {
 
 // A liveKernel is the kernel that the command itself runs on.
 type liveKernel struct {
-	version   func() string // as uname -r has it
-	supported func() (rings bool, why string)
-	boot      func(initNet bool) (scenario.Target, error)
+	describe func() boot.Kernel
+	boot     func(live.Config) (scenario.Target, error)
 }
 
 // simulator is what the command uses.
@@ -40,11 +40,8 @@ func simulator() machines {
 			return sim.New(sim.Config{Version: c.version, InitNet: c.initNet, Heap: c.heap, Trace: c.listen})
 		},
 		live: liveKernel{
-			version:   unameRelease,
-			supported: live.Supported,
-			boot: func(initNet bool) (scenario.Target, error) {
-				return live.New(live.Config{InitNet: initNet})
-			},
+			describe: boot.Underneath,
+			boot:     live.New,
 		},
 	}
 }

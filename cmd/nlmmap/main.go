@@ -9,8 +9,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
+	"nlmmap/guest"
 	"nlmmap/scenario"
+	"nlmmap/scenario/boot"
 )
 
 // Exit codes.
@@ -45,12 +48,14 @@ func commands() []command {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	if guest.IsGuest() {
+		guest.Main(boot.Serve)
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	e := env{os.Stdin, os.Stdout, os.Stderr, isTerminal(os.Stderr), simulator()}
-	finish := asInit(e)
 	code := dispatch(ctx, e, os.Args[1:])
 	stop()
-	finish()
 	os.Exit(code)
 }
 

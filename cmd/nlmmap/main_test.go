@@ -15,6 +15,8 @@ import (
 	"nlmmap/explore"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
+	"nlmmap/scenario/boot"
+	"nlmmap/scenario/live"
 	"nlmmap/sys"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -51,9 +53,12 @@ func onStubs() machines {
 	return machines{
 		boot: func(c config) (scenario.Target, error) { return stubTarget{config: c}, nil },
 		live: liveKernel{
-			version:   func() string { return "4.4.1-test" },
-			supported: func() (bool, string) { return false, "This kernel has no rings." },
-			boot:      func(initNet bool) (scenario.Target, error) { return stubTarget{config: config{initNet: initNet}}, nil },
+			describe: func() boot.Kernel {
+				return boot.Kernel{Release: "4.4.1-test", Why: "This kernel has no rings.", Missing: []string{"CONFIG_NLMON"}}
+			},
+			boot: func(c live.Config) (scenario.Target, error) {
+				return stubTarget{config: config{initNet: c.InitNet}}, nil
+			},
 		},
 	}
 }
@@ -225,13 +230,14 @@ func TestDefectsChanged(t *testing.T) {
 func TestRecord(t *testing.T) {
 	root := tree(t, map[string]string{
 		"in/a.txt":    "# a\nsleep ms=0\n----\nold\n",
-		"in/ring.txt": "ring a rx block_size=4096 block_nr=1 frame_size=1024 frame_nr=4\n",
+		"in/ring.txt": "socket a route\n\nring a rx block_size=4096 block_nr=1 frame_size=1024 frame_nr=4\n",
 	})
 	code, stdout, stderr := start(t, "", "record", "-o", root+"/out", root+"/in")
 	if code != exitOK || stdout != "# a\nsleep ms=0\n----\nok\n" {
 		t.Errorf("exit code %d, printed\n%s%s", code, stdout, stderr)
 	}
-	if !strings.Contains(stderr, "This kernel has no rings.") || !strings.Contains(stderr, "1 of 2 scenarios use rings and are left out") {
+	if !strings.Contains(stderr, "This kernel has no rings.") || !strings.Contains(stderr, "1 of 2 scenarios use rings and are left out") ||
+		strings.Count(stderr, "CONFIG_NLMON") != 1 {
 		t.Errorf("it says\n%s", stderr)
 	}
 	if text, err := os.ReadFile(root + "/out/4.4.1/a.txt"); err != nil || string(text) != stdout {
@@ -249,15 +255,49 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// TestRecordNothingLost: a recording never takes the place of that of another scenario, and a scenario with a slip is none.
+func TestRecordNothingLost(t *testing.T) {
+	root := tree(t, map[string]string{
+		"a/x.txt":         "sleep ms=0\n",
+		"b/x.txt":         "sleep ms=3\n",
+		"out/4.4.1/y.txt": "sleep ms=3\n----\nok\n",
+		"a/y.txt":         "sleep ms=0\n",
+		"slip.txt":        "socket a route\n\nrecv b\n",
+	})
+	tests := []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"a/x.txt", "b/x.txt"}, exitBadInput, "would both be stored as x.txt"},
+		{[]string{"a/y.txt"}, exitBadInput, "out/4.4.1/y.txt is there and is no recording of"},
+		{[]string{"a/x.txt"}, exitOK, ""},
+		{[]string{"a/x.txt"}, exitOK, ""}, // once more
+		{[]string{"slip.txt"}, exitBadInput, "slip.txt:3: no fd b here: no earlier step makes it"},
+	}
+	for _, test := range tests {
+		args := []string{"record", "-o", root + "/out"}
+		for _, file := range test.args {
+			args = append(args, filepath.Join(root, file))
+		}
+		code, _, stderr := start(t, "", args...)
+		if code != test.code || !strings.Contains(stderr, test.want) {
+			t.Errorf("%q: exit code %d, it says\n%swant code %d, and %s", test.args, code, stderr, test.code, test.want)
+		}
+	}
+	if text, err := os.ReadFile(root + "/out/4.4.1/y.txt"); err != nil || string(text) != "sleep ms=3\n----\nok\n" {
+		t.Errorf("what was stored became %q, %v", text, err)
+	}
+}
+
 // A kernel that does something else the second time is not recorded silently.
 func TestRecordTwice(t *testing.T) {
 	file := filepath.Join(tree(t, map[string]string{"a.txt": "sleep ms=1\n"}), "a.txt")
 	runs := 0
 	var out, errOut bytes.Buffer
 	e := env{stdout: &out, stderr: &errOut, machines: machines{live: liveKernel{
-		version:   func() string { return "5.0" },
-		supported: func() (bool, string) { return true, "" },
-		boot: func(bool) (scenario.Target, error) {
+		describe: func() boot.Kernel { return boot.Kernel{Release: "5.0", Rings: true} },
+		boot: func(live.Config) (scenario.Target, error) {
 			runs++
 			return stubTarget{config: config{initNet: runs > 1}}, nil
 		},

@@ -4,34 +4,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"nlmmap/kernel"
 	"nlmmap/scenario"
+	"nlmmap/scenario/boot"
 	"nlmmap/versions"
 )
 
 func recordCommand() command {
 	return command{
 		name:    "record",
-		summary: "run scenarios on the kernel nlmmap itself runs on",
-		help: `Usage: nlmmap record [-o DIR] [-init-net] [-times N] FILE|DIR ...
+		summary: "run scenarios on a real kernel: an image, or the one nlmmap itself runs on",
+		help: `Usage: nlmmap record [--boot IMAGE] [-o DIR] [-init-net] [-times N] FILE|DIR ...
 
-Runs scenarios through real system calls, as root, and prints them with what the kernel did. Outputs in the files do
-not matter. With -o each is stored as DIR/VERSION/NAME.txt, where VERSION is the number that uname -r begins with, so
-that "nlmmap verify DIR" can compare the model with it. Every scenario runs twice: if the two runs differ, that is
-shown, the exit code is 1, and what is stored is the first one. Several recordings are printed with a line
-"-- NAME.txt --" before each.
+Runs scenarios through real system calls and prints them with what the kernel did: the kernel of IMAGE (a bzImage),
+which is booted in QEMU, or else the one that nlmmap itself runs on, as root. Outputs in the files do not matter. With -o
+each is stored as DIR/VERSION/NAME.txt, where VERSION is the number that uname -r begins with, so that "nlmmap verify DIR"
+can compare the model with it; a file there that records another scenario is never replaced. Every scenario runs twice:
+if the two runs differ, that is shown, the exit code is 1, and what is stored is the first one. Several recordings are
+printed with a line "-- NAME.txt --" before each.
 
-Each runs in a fresh network namespace; in that of nlmmap if it begins with "# namespace: initial", and with -init-net.
-On a kernel without mmap'ed netlink only scenarios without rings are recorded. docs/recording.md tells how to record in
-a virtual machine whose only program is nlmmap.
+If an image crashes, hangs or restarts in a step, that is the step's output, and the other scenarios go on in a new guest.
+
+Each scenario runs in a fresh network namespace; in the initial one if it begins with "# namespace: initial", and with
+-init-net. On a kernel without mmap'ed netlink only scenarios without rings are recorded. docs/recording.md tells more.
 
 Examples:
   nlmmap record my.txt
-  nlmmap record -o recordings testdata/kernels/4.4.1
+  nlmmap record --boot bzImage -o recordings testdata/kernels/4.4.1
 `,
 		run: runRecord,
 	}
@@ -40,8 +46,10 @@ Examples:
 func runRecord(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
 	dir := flags.String("o", "", "store the recordings below this `DIR`")
-	initNet := flags.Bool("init-net", false, "run in the network namespace of nlmmap instead of fresh ones")
+	initNet := flags.Bool("init-net", false, "run in the initial network namespace instead of fresh ones")
 	times := flags.Int("times", 2, "how often to run each scenario")
+	var image imageFlags
+	image.add(flags)
 	paths, code, ok := c.parse(e, flags, args)
 	if !ok {
 		return code
@@ -56,48 +64,71 @@ func runRecord(ctx context.Context, e env, c command, args []string) int {
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	files = e.recordable(files)
-	if len(files) == 0 {
+	if err := checkFiles(files, *dir != ""); err != nil {
+		return e.bad("%v", err)
+	}
+	b, err := e.bench(ctx, image, files, *initNet)
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	defer b.close()
+	which := e.recordable(b.kernel(), files)
+	if len(which) == 0 {
 		return e.bad("record: no scenario left that this kernel can run")
 	}
-	r := recorder{env: e, initNet: *initNet, times: *times, headings: len(files) > 1}
+	r := recorder{env: e, files: files, headings: len(which) > 1}
 	if *dir != "" {
-		r.dir = filepath.Join(*dir, baseVersion(e.machines.live.version()))
+		r.dir = filepath.Join(*dir, baseVersion(b.kernel().Release))
+		if err := r.checkStored(which); err != nil {
+			return e.bad("%v", err)
+		}
 		if err := os.MkdirAll(r.dir, 0o777); err != nil {
 			return e.bad("%v", err)
 		}
 	}
-	code = exitOK
-	for i, f := range files {
-		if ctx.Err() != nil {
-			fmt.Fprintf(e.stderr, "nlmmap: interrupted: %d of %d scenarios recorded\n", i, len(files))
-			return exitDisagree
-		}
-		if err := r.record(ctx, f); err != nil {
-			fmt.Fprintf(e.stderr, "nlmmap: %s: %v\n", f.Name, err)
-			code = exitDisagree
-		}
-	}
-	return code
+	return r.recordAll(ctx, b, which, *times)
 }
 
-// recordable leaves the scenarios out that need rings if the kernel has none, and says so.
-func (e env) recordable(files []*scenario.File) []*scenario.File {
-	rings, why := e.machines.live.supported()
-	if rings {
-		return files
-	}
-	fmt.Fprintf(e.stderr, "nlmmap: %s\n", why)
-	var left []*scenario.File
+// checkFiles refuses scenarios with names that nothing makes and, if they are to be stored, those that have the same file
+// name: one would replace the other.
+func checkFiles(files []*scenario.File, stored bool) error {
+	var errs []error
+	first := map[string]string{}
 	for _, f := range files {
-		if !usesRings(f) {
-			left = append(left, f)
+		errs = append(errs, f.CheckNames())
+		if f.Block != nil {
+			errs = append(errs, fmt.Errorf("%s:%d: a litmus file: its parallel block runs on the model only", f.Name, f.Block.Line))
+		}
+		base := filepath.Base(f.Name)
+		if other, twice := first[base]; stored && twice {
+			errs = append(errs, fmt.Errorf("record: %s and %s would both be stored as %s: rename one, or record them one "+
+				"after the other with another -o", other, f.Name, base))
+		}
+		first[base] = f.Name
+	}
+	return errors.Join(errs...)
+}
+
+// recordable returns the scenarios that a kernel can run, by number: those that need rings are left out if it has none. It
+// says what the kernel lacks.
+func (e env) recordable(k boot.Kernel, files []*scenario.File) []int {
+	if !k.Rings {
+		fmt.Fprintf(e.stderr, "nlmmap: %s\n", k.Why)
+	}
+	if len(k.Missing) > 0 {
+		fmt.Fprintf(e.stderr, "nlmmap: %s lacks what some scenarios need, which then print an error: %s\n", k.Release,
+			strings.Join(k.Missing, " "))
+	}
+	var which []int
+	for i, f := range files {
+		if k.Rings || !usesRings(f) {
+			which = append(which, i)
 		}
 	}
-	if n := len(files) - len(left); n > 0 {
+	if n := len(files) - len(which); n > 0 {
 		fmt.Fprintf(e.stderr, "nlmmap: %d of %d scenarios use rings and are left out\n", n, len(files))
 	}
-	return left
+	return which
 }
 
 func usesRings(f *scenario.File) bool {
@@ -109,25 +140,75 @@ func usesRings(f *scenario.File) bool {
 	return false
 }
 
-// A recorder runs scenarios on the live kernel.
+// A recorder prints and stores what a real kernel did.
 type recorder struct {
 	env
+	files    []*scenario.File
 	dir      string // where to store them, or empty
 	headings bool   // print a line with the name before each
-	initNet  bool
-	times    int
 }
 
-// record runs one scenario, prints it and stores it. The error tells of runs that differ.
-func (r recorder) record(ctx context.Context, f *scenario.File) error {
-	first, err := r.run(ctx, f)
-	if err != nil {
-		return err
+// checkStored refuses to replace the recording of another scenario that has the same name.
+func (r recorder) checkStored(which []int) error {
+	var errs []error
+	for _, i := range which {
+		path := r.path(r.files[i])
+		old, err := r.open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil || !slices.EqualFunc(old.Steps, r.files[i].Steps, sameInput) {
+			errs = append(errs, fmt.Errorf("record: %s is there and is no recording of %s: remove it, or choose another -o",
+				path, r.files[i].Name))
+		}
 	}
-	recording := *f
-	recording.Steps = append([]scenario.Step(nil), f.Steps...)
-	for i := range recording.Steps {
-		recording.Steps[i].Output, recording.Steps[i].Recorded = first[i], true
+	return errors.Join(errs...)
+}
+
+func sameInput(a, b scenario.Step) bool {
+	return a.Directive == b.Directive && slices.Equal(a.Input, b.Input)
+}
+
+func (r recorder) path(f *scenario.File) string { return filepath.Join(r.dir, filepath.Base(f.Name)) }
+
+// recordAll runs the scenarios. What is printed is in their order, whatever comes to an end first.
+func (r recorder) recordAll(ctx context.Context, b bench, which []int, times int) (code int) {
+	done, printed := new(atomic.Int64), 0
+	stopProgress := r.showProgress(done, len(which))
+	ready := map[int][]boot.Run{}
+	err := b.run(ctx, which, times, func(i int, runs []boot.Run) {
+		ready[i] = runs
+		done.Add(1)
+		for printed < len(which) && ready[which[printed]] != nil {
+			i := which[printed]
+			if err := r.record(r.files[i], ready[i]); err != nil {
+				fmt.Fprintf(r.stderr, "nlmmap: %s: %v\n", r.files[i].Name, err)
+				code = exitDisagree
+			}
+			delete(ready, i)
+			printed++
+		}
+	})
+	stopProgress()
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintf(r.stderr, "nlmmap: interrupted: %d of %d scenarios recorded\n", printed, len(which))
+		return exitDisagree
+	case err != nil:
+		return r.bad("%v", err)
+	}
+	return code
+}
+
+// record prints the first run of a scenario and stores it. The error tells of runs that differ.
+func (r recorder) record(f *scenario.File, runs []boot.Run) error {
+	first := runs[0]
+	if first.Failure != "" && first.Death == nil {
+		return errors.New(first.Failure)
+	}
+	recording := recordingOf(f, first.Outputs)
+	if first.Failure != "" {
+		recording.Trailer = append(recording.Trailer, "# "+first.Failure)
 	}
 	var text strings.Builder
 	if err := recording.Format(&text); err != nil {
@@ -140,37 +221,29 @@ func (r recorder) record(ctx context.Context, f *scenario.File) error {
 		return err
 	}
 	if r.dir != "" {
-		if err := os.WriteFile(filepath.Join(r.dir, filepath.Base(f.Name)), []byte(text.String()), 0o666); err != nil {
+		if err := os.WriteFile(r.path(f), []byte(text.String()), 0o666); err != nil {
 			return err
 		}
 	}
-	return r.again(ctx, &recording)
-}
-
-// again runs a recording further times and compares.
-func (r recorder) again(ctx context.Context, recording *scenario.File) error {
-	for n := 2; n <= r.times; n++ {
-		result := scenario.Verify(ctx, func() (scenario.Target, error) { return r.boot(recording) }, recording)
-		if result.Failure != "" {
-			return errors.New(result.Failure)
+	for n, run := range runs[1:] {
+		if d := scenario.Compare(recording, run.Outputs).First; d != nil {
+			return fmt.Errorf("run %d differs from the first one at line %d:\n%s", n+2, d.Line, indented(d.String()))
 		}
-		if d := result.First; d != nil {
-			return fmt.Errorf("run %d differs from the first one at line %d:\n%s", n, d.Line, indented(d.String()))
+		if run.Failure != first.Failure {
+			return fmt.Errorf("run %d differs from the first one: %s", n+2, run.Failure)
 		}
 	}
 	return nil
 }
 
-func (r recorder) boot(f *scenario.File) (scenario.Target, error) {
-	return r.machines.live.boot(r.initNet || f.InitNet())
-}
-
-func (r recorder) run(ctx context.Context, f *scenario.File) ([]string, error) {
-	outputs, failure := scenario.Play(ctx, func() (scenario.Target, error) { return r.boot(f) }, f)
-	if failure != "" {
-		return nil, errors.New(failure)
+// recordingOf is the scenario with outputs.
+func recordingOf(f *scenario.File, outputs []string) *scenario.File {
+	recording := *f
+	recording.Steps = slices.Clone(f.Steps)
+	for i := range recording.Steps {
+		recording.Steps[i].Output, recording.Steps[i].Recorded = at(outputs, i), true
 	}
-	return outputs, nil
+	return &recording
 }
 
 // baseVersion is the number that a kernel's name begins with: 4.4.1 of 4.4.1-generic.
@@ -182,18 +255,11 @@ func baseVersion(name string) string {
 	return strings.TrimRight(name[:end], ".")
 }
 
-// verifyLive compares the live kernel with a model, step by step.
-func (e env) verifyLive(ctx context.Context, k kernelFlag, paths []string) (report, error) {
-	if len(paths) == 0 {
-		return report{}, errors.New("verify --live: expected scenarios; see \"nlmmap verify --help\"")
-	}
+// verifyReal compares a real kernel with a model, step by step.
+func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, paths []string) (report, error) {
 	table := versions.All()
-	if k.name == "" {
-		k.name = e.nearestRelease()
-	}
-	v, err := k.version(table)
-	if err != nil {
-		return report{}, err
+	if len(paths) == 0 && image.path == "" {
+		return report{}, errors.New("verify --live: expected scenarios; see \"nlmmap verify --help\"")
 	}
 	files, err := e.scenarios(paths, table)
 	if err == nil {
@@ -202,38 +268,58 @@ func (e env) verifyLive(ctx context.Context, k kernelFlag, paths []string) (repo
 	if err != nil {
 		return report{}, err
 	}
-	runnable := e.recordable(files)
-	r := recorder{env: e}
-	name := fmt.Sprintf("%s (live) as %s", baseVersion(e.machines.live.version()), v)
-	result := versionReport{Version: name, Built: true, NotRun: len(files) - len(runnable), Failures: []scenario.Result{}}
-	for _, f := range runnable {
-		if ctx.Err() != nil {
-			return report{Versions: []versionReport{result}, Interrupted: true}, nil
-		}
-		one := r.compare(ctx, v, f)
-		result.add(&one)
+	if err := checkFiles(files, false); err != nil {
+		return report{}, err
 	}
-	return report{Versions: []versionReport{result}}, nil
+	b, err := e.bench(ctx, image, files, false)
+	if err != nil {
+		return report{}, err
+	}
+	defer b.close()
+	release := baseVersion(b.kernel().Release)
+	if k.name == "" {
+		k.name = nearestRelease(release)
+	}
+	v, err := k.version(table)
+	if err != nil {
+		return report{}, err
+	}
+	which := e.recordable(b.kernel(), files)
+	results := make([]*scenario.Result, len(files))
+	done := new(atomic.Int64)
+	stopProgress := e.showProgress(done, len(which))
+	err = b.run(ctx, which, 1, func(i int, runs []boot.Run) {
+		one := e.compare(ctx, v, files[i], runs[0])
+		results[i] = &one
+		done.Add(1)
+	})
+	stopProgress()
+	if err != nil && ctx.Err() == nil {
+		return report{}, err
+	}
+	name := fmt.Sprintf("%s (%s) as %s", release, b.name(), v)
+	result := versionReport{Version: name, Built: true, Failures: []scenario.Result{}}
+	for _, one := range results {
+		result.add(one)
+	}
+	return report{Versions: []versionReport{result}, Interrupted: ctx.Err() != nil}, nil
 }
 
-// nearestRelease is the modelled release that the live kernel is, if it is one.
-func (e env) nearestRelease() string {
-	if v, err := kernel.ParseVersion(baseVersion(e.machines.live.version())); err == nil {
+// nearestRelease is the modelled release that a real kernel is, if it is one.
+func nearestRelease(version string) string {
+	if v, err := kernel.ParseVersion(version); err == nil {
 		return v.String()
 	}
 	return versions.Default.String()
 }
 
-// compare runs a scenario on the model and then, as if that were a recording, on the live kernel.
-func (r recorder) compare(ctx context.Context, v kernel.Version, f *scenario.File) scenario.Result {
-	outputs, failure := r.play(ctx, v, f)
+// compare runs a scenario on the model and compares a run on a real kernel with that, as if it were a recording.
+func (e env) compare(ctx context.Context, v kernel.Version, f *scenario.File, run boot.Run) scenario.Result {
+	outputs, failure := e.play(ctx, v, f)
 	if failure != "" {
 		return scenario.Result{Name: f.Name, Steps: len(f.Steps), Failure: "on the model: " + failure}
 	}
-	expected := *f
-	expected.Steps = append([]scenario.Step(nil), f.Steps...)
-	for i := range expected.Steps {
-		expected.Steps[i].Output, expected.Steps[i].Recorded = outputs[i], true
-	}
-	return scenario.Verify(ctx, func() (scenario.Target, error) { return r.boot(f) }, &expected)
+	result := scenario.Compare(recordingOf(f, outputs), run.Outputs)
+	result.Failure = run.Failure
+	return result
 }

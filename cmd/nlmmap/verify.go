@@ -32,6 +32,7 @@ func verifyCommand() command {
 		summary: "compare the model with recordings of real kernels",
 		help: `Usage: nlmmap verify [-v] [-json] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
        nlmmap verify -rewrite [--set NAME=VALUE ...] DIR|LITMUS-FILE ...
+       nlmmap verify --boot IMAGE [-v] [-json] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
        nlmmap verify --live [-v] [-json] [--kernel K] [--set NAME=VALUE ...] DIR|FILE ...
 
 Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
@@ -47,13 +48,15 @@ wherever it lies: the search must find exactly their outcomes. With -v the outco
 shown, with what replays them. -rewrite writes what is found into the sections; a file without any gets them for all
 releases.
 
-With --live the scenarios, recorded or not, run on the kernel that nlmmap itself runs on, and every step is compared
-with what the model does (K; without it the modelled release that uname -r names, else ` + versions.Default.String() + `).
+With --boot the scenarios, recorded or not, run on the kernel of an image (a bzImage) in QEMU, with --live on the kernel
+that nlmmap itself runs on, as root. Every step is compared with what the model does (K; without it the modelled release
+that uname -r names, else ` + versions.Default.String() + `). A crash agrees with a crash of the model, whatever each says about it.
 
 Examples:
   nlmmap verify
   nlmmap verify -v --kernel 4.4.1
   nlmmap verify -v testdata/kernels/3.10.4/tx_basic.txt
+  nlmmap verify --boot bzImage
   nlmmap verify --kernel vendor.kernel --set poll-scans-ring=on vendor-recordings
   nlmmap verify -json my-recordings >result.json
   nlmmap verify -v testdata/litmus
@@ -70,6 +73,8 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	onLive := flags.Bool("live", false, "compare the kernel nlmmap runs on with the model")
 	var k kernelFlag
 	k.add(flags, "", kernelUsage)
+	var image imageFlags
+	image.add(flags)
 	paths, code, ok := c.parse(e, flags, args)
 	if !ok {
 		return code
@@ -79,8 +84,8 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	if *rewrite {
 		return e.rewrite(ctx, k, paths)
 	}
-	if *onLive {
-		r, err = e.verifyLive(ctx, k, paths)
+	if *onLive || image.path != "" {
+		r, err = e.verifyReal(ctx, k, image, paths)
 	} else {
 		r, err = e.verifyModel(ctx, k, paths)
 	}

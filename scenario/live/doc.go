@@ -46,6 +46,8 @@ import "time"
 type Config struct {
 	// InitNet runs the scenario in the network namespace of the caller instead of a fresh one.
 	InitNet bool
+	// Avoid has numbers that no process of the scenario may have as its id, since the scenario uses them itself.
+	Avoid map[int]bool
 }
 
 // blockLimit is how long a call may wait before it counts as one that waits for ever.

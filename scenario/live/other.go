@@ -17,3 +17,9 @@ func New(Config) (scenario.Target, error) {
 func Supported() (rings bool, why string) {
 	return false, "This is not Linux on x86-64, so no scenario can be run on the live kernel."
 }
+
+// Release is the name of the kernel: none that has netlink.
+func Release() string { return "unknown" }
+
+// Missing finds nothing missing where nothing runs.
+func Missing() []string { return nil }

@@ -58,6 +58,17 @@ type memory struct {
 	size    uint64
 }
 
+// another makes a process, and another one as long as its id is one to avoid.
+func (tr *tracer) another(make func() (*task, error)) (*task, error) {
+	for {
+		t, err := make()
+		if err != nil || !tr.avoid[t.p.tgid] {
+			return t, err
+		}
+		t.p.kill()
+	}
+}
+
 // spawn starts a process that is stopped before its first instruction and makes it a task.
 func spawn(tr *tracer) (*task, error) {
 	const self = "/proc/self/exe"

@@ -28,9 +28,10 @@ func New(cfg Config) (scenario.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	tr.avoid = cfg.Avoid
 	tg := &target{tr: tr, adm: admin{kind: "dummy"}}
 	err = tr.do(func() error {
-		tg.main, err = spawn(tr)
+		tg.main, err = tr.another(func() (*task, error) { return spawn(tr) })
 		return err
 	})
 	if err != nil {
@@ -93,10 +94,10 @@ func (tg *target) Tap() (scenario.Tap, error) {
 	return t, nil
 }
 
-// Netlink reads the file of the tracer's thread, which is in the same network namespace as the main task and outlives
-// it. It takes as much as the kernel gives at a time, since some kernels list sockets again in every further read.
+// Netlink reads the file of the network namespace that all tasks are in. It takes as much as the kernel gives at a time,
+// since some kernels list sockets again in every further read.
 func (tg *target) Netlink() (string, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/self/task/%d/net/netlink", tg.tr.tid))
+	f, err := tg.openNetlink()
 	if err != nil {
 		return "", err
 	}
@@ -113,6 +114,25 @@ func (tg *target) Netlink() (string, error) {
 			return "", err
 		}
 	}
+}
+
+// openNetlink opens the file of the tracer's thread, which outlives all tasks. Linux 3.10 has such files for processes only:
+// there one is made for it.
+func (tg *target) openNetlink() (f *os.File, err error) {
+	f, err = os.Open(fmt.Sprintf("/proc/self/task/%d/net/netlink", tg.tr.tid))
+	if !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	err = tg.tr.do(func() error {
+		t, err := spawn(tg.tr)
+		if err != nil {
+			return err
+		}
+		defer t.p.kill()
+		f, err = os.Open(fmt.Sprintf("/proc/%d/net/netlink", t.tid))
+		return err
+	})
+	return f, err
 }
 
 // Close ends all tasks. What the administrator did goes away with the network namespace; in one that stays it is

@@ -65,7 +65,12 @@ func (t *task) Clone(_ string, flags int) (sys.Task, error) {
 func (t *task) newTask(flags uint64) (sys.Task, error) {
 	var c *task
 	err := t.tr.do(func() (err error) {
-		c, err = t.clone(flags)
+		make := func() (*task, error) { return t.clone(flags) }
+		if flags&unix.CLONE_THREAD != 0 {
+			c, err = make() // it has its process's id
+		} else {
+			c, err = t.tr.another(make)
+		}
 		return err
 	})
 	if err != nil {

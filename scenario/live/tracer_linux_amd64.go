@@ -19,6 +19,7 @@ type tracer struct {
 	work  chan func()
 	done  chan struct{} // closed when the thread has ended
 	procs []*process    // every process that was ever made
+	avoid map[int]bool  // numbers that are no good as a process's id
 	start time.Time
 }
 

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"nlmmap/guest"
+	"nlmmap/scenario"
+	"nlmmap/scenario/boot"
+	"nlmmap/scenario/live"
+)
+
+// A bench is a real kernel with scenarios to run on it.
+type bench interface {
+	kernel() boot.Kernel
+	name() string // what to call it in a report
+	// run runs some of the scenarios, by number, each the given number of times, and calls each with the results of one:
+	// in any order, but one call at a time.
+	run(ctx context.Context, which []int, times int, each func(i int, runs []boot.Run)) error
+	close()
+}
+
+// bench prepares the kernel of an image or, without one, the kernel underneath.
+func (e env) bench(ctx context.Context, image imageFlags, files []*scenario.File, initNet bool) (bench, error) {
+	var scenarios []boot.Scenario
+	for _, f := range files {
+		scenarios = append(scenarios, boot.Scenario{File: f, InitNet: initNet || f.InitNet()})
+	}
+	if image.path == "" {
+		return &liveBench{e.machines.live, scenarios}, image.onlyWithImage()
+	}
+	return e.bootBench(ctx, image, scenarios)
+}
+
+// A liveBench is the kernel that nlmmap runs on.
+type liveBench struct {
+	liveKernel
+	scenarios []boot.Scenario
+}
+
+func (b *liveBench) kernel() boot.Kernel { return b.describe() }
+func (b *liveBench) name() string        { return "live" }
+func (b *liveBench) close()              {}
+
+func (b *liveBench) run(ctx context.Context, which []int, times int, each func(i int, runs []boot.Run)) error {
+	for _, i := range which {
+		var runs []boot.Run
+		for range times {
+			s := b.scenarios[i]
+			target := func() (scenario.Target, error) {
+				return b.boot(live.Config{InitNet: s.InitNet, Avoid: s.File.Numbers()})
+			}
+			outputs, failure := scenario.Play(ctx, target, s.File)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			runs = append(runs, boot.Run{Outputs: outputs, Failure: failure})
+			if failure != "" {
+				break
+			}
+		}
+		each(i, runs)
+	}
+	return nil
+}
+
+// imageFlags say which image to boot, and how.
+type imageFlags struct {
+	path, qemu, append, console string
+	cpus, memory, guests        int
+	timeout                     time.Duration
+	keep                        bool
+}
+
+func (f *imageFlags) add(flags *flag.FlagSet) {
+	flags.StringVar(&f.path, "boot", "", "run on the kernel of this `IMAGE`, a bzImage, in QEMU")
+	flags.StringVar(&f.qemu, "qemu", "", "QEMU's `PROGRAM` (default qemu-system-x86_64)")
+	flags.IntVar(&f.cpus, "cpus", 1, "processors of a guest")
+	flags.IntVar(&f.memory, "memory", 512, "memory of a guest in `MIB`")
+	flags.IntVar(&f.guests, "guests", max(1, runtime.NumCPU()), "how many guests run at the same time")
+	flags.DurationVar(&f.timeout, "timeout", boot.DefaultLimit, "how long a step may take")
+	flags.StringVar(&f.append, "append", "", "`TEXT` to add to the guest kernel's command line")
+	flags.StringVar(&f.console, "console", "", "write what the guests' kernels say to this `FILE`")
+	flags.BoolVar(&f.keep, "keep", false, "leave the files of the guests in a new directory, and say where")
+}
+
+// onlyWithImage refuses flags that mean nothing without an image.
+func (f *imageFlags) onlyWithImage() error {
+	if f.qemu != "" || f.append != "" || f.console != "" || f.keep {
+		return errors.New("--qemu, --append, --console and --keep say how to boot an image: give --boot IMAGE too")
+	}
+	return nil
+}
+
+// A bootBench is a kernel image.
+type bootBench struct {
+	*boot.Lab
+	image string
+	done  []func() // what is left to do at the end
+}
+
+func (b *bootBench) kernel() boot.Kernel { return b.Kernel }
+func (b *bootBench) name() string        { return filepath.Base(b.image) }
+
+func (b *bootBench) run(ctx context.Context, which []int, times int, each func(i int, runs []boot.Run)) error {
+	return b.Run(ctx, which, times, each)
+}
+
+func (b *bootBench) close() {
+	b.Close()
+	for _, f := range b.done {
+		f()
+	}
+}
+
+func (e env) bootBench(ctx context.Context, f imageFlags, scenarios []boot.Scenario) (bench, error) {
+	if f.cpus < 1 || f.memory < 1 || f.guests < 1 || f.timeout <= 0 {
+		return nil, errors.New("--cpus, --memory, --guests and --timeout must be more than 0")
+	}
+	image, err := guest.OpenImage(f.path)
+	if err != nil {
+		return nil, err
+	}
+	b := &bootBench{image: f.path}
+	cfg := boot.Config{
+		Guest:  guest.Config{Image: image, QEMU: f.qemu, CPUs: f.cpus, Memory: f.memory, Append: f.append},
+		Guests: f.guests,
+		Limit:  f.timeout,
+		Tell:   func(text string) { fmt.Fprintf(e.stderr, "nlmmap: %s\n", text) },
+	}
+	if f.console != "" {
+		file, err := os.Create(f.console)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Guest.Console = file
+		b.done = append(b.done, func() { file.Close() })
+	}
+	if f.keep {
+		dir, err := os.MkdirTemp("", "nlmmap-")
+		if err != nil {
+			return nil, err
+		}
+		cfg.Guest.Keep = dir
+		fmt.Fprintf(e.stderr, "nlmmap: the files of the guests stay in %s\n", dir)
+	}
+	if b.Lab, err = boot.Open(ctx, cfg, scenarios); err != nil {
+		for _, f := range b.done {
+			f()
+		}
+		return nil, err
+	}
+	return b, nil
+}
