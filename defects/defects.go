@@ -95,10 +95,12 @@ type Defect struct {
 	Section string `json:"section"` // of the list of defects
 	Title   string `json:"title"`
 	Kind    Kind   `json:"kind"`
-	// Is are the differences that the defect consists of, Unless those that hide it, or keep its scenario from showing
-	// it. Without them In is written in the file, or the defect is in all kernels.
-	Is      Conditions   `json:"is,omitempty"`
-	Unless  []Conditions `json:"unless,omitempty"`
+	// Is are the differences that the defect consists of, Unless those that make it impossible. Without them In is
+	// written in the file, or the defect is in all kernels.
+	Is     Conditions   `json:"is,omitempty"`
+	Unless []Conditions `json:"unless,omitempty"`
+	// Unseen are differences with which the scenario does not show the defect, although the kernel has it.
+	Unseen  []Conditions `json:"unseen,omitempty"`
 	In      Releases     `json:"in"`
 	Story   string       `json:"story"`
 	History string       `json:"history,omitempty"`
@@ -195,9 +197,15 @@ func (d *Defect) has(v kernel.Version, table versions.Table) bool {
 	if len(d.Is)+len(d.Unless) == 0 {
 		return slices.Contains(d.In, v.Release)
 	}
-	hidden := slices.ContainsFunc(d.Unless, func(c Conditions) bool { return c.hold(v, table) })
-	return d.Is.hold(v, table) && !hidden
+	return d.Is.hold(v, table) && !anyHolds(d.Unless, v, table)
 }
+
+func anyHolds(all []Conditions, v kernel.Version, table versions.Table) bool {
+	return slices.ContainsFunc(all, func(c Conditions) bool { return c.hold(v, table) })
+}
+
+// Shows reports whether a defect's scenario is to show it on a kernel.
+func (l List) Shows(d Defect, v kernel.Version) bool { return l.Has(d, v) && !anyHolds(d.Unseen, v, l.table) }
 
 // Has reports whether a release has the defect.
 func (d Defect) Has(r kernel.Release) bool { return slices.Contains(d.In, r) }

@@ -109,8 +109,8 @@ func composed(t *testing.T, list defects.List, table versions.Table, d defects.D
 			if len(v.Set) == 0 {
 				continue
 			}
-			if got := d.Judge(d.Play(context.Background(), boot, "", v)); got.Has != list.Has(d, v) {
-				t.Errorf("%v: the scenario says %v (%s), the list %v", v, got.Has, got.Seen, list.Has(d, v))
+			if got := d.Judge(d.Play(context.Background(), boot, "", v)); got.Has != list.Shows(d, v) {
+				t.Errorf("%v: the scenario says %v (%s), the list %v", v, got.Has, got.Seen, list.Shows(d, v))
 			}
 		}
 	}

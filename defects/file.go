@@ -24,8 +24,8 @@ import (
 //	section    of the spec
 //	kind       what it takes to see it
 //	is         NAME=VALUE|VALUE ...: the differences that the defect consists of
-//	unless     NAME=VALUE|VALUE ...: differences that together hide it, or keep the scenario from showing it; may be
-//	           repeated
+//	unless     NAME=VALUE|VALUE ...: differences that together make it impossible; may be repeated
+//	unseen     NAME=VALUE|VALUE ...: differences with which the scenario does not show it; may be repeated
 //	in         releases, or none: where no difference decides and not all kernels have it
 //	history    commits; by default those of the first difference
 //	explore    PROGRAM under MEMORY violates INVARIANT: how a search finds it; may be repeated
@@ -118,7 +118,7 @@ func (d *Defect) set(key, value string, in *Releases, table versions.Table) erro
 		if !slices.Contains([]Kind{Deterministic, Concurrency, WeakMemory, CostOrLog, Elsewhere}, d.Kind) {
 			return fmt.Errorf("unknown kind %q", value)
 		}
-	case "is", "unless":
+	case "is", "unless", "unseen":
 		var all Conditions
 		for text := range strings.FieldsSeq(value) {
 			c, err := parseCondition(text, table)
@@ -127,10 +127,13 @@ func (d *Defect) set(key, value string, in *Releases, table versions.Table) erro
 			}
 			all = append(all, c)
 		}
-		if key == "is" {
+		switch key {
+		case "is":
 			d.Is = append(d.Is, all...)
-		} else {
+		case "unless":
 			d.Unless = append(d.Unless, all)
+		default:
+			d.Unseen = append(d.Unseen, all)
 		}
 	case "in":
 		*in = nil

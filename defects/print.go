@@ -145,7 +145,7 @@ side. Those that need several tasks at once, or weak memory, are found by ` + "`
 			fmt.Fprintf(&b, "- is [`%s`](versions.md#%s)\n", c, c.Difference)
 		}
 		for _, c := range d.Unless {
-			fmt.Fprintf(&b, "- not seen with `%s`\n", c)
+			fmt.Fprintf(&b, "- not with `%s`\n", c)
 		}
 		if d.History != "" {
 			fmt.Fprintf(&b, "- history: %s\n", d.History)

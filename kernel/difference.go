@@ -127,6 +127,9 @@ func (d *Difference) Values() []string {
 	return values
 }
 
+// Bounds returns the least and the most that a number can be.
+func (d *Difference) Bounds() (least, most int) { return d.Value.min, d.Value.max }
+
 // Range says what the difference can be, for people.
 func (d *Difference) Range() string {
 	if d.IsNumber() {

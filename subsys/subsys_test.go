@@ -2,6 +2,7 @@ package subsys_test
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 
 	"nlmmap/kernel"
@@ -28,6 +29,64 @@ func TestNames(t *testing.T) {
 	if _, err := subsys.Register(k); err == nil {
 		t.Error("nonsense is accepted")
 	}
+}
+
+// TestFields: each field of each struct of differences is declared, and only once.
+func TestFields(t *testing.T) {
+	declared := map[string]string{}
+	for i := range new(subsys.Differences).Table() {
+		d := new(subsys.Differences)
+		entry := d.Table()[i : i+1]
+		if !entry[0].Settable() {
+			continue
+		}
+		set(t, entry)
+		for _, path := range nonzero("", reflect.ValueOf(*d)) {
+			if other := declared[path]; other != "" {
+				t.Errorf("%s is declared as %s and as %s", path, other, entry[0].Name)
+			}
+			declared[path] = entry[0].Name
+		}
+	}
+	for _, path := range leaves("", reflect.TypeFor[subsys.Differences]()) {
+		if declared[path] == "" {
+			t.Errorf("nothing declares %s", path)
+		}
+	}
+}
+
+// set gives a difference a value that is not the field's zero value.
+func set(t *testing.T, entry []kernel.Difference) {
+	values := entry[0].Values()
+	v := kernel.Version{Set: map[string]string{entry[0].Name: values[len(values)-1]}}
+	if err := v.Resolve(entry); err != nil {
+		t.Error(err)
+	}
+}
+
+// nonzero returns the paths of the fields that are not zero.
+func nonzero(path string, v reflect.Value) (paths []string) {
+	if v.Kind() != reflect.Struct {
+		if v.IsZero() {
+			return nil
+		}
+		return []string{path}
+	}
+	for i := range v.NumField() {
+		paths = append(paths, nonzero(path+"."+v.Type().Field(i).Name, v.Field(i))...)
+	}
+	return paths
+}
+
+// leaves returns the paths of all fields that are no structs.
+func leaves(path string, t reflect.Type) (paths []string) {
+	if t.Kind() != reflect.Struct {
+		return []string{path}
+	}
+	for i := range t.NumField() {
+		paths = append(paths, leaves(path+"."+t.Field(i).Name, t.Field(i).Type)...)
+	}
+	return paths
 }
 
 func BenchmarkBoot(b *testing.B) {

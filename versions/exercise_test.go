@@ -2,6 +2,7 @@ package versions_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -140,12 +141,13 @@ func (c *corpus) on(r kernel.Release, samples []sample) []sample {
 	return recorded
 }
 
-// Each value of each difference changes what some scenario does on a release that has another value, unless the
-// difference is marked as one that scenarios cannot show.
+// Each value of each difference that can be set changes what some scenario does on a release that has another value, or,
+// where no program sees the difference, what the kernel does inside. Those that several tasks see are exercised in package
+// explore.
 func TestEveryDifferenceIsExercised(t *testing.T) {
 	c := newCorpus(t)
 	for _, d := range c.table {
-		if d.Seen != kernel.SeenByAll {
+		if !d.Settable() || d.Seen == kernel.SeenByConcurrency || d.Seen == kernel.SeenByWeakMemory {
 			continue
 		}
 		t.Run(d.Name, func(t *testing.T) {
@@ -178,11 +180,43 @@ func (c *corpus) exercised(d kernel.Difference, value string) string {
 				samples = c.on(r, own)
 			}
 			for _, s := range samples {
-				if s.changes(c.kernel(r, append(s.with, d.Name+"="+value)...)) {
+				v := c.kernel(r, append(s.with, d.Name+"="+value)...)
+				if d.Seen == kernel.SeenByNone && s.trace(v) != s.trace(c.kernel(r, s.with...)) ||
+					d.Seen == kernel.SeenByAll && s.changes(v) {
 					return s.file.Name + " on " + r.String()
 				}
 			}
 		}
 	}
 	return ""
+}
+
+// trace is everything that happens in a machine that plays the scenario.
+func (s sample) trace(v kernel.Version) string {
+	var b strings.Builder
+	_, failure := scenario.Play(context.Background(), func() (scenario.Target, error) {
+		return sim.New(sim.Config{Version: v, InitNet: s.file.InitNet(), Heap: true,
+			Trace: func(r kernel.Record) { fmt.Fprintln(&b, r.Event) }})
+	}, s.file)
+	return b.String() + failure
+}
+
+// A kernel with the least or the most that a number can be plays every recording to its end: nothing panics, hangs or
+// leaks.
+func TestNumbersInRange(t *testing.T) {
+	c := newCorpus(t)
+	for _, d := range c.table {
+		if !d.IsNumber() {
+			continue
+		}
+		least, most := d.Bounds()
+		for _, value := range []int{least, most} {
+			v := c.kernel(kernel.Linux4_4, fmt.Sprintf("%s=%d", d.Name, value))
+			for _, s := range c.recordings[kernel.Linux4_4] {
+				if _, failure := s.play(v); failure != "" {
+					t.Errorf("%v: %s: %s", v, s.file.Name, failure)
+				}
+			}
+		}
+	}
 }

@@ -208,8 +208,8 @@ func (e env) checkDefects(ctx context.Context, list defects.List, k kernelFlag, 
 		f := finding{Name: d.Name, Found: found(list.Has(d, v)), Scenario: d.File != ""}
 		if f.Scenario {
 			verdict := d.Judge(d.Play(ctx, e.bootHeap, v.String(), v))
-			if listed := f.Found; listed != found(verdict.Has) {
-				f.Listed = listed
+			if list.Shows(d, v) != verdict.Has {
+				f.Listed = f.Found
 			}
 			f.Found, f.Seen = found(verdict.Has), verdict.Seen
 		}
