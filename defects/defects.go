@@ -205,7 +205,9 @@ func anyHolds(all []Conditions, v kernel.Version, table versions.Table) bool {
 }
 
 // Shows reports whether a defect's scenario is to show it on a kernel.
-func (l List) Shows(d Defect, v kernel.Version) bool { return l.Has(d, v) && !anyHolds(d.Unseen, v, l.table) }
+func (l List) Shows(d Defect, v kernel.Version) bool {
+	return l.Has(d, v) && !anyHolds(d.Unseen, v, l.table)
+}
 
 // Has reports whether a release has the defect.
 func (d Defect) Has(r kernel.Release) bool { return slices.Contains(d.In, r) }
