@@ -9,6 +9,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/scenario"
 	"nlmmap/scenario/sim"
 	"nlmmap/skb"
@@ -69,18 +70,18 @@ func (c *checker) record(r kernel.Record) {
 	switch e := r.Event.(type) {
 	case kernel.SyscallEvent:
 		if e.Done && e.Err == nil && e.Call.Name == "socket" {
-			c.opened = r.Task.FileOf(e.N)
+			c.opened = r.Task.FileOf(inspect.Key{}, e.N)
 		}
 	case afnetlink.ClaimEvent:
 		at := frame{e.Sock, e.Pos}
 		if c.claims[at] != nil {
-			c.failf("frame-ownership: rx[%d] of portid %d is taken for two messages", e.Pos, e.Sock.Portid())
+			c.failf("frame-ownership: rx[%d] of portid %v is taken for two messages", e.Pos, e.Portid)
 		}
 		c.claims[at] = e.SKB
 	case afnetlink.PublishEvent:
 		at := frame{e.Sock, e.Pos}
 		if owner := c.claims[at]; owner == nil || e.SKB != nil && owner != e.SKB {
-			c.failf("frame-ownership: rx[%d] of portid %d is published for a message that does not own it", e.Pos, e.Sock.Portid())
+			c.failf("frame-ownership: rx[%d] of portid %v is published for a message that does not own it", e.Pos, e.Portid)
 		}
 		delete(c.claims, at)
 	case kernel.Warning:
@@ -204,8 +205,9 @@ func (c *checker) check() error {
 
 func (c *checker) checkFile(i int, f *kernel.File, vmas int, cur *kernel.Task, hung bool) error {
 	sk := afnetlink.SockOf(f)
-	if sk.Mapped() != vmas {
-		return fmt.Errorf("mapped: socket %d counts %d mappings, there are %d", i, sk.Mapped(), vmas)
+	now := sk.Inspect(inspect.Key{})
+	if now.Mapped != vmas {
+		return fmt.Errorf("mapped: socket %d counts %d mappings, there are %d", i, now.Mapped, vmas)
 	}
 	count := vmas + c.descriptors(f)
 	for _, o := range c.inFlight {
@@ -217,12 +219,12 @@ func (c *checker) checkFile(i int, f *kernel.File, vmas int, cur *kernel.Task, h
 		return fmt.Errorf("accounting: f_count of socket %d is %d, there are %d references", i, n, count)
 	}
 	charged := 0
-	for _, m := range sk.ReceiveQueue.All() {
+	for _, m := range sk.ReceiveQueue.Inspect(inspect.Key{}) {
 		if m.Sk == any(sk) {
 			charged += m.Truesize
 		}
 	}
-	if n := sk.Rmem.Peek(); n != int64(charged) {
+	if n := sk.Rmem.Inspect(inspect.Key{}); n != int64(charged) {
 		return fmt.Errorf("accounting: rmem of socket %d is %d, its queue has %d bytes", i, n, charged)
 	}
 	held := 0
@@ -231,19 +233,18 @@ func (c *checker) checkFile(i int, f *kernel.File, vmas int, cur *kernel.Task, h
 			held++
 		}
 	}
-	if n := sk.RxRing().Pending.Peek(); n != int64(held) {
+	if n := now.RxRing.Pending; n != int64(held) {
 		return fmt.Errorf("pending: socket %d counts %d reserved RX frames, the kernel holds %d", i, n, held)
 	}
-	if n := sk.TxRing().Pending.Peek(); n != 0 && !hung {
+	if n := now.TxRing.Pending; n != 0 && !hung {
 		return fmt.Errorf("pending: socket %d counts %d reserved TX frames and nothing runs", i, n)
 	}
-	return checkHeads(i, sk)
+	return checkHeads(i, now)
 }
 
 // checkHeads: the kernel's position lies in the ring, and its figures fit the memory.
-func checkHeads(i int, sk *afnetlink.Sock) error {
-	if sk.RxRing().MapSize() != 0 && sk.RxRing().Head() >= sk.RxRing().Frames() ||
-		sk.TxRing().MapSize() != 0 && sk.TxRing().Head() >= sk.TxRing().Frames() {
+func checkHeads(i int, now afnetlink.State) error {
+	if now.RxRing.Set && now.RxRing.Head >= now.RxRing.Frames || now.TxRing.Set && now.TxRing.Head >= now.TxRing.Frames {
 		return fmt.Errorf("memory: head of a ring of socket %d lies behind its frames", i)
 	}
 	return nil
@@ -296,7 +297,7 @@ func (to target) play(f *scenario.File) (outputs []string, c *checker, err error
 	if c.fail == nil && !c.m.Kernel.Tainted() && !c.oops {
 		for at, m := range c.claims {
 			if m != nil {
-				return outputs, c, fmt.Errorf("at close: rx[%d] of portid %d was taken and never published", at.pos, at.sk.Portid())
+				return outputs, c, fmt.Errorf("at close: rx[%d] of portid %d was taken and never published", at.pos, at.sk.Inspect(inspect.Key{}).Portid)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 	if err != nil {
 		return skb.New(nl.k, size)
 	}
-	fits := func() bool { return sk.rxRing.Maxlen() >= uint32(size+ldiff) }
+	fits := func() bool { return sk.rxRing.Maxlen(cur) >= uint32(size+ldiff) }
 	if !sk.rxRing.IsSet(cur) || nl.D.AllocSizeCheckFirst && !fits() {
 		sk.Put(cur)
 		return skb.New(nl.k, size)
@@ -44,7 +44,7 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 		sk.Put(cur)
 		return nil
 	}
-	ringSetupSKB(m, sk, &sk.rxRing, f)
+	ringSetupSKB(cur, m, sk, &sk.rxRing, f)
 	sk.claimed(cur, f, m)
 	f.SetStatus(cur, uapi.NLMMapStatusReserved)
 	sk.rxRing.Pending.Add(cur, 1)
@@ -55,24 +55,24 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 
 // overrun counts a lost message and tells the receiver once per congestion: netlink_overrun (spec 7.6).
 func (sk *Sock) overrun(cur *kernel.Task) {
-	if !sk.has(flagNoENOBUFS) && sk.congested.Swap(cur, 1) == 0 {
+	if !sk.has(cur, flagNoENOBUFS) && sk.congested.Swap(cur, 1) == 0 {
 		sk.Err.Store(cur, int64(kernel.ENOBUFS))
 		sk.ErrorReport(cur)
 	}
-	sk.Drops.Add(cur, 1)
+	sk.Drops.Count(cur, 1)
 	if sk.K.Tracing() {
-		sk.K.Emit(cur, OverrunEvent{sk.Portid(), int(sk.Drops.Peek())})
+		sk.K.Emit(cur, OverrunEvent{sk.portid.Shown(), sk.Drops.Shown()})
 	}
 }
 
 // An OverrunEvent tells of a message that was lost for lack of a frame or of buffer space.
 type OverrunEvent struct {
-	Portid uint32
-	Drops  int
+	Portid kernel.Shown
+	Drops  kernel.Shown
 }
 
 func (e OverrunEvent) String() string {
-	return fmt.Sprintf("overrun of portid %d, %d drops", e.Portid, e.Drops)
+	return fmt.Sprintf("overrun of portid %v, %v drops", e.Portid, e.Drops)
 }
 
 // rcvWake ends the congestion when the reader has taken all queued messages, and lets senders go on:

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/uapi"
 )
 
@@ -37,20 +38,20 @@ func TestOverrun(t *testing.T) {
 		wantErr(t, event(), kernel.ESRCH)
 		wantErr(t, event(), kernel.ESRCH)
 		sk := m.sock(fd)
-		if !sk.Congested() || sk.Drops.Peek() != 2 || m.poll(fd)&uapi.PollErr == 0 {
-			t.Errorf("congested %t, %d drops", sk.Congested(), sk.Drops.Peek())
+		if !sk.Inspect(inspect.Key{}).Congested || sk.Drops.Inspect(inspect.Key{}) != 2 || m.poll(fd)&uapi.PollErr == 0 {
+			t.Errorf("congested %t, %d drops", sk.Inspect(inspect.Key{}).Congested, sk.Drops.Inspect(inspect.Key{}))
 		}
 		_, _, err := m.recv(fd)
 		wantErr(t, err, kernel.ENOBUFS) // the error comes before the messages
 		for i := range fit {
-			if !sk.Congested() {
+			if !sk.Inspect(inspect.Key{}).Congested {
 				t.Errorf("the congestion is over with %d messages in the queue", fit-i)
 			}
 			_, _, err = m.recv(fd)
 			must(t, err)
 		}
-		if sk.Congested() || sk.Rmem.Peek() != 0 {
-			t.Errorf("congested %t, rmem %d", sk.Congested(), sk.Rmem.Peek())
+		if sk.Inspect(inspect.Key{}).Congested || sk.Rmem.Inspect(inspect.Key{}) != 0 {
+			t.Errorf("congested %t, rmem %d", sk.Inspect(inspect.Key{}).Congested, sk.Rmem.Inspect(inspect.Key{}))
 		}
 		must(t, event())
 
@@ -61,14 +62,14 @@ func TestOverrun(t *testing.T) {
 		must(t, m.setopt(fd, uapi.NetlinkBroadcastError, 1))
 		wantErr(t, event(), kernel.ENOBUFS)
 		must(t, m.setopt(fd, uapi.NetlinkNoENOBUFS, 1))
-		if sk.Congested() {
+		if sk.Inspect(inspect.Key{}).Congested {
 			t.Error("NO_ENOBUFS leaves the congestion")
 		}
 		if e := m.sockErr(fd); e != int32(kernel.ENOBUFS) {
 			t.Errorf("pending error %d", e)
 		}
 		wantErr(t, event(), kernel.ENOBUFS)
-		if sk.Congested() || m.sockErr(fd) != 0 {
+		if sk.Inspect(inspect.Key{}).Congested || m.sockErr(fd) != 0 {
 			t.Error("NO_ENOBUFS, and an error")
 		}
 		m.nl.SetErr(cur, from, 0, 1, int64(kernel.ENOBUFS))
@@ -102,7 +103,7 @@ func TestUserSenderWaits(t *testing.T) {
 		m.setsock(b, uapi.SoRcvbuf, 1)
 		m.fill(a, 2)
 		sk := m.sock(b)
-		if sk.Congested() || sk.Drops.Peek() != 0 || m.sockErr(b) != 0 {
+		if sk.Inspect(inspect.Key{}).Congested || sk.Drops.Inspect(inspect.Key{}) != 0 || m.sockErr(b) != 0 {
 			t.Error("a user's message that did not fit is an overrun")
 		}
 		_, err := m.Sendto(a, []byte("x"), 0, addr(2, 0))
@@ -150,8 +151,8 @@ func TestFullRing(t *testing.T) {
 		if got := fmt.Sprint(ring.states(2)); got != "[VALID VALID]" {
 			t.Error(got)
 		}
-		if m.sock(fd).Drops.Peek() != 1 || m.sockErr(fd) != int32(kernel.ENOBUFS) {
-			t.Errorf("%d drops", m.sock(fd).Drops.Peek())
+		if m.sock(fd).Drops.Inspect(inspect.Key{}) != 1 || m.sockErr(fd) != int32(kernel.ENOBUFS) {
+			t.Errorf("%d drops", m.sock(fd).Drops.Inspect(inspect.Key{}))
 		}
 		h := uapi.ParseNLMsgHdr(ring.data(1))
 		if h != (uapi.NLMsgHdr{Len: 36, Type: uapi.NLMsgError, Seq: 7, Pid: 1}) {
@@ -180,7 +181,7 @@ func TestSkip(t *testing.T) {
 		ring.set(0, uapi.NLMMapStatusSkip)
 		_, err := m.Sendto(fd, []byte("user message"), 0, addr(1, 0))
 		must(t, err) // dropped, and yet a success
-		if m.sock(fd).Drops.Peek() != 1 || m.sockErr(fd) != int32(kernel.ENOBUFS) {
+		if m.sock(fd).Drops.Inspect(inspect.Key{}) != 1 || m.sockErr(fd) != int32(kernel.ENOBUFS) {
 			t.Error("a queued message passed the SKIP frame")
 		}
 		_, err = m.Sendto(fd, request(50, uapi.NLMFAck), 0, addr(0, 0))
@@ -489,7 +490,7 @@ func TestFiltersOfMembers(t *testing.T) {
 		m.setsock(first, uapi.SoRcvbuf, 1)
 		sender := m.open(3, 0)
 		sent := 0
-		for ; m.sock(first).Drops.Peek() == 0; sent++ {
+		for ; m.sock(first).Drops.Inspect(inspect.Key{}) == 0; sent++ {
 			_, _ = m.Sendto(sender, request(99, 0, make([]byte, 100)...), uapi.MsgDontwait, addr(0, 1))
 		}
 		for range sent - 1 {

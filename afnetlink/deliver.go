@@ -20,7 +20,7 @@ func (sk *Sock) sendSKB(cur *kernel.Task, m *skb.SKB) int {
 		sk.ringSetCopied(cur, m)
 	default:
 		sk.ReceiveQueue.Lock.Lock(cur)
-		sk.ReceiveQueue.Append(m)
+		sk.ReceiveQueue.Append(cur, m)
 		sk.ReceiveQueue.Lock.Unlock(cur)
 	}
 	sk.DataReady(cur)
@@ -66,7 +66,7 @@ func (sk *Sock) ringSetCopied(cur *kernel.Task, m *skb.SKB) {
 	}
 	sk.claimed(cur, f, m)
 	sk.rxRing.Advance(cur)
-	sk.ReceiveQueue.Append(m)
+	sk.ReceiveQueue.Append(cur, m)
 	sk.ReceiveQueue.Lock.Unlock(cur)
 	f.SetHeader(cur, sk.header(cur, m))
 	sk.published(cur, f, m, uapi.NLMMapStatusCopy)
@@ -88,7 +88,7 @@ func (sk *Sock) attachSKB(cur *kernel.Task, m *skb.SKB, deadline kernel.Time, ss
 		}
 		sk.Put(cur)
 		m.Free(cur)
-		return false, kernel.Errorf(kernel.EAGAIN, "the receive buffer of portid %d is full", sk.Portid())
+		return false, kernel.Errorf(kernel.EAGAIN, "the receive buffer of portid %v is full", sk.portid.Shown())
 	}
 	err = cur.WaitEvent(&sk.wait, deadline, func() bool { return sk.Dead.Load(cur) != 0 || !full() })
 	sk.Put(cur)
@@ -167,8 +167,8 @@ func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *skb.SKB, portid, gr
 	m.Shrink()
 	delivered, failed := false, false
 	var c *skb.SKB // for the next member; one that could not take it leaves it to the one after, as its filter has cut it
-	for _, sk := range nl.multicast(cur, ssk.Protocol) {
-		if nl.wantsGroup(sk, ssk, portid, group) {
+	for _, sk := range nl.multicast(cur, ssk.Protocol, group) {
+		if wants(cur, sk, ssk, portid) {
 			if c == nil {
 				c = nl.forMember(cur, m)
 			}
@@ -181,7 +181,7 @@ func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *skb.SKB, portid, gr
 				c = nil
 			default:
 				sk.overrun(cur)
-				failed = failed || sk.has(flagBroadcastError)
+				failed = failed || sk.has(cur, flagBroadcastError)
 			}
 		}
 		sk.Put(cur)
@@ -210,14 +210,10 @@ func (nl *Netlink) forMember(cur *kernel.Task, m *skb.SKB) *skb.SKB {
 	return m
 }
 
-func (nl *Netlink) wantsGroup(sk, ssk *Sock, portid, group uint32) bool {
-	if sk == ssk || sk.portid.Load() == portid {
-		return false
-	}
-	nl.table.mu.RLock()
-	member := sk.member(int(group))
-	nl.table.mu.RUnlock()
-	if !member {
+// wants reports whether a member of the group gets what ssk sends to it: not the sender, and not who gets the message as
+// its receiver.
+func wants(cur *kernel.Task, sk, ssk *Sock, portid uint32) bool {
+	if sk == ssk || sk.Portid(cur) == portid {
 		return false
 	}
 	// Namespaces have no ids for each other here, so that LISTEN_ALL_NSID adds no receivers (bcast-nsid).
@@ -236,8 +232,8 @@ func (sk *Sock) broadcastDeliver(cur *kernel.Task, m *skb.SKB) bool {
 
 // SetErr gives the members of a group an error: netlink_set_err. Those with NETLINK_NO_ENOBUFS do not get ENOBUFS.
 func (nl *Netlink) SetErr(cur *kernel.Task, ssk *Sock, portid, group uint32, code int64) {
-	for _, sk := range nl.multicast(cur, ssk.Protocol) {
-		if nl.wantsGroup(sk, ssk, portid, group) && !(code == int64(kernel.ENOBUFS) && sk.has(flagNoENOBUFS)) {
+	for _, sk := range nl.multicast(cur, ssk.Protocol, group) {
+		if wants(cur, sk, ssk, portid) && !(code == int64(kernel.ENOBUFS) && sk.has(cur, flagNoENOBUFS)) {
 			sk.Err.Store(cur, code)
 			sk.ErrorReport(cur)
 		}

@@ -41,20 +41,27 @@ type Callback struct {
 // dumpState is the dump of a socket, guarded by its cb_mutex; running may be read without.
 type dumpState struct {
 	running kernel.Atomic
-	cb      *Callback
+	cb      kernel.Guarded[*Callback]
 }
 
-// drop ends a dump without telling anybody.
+func (d *dumpState) init(cbMutex *kernel.Mutex) {
+	d.running.Named("cb_running", 0)
+	d.running.Guard(cbMutex)
+	d.cb.Guard(cbMutex)
+}
+
+// drop ends the dump of a socket that nobody can see any more, without telling anybody.
 func (d *dumpState) drop(cur *kernel.Task) {
-	if d.running.Peek() == 0 {
+	if d.running.Load(cur) == 0 {
 		return
 	}
-	if d.cb.Done != nil {
-		d.cb.Done(cur, d.cb)
+	cb := *d.cb.Own()
+	if cb.Done != nil {
+		cb.Done(cur, cb)
 	}
-	d.cb.SKB.Free(cur)
-	d.running.Store(cur, 0)
-	d.cb = nil
+	cb.SKB.Free(cur)
+	d.running.Init(0)
+	*d.cb.Own() = nil
 }
 
 // DumpStart starts a dump and produces its first message: __netlink_dump_start (spec 10.1). It returns EINTR when the
@@ -87,9 +94,9 @@ func (nl *Netlink) DumpStart(cur *kernel.Task, m *Message, msg Msg, control Dump
 		sk.cbMutex.Unlock(cur)
 		request.Free(cur)
 		sk.Put(cur)
-		return kernel.Errorf(kernel.EBUSY, "a dump is running on portid %d", sk.Portid())
+		return kernel.Errorf(kernel.EBUSY, "a dump is running on portid %v", sk.portid.Shown())
 	}
-	sk.cb.cb = &Callback{DumpControl: control, SKB: request, Nlh: msg, Portid: request.CB.Portid, Net: sk.Net}
+	*sk.cb.cb.Of(cur) = &Callback{DumpControl: control, SKB: request, Nlh: msg, Portid: request.CB.Portid, Net: sk.Net}
 	sk.cb.running.Store(cur, 1)
 	sk.cbMutex.Unlock(cur)
 	err := sk.dump(cur)
@@ -106,7 +113,7 @@ func (nl *Netlink) DumpStart(cur *kernel.Task, m *Message, msg Msg, control Dump
 // free frame, or when DONE does not fit.
 func (sk *Sock) dump(cur *kernel.Task) error {
 	sk.cbMutex.Lock(cur)
-	cb := sk.cb.cb
+	cb := *sk.cb.cb.Of(cur)
 	if sk.cb.running.Load(cur) == 0 {
 		sk.cbMutex.Unlock(cur)
 		return kernel.Errorf(kernel.EINVAL, "no dump is running")
@@ -137,7 +144,7 @@ func (sk *Sock) dump(cur *kernel.Task) error {
 		cb.Done(cur, cb)
 	}
 	sk.cb.running.Store(cur, 0)
-	sk.cb.cb = nil
+	*sk.cb.cb.Of(cur) = nil
 	sk.cbMutex.Unlock(cur)
 	cb.SKB.Free(cur)
 	return nil
@@ -151,14 +158,14 @@ func (sk *Sock) dumpAlloc(cur *kernel.Task, cb *Callback) *skb.SKB {
 	least := max(cb.MinDumpAlloc, uapi.NLMsgGoodsize)
 	size, byRecvlen := least, false
 	var s *skb.SKB
-	if recvlen := int(sk.maxRecvmsgLen.Load()); nl.D.DumpRecvlen && recvlen > least {
+	if recvlen := sk.dumpRecvlen(cur); recvlen > least {
 		size = recvlen
-		s = nl.AllocSKB(cur, sk, size, 0, sk.Portid())
+		s = nl.AllocSKB(cur, sk, size, 0, sk.Portid(cur))
 		byRecvlen = s != nil
 	}
 	if s == nil {
 		size = least
-		s = nl.AllocSKB(cur, sk, size, 0, sk.Portid())
+		s = nl.AllocSKB(cur, sk, size, 0, sk.Portid(cur))
 	}
 	if s == nil {
 		return nil
@@ -176,21 +183,29 @@ func (sk *Sock) dumpAlloc(cur *kernel.Task, cb *Callback) *skb.SKB {
 		s.Reserve(s.Tailroom() - size)
 	}
 	if nl.k.Tracing() {
-		nl.k.Emit(cur, DumpEvent{sk.Portid(), size, s.Ring(), s.Headroom()})
+		nl.k.Emit(cur, DumpEvent{sk.portid.Shown(), size, s.Ring(), s.Headroom()})
 	}
 	return s
 }
 
+// dumpRecvlen is how large the messages of a dump are for the sake of its reader's buffers, 0 where those do not matter.
+func (sk *Sock) dumpRecvlen(cur *kernel.Task) int {
+	if !sk.nl.D.DumpRecvlen {
+		return 0
+	}
+	return int(sk.maxRecvmsgLen.Load(cur))
+}
+
 // A DumpEvent tells of a dump message that was allocated.
 type DumpEvent struct {
-	Portid  uint32
+	Portid  kernel.Shown
 	Size    int // asked for
 	InFrame bool
 	Shift   int // of the data, by dump-reserve-in-frame
 }
 
 func (e DumpEvent) String() string {
-	return fmt.Sprintf("dump for portid %d: %d bytes, in a frame %t, shifted %d", e.Portid, e.Size, e.InFrame, e.Shift)
+	return fmt.Sprintf("dump for portid %v: %d bytes, in a frame %t, shifted %d", e.Portid, e.Size, e.InFrame, e.Shift)
 }
 
 // putDone appends NLMSG_DONE with the callback's result.

@@ -11,19 +11,21 @@ import (
 
 // A ClaimEvent tells of a free RX frame that the kernel takes for a message, built in it or queued.
 type ClaimEvent struct {
-	Sock *Sock
-	Pos  uint32
-	SKB  *skb.SKB
+	Sock   *Sock
+	Portid kernel.Shown
+	Pos    uint32
+	SKB    *skb.SKB
 }
 
 func (e ClaimEvent) String() string {
-	return fmt.Sprintf("claim rx[%d] of portid %d", e.Pos, e.Sock.Portid())
+	return fmt.Sprintf("claim rx[%d] of portid %v", e.Pos, e.Portid)
 }
 
 // A PublishEvent tells of an RX frame that is about to be handed to userspace, as VALID or COPY. SKB is nil for a frame
 // that comes back without a message (VALID with length 0).
 type PublishEvent struct {
 	Sock   *Sock
+	Portid kernel.Shown
 	Pos    uint32
 	SKB    *skb.SKB
 	Status uint32
@@ -31,12 +33,12 @@ type PublishEvent struct {
 }
 
 func (e PublishEvent) String() string {
-	return fmt.Sprintf("publish rx[%d] of portid %d as %s", e.Pos, e.Sock.Portid(), uapi.StatusName(e.Status))
+	return fmt.Sprintf("publish rx[%d] of portid %v as %s", e.Pos, e.Portid, uapi.StatusName(e.Status))
 }
 
 func (sk *Sock) claimed(cur *kernel.Task, f ringmm.Frame, m *skb.SKB) {
 	if sk.K.Watched() {
-		sk.K.Emit(cur, ClaimEvent{sk, f.Pos, m})
+		sk.K.Emit(cur, ClaimEvent{sk, sk.portid.Shown(), f.Pos, m})
 	}
 }
 
@@ -44,7 +46,7 @@ func (sk *Sock) published(cur *kernel.Task, f ringmm.Frame, m *skb.SKB, status u
 	if !sk.K.Watched() {
 		return
 	}
-	e := PublishEvent{Sock: sk, Pos: f.Pos, SKB: m, Status: status}
+	e := PublishEvent{Sock: sk, Portid: sk.portid.Shown(), Pos: f.Pos, SKB: m, Status: status}
 	if m != nil && m.Ring() {
 		e.Data = m.Peek(cur)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/skb"
 	"nlmmap/uapi"
 )
@@ -111,7 +112,7 @@ func (m *machine) openProto(proto int, portid, groups uint32) int {
 	return fd
 }
 
-func (m *machine) sock(fd int) *afnetlink.Sock { return afnetlink.SockOf(m.FileOf(fd)) }
+func (m *machine) sock(fd int) *afnetlink.Sock { return afnetlink.SockOf(m.FileOf(inspect.Key{}, fd)) }
 
 func (m *machine) setopt(fd, name int, v uint32) error {
 	return m.Setsockopt(fd, uapi.SolNetlink, name, binary.LittleEndian.AppendUint32(nil, v))

@@ -130,7 +130,7 @@ func (nl *Netlink) Ack(cur *kernel.Task, m *Message, msg Msg, err error) {
 	portid := m.SKB.CB.Portid
 	payload := uapi.NLMsgErrlen
 	quoted := 0 // bytes behind the quoted header
-	if err != nil && !m.From.has(flagCapAck) {
+	if err != nil && !m.From.has(cur, flagCapAck) {
 		quoted = int(msg.Len(cur)) - uapi.NLMsgHdrlen
 	}
 	s := nl.AllocSKB(cur, m.Kernel, uapi.NLMsgTotalSize(payload+quoted), 0, portid)

@@ -11,6 +11,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/uapi"
 )
 
@@ -200,12 +201,12 @@ func TestGroups(t *testing.T) {
 		wantErr(t, m.nl.Broadcast(s, from, newMessage(m, s, "x"), 0, 7), kernel.ESRCH)
 		wantErr(t, m.setopt(fds[0], uapi.NetlinkAddMembership, 0), kernel.EINVAL)
 		wantErr(t, m.setopt(fds[0], uapi.NetlinkAddMembership, 41), kernel.EINVAL)
-		if !m.nl.HasListeners(testProto, 40) || m.nl.HasListeners(testProto, 39) {
+		if !m.nl.HasListeners(m.Task, testProto, 40) || m.nl.HasListeners(m.Task, testProto, 39) {
 			t.Error("listeners")
 		}
 		// Bind replaces the low 32 groups only.
 		must(t, m.Bind(fds[2], addr(12, 1<<5)))
-		if g := m.sock(fds[2]).Groups(); g[0] != 1<<5 || g[1] != 1<<7 {
+		if g := m.sock(fds[2]).Inspect(inspect.Key{}).Groups; g[0] != 1<<5 || g[1] != 1<<7 {
 			t.Errorf("groups %#x", g)
 		}
 	})
@@ -216,7 +217,7 @@ func TestGroupOrder(t *testing.T) {
 	var order []uint32
 	m := boot(t, kernel.Config{Trace: func(r kernel.Record) {
 		if e, ok := r.Event.(afnetlink.OverrunEvent); ok {
-			order = append(order, e.Portid)
+			order = append(order, uint32(e.Portid.Value(inspect.Key{})))
 		}
 	}})
 	for _, portid := range []uint32{3, 1, 2} {

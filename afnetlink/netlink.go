@@ -13,9 +13,6 @@ package afnetlink
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
-	"sync"
 
 	"nlmmap/kernel"
 	"nlmmap/uapi"
@@ -27,8 +24,7 @@ type Netlink struct {
 
 	k       *kernel.Kernel
 	table   table
-	tapMu   sync.RWMutex
-	taps    []*Tap
+	taps    kernel.Pointer[[]*Tap]
 	release []func(cur *kernel.Task, r Release)
 }
 
@@ -44,34 +40,15 @@ func Register(k *kernel.Kernel) (*Netlink, error) {
 // RegisterWith is Register for a caller that has resolved the differences of the machine's version.
 func RegisterWith(k *kernel.Kernel, d *Differences) *Netlink {
 	nl := &Netlink{D: *d, k: k}
-	nl.table.lock.Name = "nl_table"
-	nl.table.word.Named("nl_table", 0)
-	nl.table.rover = roverStart
-	nl.table.rng = rand.New(rand.NewPCG(k.Config().Seed, 0x6e6c))
+	nl.table.init()
+	nl.taps.Named("netlink_tap_all")
 	k.Register(uapi.AFNetlink, nl)
 	k.RegisterProc("/proc/net/netlink", nl.proc)
-	k.OnExit(nl.exit)
 	return nl
 }
 
 // Kernel returns the machine.
 func (nl *Netlink) Kernel() *kernel.Kernel { return nl.k }
-
-// exit drops the kernel's sockets.
-func (nl *Netlink) exit(cur *kernel.Task) {
-	for i := range nl.table.proto {
-		p := &nl.table.proto[i]
-		var nets []*kernel.Net
-		for net := range p.kernel {
-			nets = append(nets, net)
-		}
-		slices.SortFunc(nets, func(a, b *kernel.Net) int { return a.ID - b.ID })
-		for _, net := range nets {
-			p.kernel[net].Put(cur)
-		}
-		p.kernel = nil
-	}
-}
 
 // A Release tells of a closed socket (NETLINK_URELEASE).
 type Release struct {
@@ -89,8 +66,8 @@ func (nl *Netlink) OnRelease(fn func(cur *kernel.Task, r Release)) {
 func (nl *Netlink) proc(cur *kernel.Task) string {
 	text := "sk               Eth Pid        Groups   Rmem     Wmem     Dump     Locks    Drops    Inode\n"
 	for proto := range nl.table.proto {
-		for _, sk := range nl.Bound(cur.Net(), proto, true) {
-			row := sk.procRow()
+		for _, sk := range nl.Bound(cur, cur.Net(), proto, true) {
+			row := sk.procRow(cur)
 			text += row
 			if nl.D.ProcRowsRepeat && !sk.kernel {
 				text += row
@@ -100,13 +77,13 @@ func (nl *Netlink) proc(cur *kernel.Task) string {
 	return text
 }
 
-func (sk *Sock) procRow() string {
+func (sk *Sock) procRow(cur *kernel.Task) string {
 	var group uint32
-	if g := sk.Groups(); len(g) > 0 {
+	if g := sk.Groups(cur); len(g) > 0 {
 		group = g[0]
 	}
 	dump := "0"
-	running := sk.cb.running.Peek() != 0
+	running := sk.cb.running.Load(cur) != 0
 	switch {
 	case sk.nl.D.ProcDumpPointer && running:
 		dump = fmt.Sprintf("%x", 0xffff880000000000+sk.Inode*0x400)
@@ -116,5 +93,5 @@ func (sk *Sock) procRow() string {
 		dump = "1"
 	}
 	return fmt.Sprintf("%016x %-3d %-10d %08x %-8d %-8d %-8s %-8d %-8d %-8d\n", 0xffff880010000000+sk.Inode*0x800,
-		sk.Protocol, sk.portid.Load(), group, sk.Rmem.Peek(), 0, dump, sk.Refs(), sk.Drops.Peek(), sk.Inode)
+		sk.Protocol, sk.Portid(cur), group, sk.Rmem.Load(cur), 0, dump, sk.Refs(cur), sk.Drops.Load(cur), sk.Inode)
 }

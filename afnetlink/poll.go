@@ -55,5 +55,5 @@ func (sk *Sock) pollRx(cur *kernel.Task, mask uint32) bool {
 		return sk.rxRing.HasValidFrame(cur)
 	}
 	sk.rxRing.Forward(cur)
-	return sk.rxRing.Status(cur, sk.rxRing.Previous()) != uapi.NLMMapStatusUnused
+	return sk.rxRing.Status(cur, sk.rxRing.Previous(cur)) != uapi.NLMMapStatusUnused
 }

@@ -40,7 +40,7 @@ func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 		return 0, err
 	}
 	if sk.nl.D.DumpRecvlen {
-		sk.maxRecvmsgLen.Store(min(max(sk.maxRecvmsgLen.Load(), int64(m.Len())), maxRecvlen))
+		sk.maxRecvmsgLen.Store(cur, min(max(sk.maxRecvmsgLen.Load(cur), int64(m.Len())), maxRecvlen))
 	}
 	data := s.Message(cur)
 	m.Flags = 0
@@ -57,10 +57,10 @@ func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	}
 	m.Name = from.Bytes()
 	m.Control = nil
-	if sk.has(flagRecvPktinfo) {
+	if sk.has(cur, flagRecvPktinfo) {
 		sk.putCmsg(m, uapi.SolNetlink, uapi.NetlinkPktinfo, s.CB.DstGroup)
 	}
-	if sk.has(flagListenAllNSID) && s.CB.HasNSID {
+	if sk.has(cur, flagListenAllNSID) && s.CB.HasNSID {
 		sk.putCmsg(m, uapi.SolNetlink, uapi.NetlinkListenAllNSID, uint32(s.CB.NSID))
 	}
 	creds := s.CB.Creds

@@ -34,7 +34,7 @@ func (sk *Sock) setRing(cur *kernel.Task, req uapi.NLMMapReq, tx bool) error {
 	}
 	queue.Lock.Lock(cur)
 	old := ring.Swap(cur, blocks)
-	purged := queue.Splice()
+	purged := queue.Splice(cur)
 	queue.Lock.Unlock(cur)
 	sk.pgVecLock.Unlock(cur)
 	for _, m := range purged {
@@ -52,17 +52,17 @@ func (sk *Sock) Mmap(cur *kernel.Task, vma *kernel.VMA) error {
 	}
 	sk.pgVecLock.Lock(cur)
 	defer sk.pgVecLock.Unlock(cur)
-	expected := sk.rxRing.MapSize() + sk.txRing.MapSize()
+	expected := sk.rxRing.MapSize(cur) + sk.txRing.MapSize(cur)
 	if expected == 0 {
 		return kernel.Errorf(kernel.EINVAL, "no ring is set")
 	}
 	if vma.Size() != expected {
 		return kernel.Errorf(kernel.EINVAL, "the rings have %d bytes and not %d", expected, vma.Size())
 	}
-	if err := vma.InsertPages(append(sk.rxRing.Segments(), sk.txRing.Segments()...)); err != nil {
+	if err := vma.InsertPages(append(sk.rxRing.Segments(cur), sk.txRing.Segments(cur)...)); err != nil {
 		return err
 	}
-	sk.mapped.Add(cur, 1)
+	sk.mapped.Count(cur, 1)
 	vma.Ops = vmOps{sk}
 	return nil
 }
@@ -71,17 +71,17 @@ func (sk *Sock) Mmap(cur *kernel.Task, vma *kernel.VMA) error {
 type vmOps struct{ sk *Sock }
 
 // Open implements kernel.VMOps: netlink_mm_open.
-func (o vmOps) Open(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Add(cur, 1) }
+func (o vmOps) Open(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Count(cur, 1) }
 
 // Close implements kernel.VMOps: netlink_mm_close.
-func (o vmOps) Close(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Add(cur, -1) }
+func (o vmOps) Close(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Count(cur, -1) }
 
 // ringSetupSKB points a buffer into a frame: netlink_ring_setup_skb. The buffer takes over a reference to sk.
-func ringSetupSKB(m *skb.SKB, sk *Sock, ring *ringmm.Ring, f ringmm.Frame) {
+func ringSetupSKB(cur *kernel.Task, m *skb.SKB, sk *Sock, ring *ringmm.Ring, f ringmm.Frame) {
 	mem, off := f.Data()
-	m.SetRing(mem, off, int(ring.Maxlen()))
+	m.SetRing(mem, off, int(ring.Maxlen(cur)))
 	m.CB.Flags |= skb.Mmaped
-	m.CB.Sk = sk
+	m.CB.Sk, m.CB.FramePos = sk, f.Pos
 	m.Destructor = skbDestructor
 }
 
@@ -127,5 +127,5 @@ func frameOf(m *skb.SKB) ringmm.Frame {
 		ring = &sk.txRing
 	}
 	mem, off := m.RingHead()
-	return ring.FrameOf(mem, off)
+	return ring.FrameOf(mem, off, m.CB.FramePos)
 }

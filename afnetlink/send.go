@@ -31,12 +31,12 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, f *kernel.File, m *kernel.Msghdr, flag
 	if err != nil {
 		return 0, err
 	}
-	if !sk.bound.Load() {
+	if !sk.isBound(cur) {
 		if err := sk.nl.autobind(cur, sk); err != nil {
 			return 0, err
 		}
 	}
-	deadline := sk.deadline(flags)
+	deadline := sk.deadline(cur, flags)
 	if sk.usesTxRing(cur, m) {
 		return sk.mmapSendmsg(cur, f, flags, dst, creds)
 	}
@@ -54,7 +54,7 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, f *kernel.File, m *kernel.Msghdr, flag
 		return 0, err
 	}
 	s.Put(cur, data)
-	s.CB.Portid, s.CB.DstGroup, s.CB.Creds = sk.Portid(), dst.group, creds
+	s.CB.Portid, s.CB.DstGroup, s.CB.Creds = sk.Portid(cur), dst.group, creds
 	if dst.explicit {
 		s.CB.Flags |= skb.Dst
 	}
@@ -62,8 +62,8 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, f *kernel.File, m *kernel.Msghdr, flag
 }
 
 // deadline is when a send stops waiting, 0 for not at all.
-func (sk *Sock) deadline(flags int) kernel.Time {
-	timeout := sk.SendTimeout(flags)
+func (sk *Sock) deadline(cur *kernel.Task, flags int) kernel.Time {
+	timeout := sk.SendTimeout(cur, flags)
 	if timeout == 0 {
 		return 0
 	}
@@ -82,7 +82,7 @@ func (sk *Sock) send(cur *kernel.Task, s *skb.SKB, dst destination, deadline ker
 // destination reads the address of a call.
 func (sk *Sock) destination(cur *kernel.Task, name []byte) (destination, error) {
 	if len(name) == 0 {
-		return destination{portid: sk.dstPortid.Load(), group: sk.dstGroup.Load()}, nil
+		return destination{portid: uint32(sk.dstPortid.Load(cur)), group: uint32(sk.dstGroup.Load(cur))}, nil
 	}
 	a := uapi.ParseSockaddrNL(name)
 	if a.Family != uapi.AFNetlink {
@@ -169,7 +169,7 @@ func (sk *Sock) usesTxRing(cur *kernel.Task, m *kernel.Msghdr) bool {
 // consumed. What earlier frames of the call contributed is then lost from the result (tx-error-loses-progress).
 func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst destination, creds skb.Creds) (int, error) {
 	nl, ring := sk.nl, &sk.txRing
-	deadline := sk.deadline(flags)
+	deadline := sk.deadline(cur, flags)
 	inPlace := nl.D.TxInPlace && dst.portid == 0 && dst.group == 0 && sk.exclusive(cur, file)
 	sk.pgVecLock.Lock(cur)
 	defer sk.pgVecLock.Unlock(cur)
@@ -184,8 +184,8 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst 
 			continue
 		}
 		n := f.Len(cur)
-		if n > ring.Maxlen() {
-			return 0, kernel.Errorf(kernel.EINVAL, "TX frame %d has length %d, its room is %d", f.Pos, n, ring.Maxlen())
+		if n > ring.Maxlen(cur) {
+			return 0, kernel.Errorf(kernel.EINVAL, "TX frame %d has length %d, its room is %d", f.Pos, n, ring.Maxlen(cur))
 		}
 		var s *skb.SKB
 		if inPlace {
@@ -194,7 +194,7 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst 
 			return 0, kernel.ENOBUFS
 		}
 		ring.Advance(cur)
-		s.CB.Portid, s.CB.DstGroup, s.CB.Creds = sk.Portid(), dst.group, creds
+		s.CB.Portid, s.CB.DstGroup, s.CB.Creds = sk.Portid(cur), dst.group, creds
 		got, err := sk.send(cur, s, dst, deadline)
 		if err != nil {
 			return 0, err

@@ -2,48 +2,48 @@ package afnetlink
 
 import (
 	"math/bits"
-	"slices"
-	"sync/atomic"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/ringmm"
 	"nlmmap/sock"
 	"nlmmap/uapi"
 )
 
-// Bits of Sock.flags.
+// A flag is an option of a socket that is on or off.
+type flag int
+
 const (
-	flagRecvPktinfo = 1 << iota
+	flagRecvPktinfo flag = iota
 	flagBroadcastError
 	flagNoENOBUFS
 	flagListenAllNSID
 	flagCapAck
+	numFlags
 )
 
-// A Sock is a netlink socket (struct netlink_sock).
+var flagNames = [numFlags]string{"RECV_PKTINFO", "BROADCAST_ERROR", "NO_ENOBUFS", "LISTEN_ALL_NSID", "CAP_ACK"}
+
+// A Sock is a netlink socket (struct netlink_sock). The fields that are no cells do not change after newSock.
 type Sock struct {
 	sock.Sock
 	nl     *Netlink
 	kernel bool
 
 	// Names. The portid is set once; dstPortid and dstGroup are the peer that connect chose.
-	portid    atomic.Uint32
-	bound     atomic.Bool
-	connected atomic.Bool
-	dstPortid atomic.Uint32
-	dstGroup  atomic.Uint32
+	portid    kernel.Atomic // changes under nl_table_lock, as bound
+	bound     kernel.Atomic
+	connected kernel.Atomic
+	dstPortid kernel.Atomic
+	dstGroup  kernel.Atomic
+	groups    kernel.Pointer[groupBits] // changes under nl_table_lock; nil before the socket first asks for a group
 
-	// Subscriptions: guarded by the table.
-	groups        []uint32
-	ngroups       int
-	subscriptions int
-
-	flags     atomic.Uint32
+	flags     [numFlags]kernel.Atomic
 	congested kernel.Atomic
 	wait      kernel.WaitQueue // blocked senders
 
 	cb             dumpState
-	maxRecvmsgLen  atomic.Int64
+	maxRecvmsgLen  kernel.Atomic
 	cbMutex        *kernel.Mutex
 	ownCbMutex     kernel.Mutex
 	pgVecLock      kernel.Mutex
@@ -60,7 +60,9 @@ func (nl *Netlink) Create(cur *kernel.Task, typ, proto int) (kernel.SocketOps, e
 	if proto < 0 || proto >= uapi.MaxLinks || !nl.table.proto[proto].registered {
 		return nil, kernel.Errorf(kernel.EPROTONOSUPPORT, "nothing speaks netlink protocol %d", proto)
 	}
-	return nl.newSock(cur, typ, proto), nil
+	sk := nl.newSock(cur, typ, proto)
+	sk.Inode = nl.k.NewInode(cur)
+	return sk, nil
 }
 
 // newSock makes an unbound socket: __netlink_create.
@@ -73,11 +75,24 @@ func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 		sk.cbMutex = &sk.ownCbMutex
 	}
 	sk.pgVecLock.Name = "pg_vec_lock"
+	sk.portid.Named("portid", 0)
+	sk.bound.Named("bound", 0)
+	sk.portid.Guard(&nl.table.lock)
+	sk.bound.Guard(&nl.table.lock)
+	sk.connected.Named("connected", 0)
+	sk.dstPortid.Named("dst_portid", 0)
+	sk.dstGroup.Named("dst_group", 0)
+	sk.groups.Named("groups")
+	sk.groups.Guard(&nl.table.lock)
+	for i := range sk.flags {
+		sk.flags[i].Named(flagNames[i], 0)
+	}
+	sk.maxRecvmsgLen.Named("max_recvmsg_len", 0)
 	sk.mapped.Named("mapped", 0)
 	sk.congested.Named("CONGESTED", 0)
-	sk.cb.running.Named("cb_running", 0)
-	sk.rxRing.Init(nl.k, &nl.D.Ring, "rx")
-	sk.txRing.Init(nl.k, &nl.D.Ring, "tx")
+	sk.cb.init(sk.cbMutex)
+	sk.rxRing.Init(nl.k, &nl.D.Ring, "rx", &sk.ReceiveQueue.Lock.Mutex, &sk.pgVecLock)
+	sk.txRing.Init(nl.k, &nl.D.Ring, "tx", &sk.pgVecLock, &sk.WriteQueue.Lock.Mutex)
 	return sk
 }
 
@@ -86,13 +101,13 @@ func (sk *Sock) Release(cur *kernel.Task) {
 	held := sk.nl.remove(cur, sk)
 	sk.Dead.Store(cur, 1)
 	sk.wait.Wake(cur, 0)
-	bound := sk.bound.Load()
+	bound := sk.isBound(cur)
 	if sk.nl.D.UreleaseUnbound {
-		bound = sk.portid.Load() != 0
+		bound = sk.Portid(cur) != 0
 	}
 	if bound {
 		for _, fn := range sk.nl.release {
-			fn(cur, Release{sk.Net, sk.Protocol, sk.portid.Load()})
+			fn(cur, Release{sk.Net, sk.Protocol, sk.Portid(cur)})
 		}
 	}
 	if held {
@@ -110,19 +125,17 @@ func (sk *Sock) destruct(cur *kernel.Task) {
 		sk.pgVecLock.Lock(cur)
 		defer sk.pgVecLock.Unlock(cur)
 	}
-	for _, r := range []*ringmm.Ring{&sk.rxRing, &sk.txRing} {
-		if n := r.Pending.Peek(); n > 0 {
-			sk.K.Warn(cur, "socket destroyed with %d frames of its %s ring reserved", n, r.Name())
-		}
-		r.Free(cur, r.Swap(cur, ringmm.Blocks{}))
-	}
-	if n := sk.mapped.Peek(); n != 0 {
+	sk.rxRing.Destroy(cur)
+	sk.txRing.Destroy(cur)
+	if n := sk.mapped.Load(cur); n != 0 {
 		sk.K.Warn(cur, "socket destroyed with %d mappings", n)
 	}
 }
 
 // Portid is the socket's number, 0 as long as it has none.
-func (sk *Sock) Portid() uint32 { return sk.portid.Load() }
+func (sk *Sock) Portid(cur *kernel.Task) uint32 { return uint32(sk.portid.Load(cur)) }
+
+func (sk *Sock) isBound(cur *kernel.Task) bool { return sk.bound.Load(cur) != 0 }
 
 // IsKernel tells whether the kernel is the socket's user.
 func (sk *Sock) IsKernel() bool { return sk.kernel }
@@ -133,31 +146,38 @@ func (sk *Sock) RxRing() *ringmm.Ring { return &sk.rxRing }
 // TxRing is the ring of messages to send.
 func (sk *Sock) TxRing() *ringmm.Ring { return &sk.txRing }
 
-// Mapped is the number of live mappings of the rings.
-func (sk *Sock) Mapped() int { return int(sk.mapped.Peek()) }
-
-// Congested tells whether the socket waits for its reader to catch up.
-func (sk *Sock) Congested() bool { return sk.congested.Peek() != 0 }
-
 // Peer returns what the socket is connected to.
-func (sk *Sock) Peer() (connected bool, portid, group uint32) {
-	return sk.connected.Load(), sk.dstPortid.Load(), sk.dstGroup.Load()
+func (sk *Sock) Peer(cur *kernel.Task) (connected bool, portid, group uint32) {
+	return sk.connected.Load(cur) != 0, uint32(sk.dstPortid.Load(cur)), uint32(sk.dstGroup.Load(cur))
 }
 
-// EverSubscribed tells whether the socket has a group bitmap.
-func (sk *Sock) EverSubscribed() bool { return len(sk.Groups()) > 0 }
+// A State is what checkers and printing see of a socket beside what sock.Sock shows.
+type State struct {
+	Portid         uint32
+	Mapped         int // live mappings of the rings
+	Congested      bool
+	RxRing, TxRing ringmm.State
+	Groups         []uint32
+}
+
+// Inspect returns the socket as it is, without being a scheduling point.
+func (sk *Sock) Inspect(key inspect.Key) State {
+	return State{Portid: uint32(sk.portid.Inspect(key)), Mapped: int(sk.mapped.Inspect(key)),
+		Congested: sk.congested.Inspect(key) != 0, RxRing: sk.rxRing.Inspect(key), TxRing: sk.txRing.Inspect(key),
+		Groups: sk.groups.Inspect(key).words()}
+}
 
 // PgVecLock is taken by who looks at the rings from outside.
 func (sk *Sock) PgVecLock() *kernel.Mutex { return &sk.pgVecLock }
 
-func (sk *Sock) has(flag uint32) bool { return sk.flags.Load()&flag != 0 }
+func (sk *Sock) has(cur *kernel.Task, f flag) bool { return sk.flags[f].Load(cur) != 0 }
 
-func (sk *Sock) setFlag(flag uint32, on bool) {
+func (sk *Sock) setFlag(cur *kernel.Task, f flag, on bool) {
+	var v int64
 	if on {
-		sk.flags.Or(flag)
-	} else {
-		sk.flags.And(^flag)
+		v = 1
 	}
+	sk.flags[f].Store(cur, v)
 }
 
 func (sk *Sock) cfg() *KernelCfg { return &sk.nl.table.proto[sk.Protocol].cfg }
@@ -185,8 +205,8 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 	if a.Groups != 0 { // the bitmap stays, whatever fails from here on
 		sk.nl.reallocGroups(cur, sk)
 	}
-	if sk.bound.Load() && a.Pid != sk.portid.Load() {
-		return kernel.Errorf(kernel.EINVAL, "the socket has portid %d already", sk.portid.Load())
+	if sk.isBound(cur) && a.Pid != sk.Portid(cur) {
+		return kernel.Errorf(kernel.EINVAL, "the socket has portid %v already", sk.portid.Shown())
 	}
 	for g := 1; g <= 32; g++ {
 		if a.Groups&(1<<(g-1)) != 0 {
@@ -195,7 +215,7 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 			}
 		}
 	}
-	if !sk.bound.Load() {
+	if !sk.isBound(cur) {
 		var err error
 		if a.Pid != 0 {
 			err = sk.nl.insert(cur, sk, a.Pid)
@@ -206,7 +226,7 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 			return err
 		}
 	}
-	if a.Groups != 0 || sk.EverSubscribed() {
+	if a.Groups != 0 || sk.groups.Load(cur) != nil {
 		sk.nl.table.lock.Lock(cur)
 		sk.nl.updateGroups(cur, sk, func(groups []uint32) { groups[0] = a.Groups })
 		sk.nl.table.lock.Unlock(cur)
@@ -238,9 +258,9 @@ func (sk *Sock) Connect(cur *kernel.Task, addr []byte) error {
 	a := uapi.ParseSockaddrNL(addr)
 	switch {
 	case a.Family == uapi.AFUnspec:
-		sk.connected.Store(false)
-		sk.dstPortid.Store(0)
-		sk.dstGroup.Store(0)
+		sk.connected.Store(cur, 0)
+		sk.dstPortid.Store(cur, 0)
+		sk.dstGroup.Store(cur, 0)
 		return nil
 	case a.Family != uapi.AFNetlink:
 		return kernel.Errorf(kernel.EINVAL, "address family %d", a.Family)
@@ -249,26 +269,29 @@ func (sk *Sock) Connect(cur *kernel.Task, addr []byte) error {
 	if asks && !sk.allowed(cur, sk.cfg().NonrootSend) {
 		return kernel.Errorf(kernel.EPERM, "sending to groups or sockets of protocol %d needs CAP_NET_ADMIN", sk.Protocol)
 	}
-	if !sk.bound.Load() {
+	if !sk.isBound(cur) {
 		if err := sk.nl.autobind(cur, sk); err != nil {
 			return err
 		}
 	}
-	sk.dstPortid.Store(a.Pid)
-	sk.dstGroup.Store(lowestGroup(a.Groups))
-	sk.connected.Store(true)
+	sk.dstPortid.Store(cur, int64(a.Pid))
+	sk.dstGroup.Store(cur, int64(lowestGroup(a.Groups)))
+	sk.connected.Store(cur, 1)
 	return nil
 }
 
 // Getname implements kernel.SocketOps.
-func (sk *Sock) Getname(_ *kernel.Task, peer bool) ([]byte, error) {
-	a := uapi.SockaddrNL{Family: uapi.AFNetlink, Pid: sk.portid.Load()}
+func (sk *Sock) Getname(cur *kernel.Task, peer bool) ([]byte, error) {
+	a := uapi.SockaddrNL{Family: uapi.AFNetlink}
 	if peer {
-		a.Pid = sk.dstPortid.Load()
-		if g := sk.dstGroup.Load(); g != 0 {
+		a.Pid = uint32(sk.dstPortid.Load(cur))
+		if g := sk.dstGroup.Load(cur); g != 0 {
 			a.Groups = 1 << (g - 1)
 		}
-	} else if g := sk.Groups(); len(g) > 0 {
+		return a.Bytes(), nil
+	}
+	a.Pid = sk.Portid(cur)
+	if g := sk.Groups(cur); len(g) > 0 {
 		a.Groups = g[0]
 	}
 	return a.Bytes(), nil
@@ -312,10 +335,14 @@ func SockOf(f *kernel.File) *Sock {
 }
 
 // Sockets returns all bound sockets of all protocols in a namespace, for checkers.
-func (nl *Netlink) Sockets(net *kernel.Net) []*Sock {
+func (nl *Netlink) Sockets(key inspect.Key, net *kernel.Net) []*Sock {
 	var all []*Sock
 	for proto := range nl.table.proto {
-		all = slices.Concat(all, nl.Bound(net, proto, false))
+		for _, sk := range nl.table.proto[proto].socks.Inspect(key) {
+			if sk.Net == net {
+				all = append(all, sk)
+			}
+		}
 	}
 	return all
 }

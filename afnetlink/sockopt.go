@@ -25,11 +25,11 @@ func (sk *Sock) Setsockopt(cur *kernel.Task, level, name int, val []byte) error 
 	case name == uapi.NetlinkAddMembership || name == uapi.NetlinkDropMembership:
 		return sk.changeMembership(cur, v, name == uapi.NetlinkAddMembership)
 	case name == uapi.NetlinkPktinfo:
-		sk.setFlag(flagRecvPktinfo, v != 0)
+		sk.setFlag(cur, flagRecvPktinfo, v != 0)
 	case name == uapi.NetlinkBroadcastError:
-		sk.setFlag(flagBroadcastError, v != 0)
+		sk.setFlag(cur, flagBroadcastError, v != 0)
 	case name == uapi.NetlinkNoENOBUFS:
-		sk.setFlag(flagNoENOBUFS, v != 0)
+		sk.setFlag(cur, flagNoENOBUFS, v != 0)
 		if v != 0 {
 			sk.congested.Store(cur, 0)
 			sk.wait.Wake(cur, 0)
@@ -46,9 +46,9 @@ func (sk *Sock) Setsockopt(cur *kernel.Task, level, name int, val []byte) error 
 		if !cur.NetCapable(sk.Net, uapi.CapNetBroadcast) {
 			return kernel.Errorf(kernel.EPERM, "messages of other namespaces need CAP_NET_BROADCAST")
 		}
-		sk.setFlag(flagListenAllNSID, v != 0)
+		sk.setFlag(cur, flagListenAllNSID, v != 0)
 	case name == uapi.NetlinkCapAck && sk.nl.D.Opts8To10:
-		sk.setFlag(flagCapAck, v != 0)
+		sk.setFlag(cur, flagCapAck, v != 0)
 	default:
 		return kernel.Errorf(kernel.ENOPROTOOPT, "SOL_NETLINK option %d cannot be set", name)
 	}
@@ -64,19 +64,19 @@ func (sk *Sock) Getsockopt(cur *kernel.Task, level, name, optlen int) ([]byte, e
 	default:
 		return nil, kernel.Errorf(kernel.ENOPROTOOPT, "level %d", level)
 	}
-	var flag uint32
+	var f flag
 	switch {
 	case name == uapi.NetlinkPktinfo:
-		flag = flagRecvPktinfo
+		f = flagRecvPktinfo
 	case name == uapi.NetlinkBroadcastError:
-		flag = flagBroadcastError
+		f = flagBroadcastError
 	case name == uapi.NetlinkNoENOBUFS:
-		flag = flagNoENOBUFS
+		f = flagNoENOBUFS
 	case name == uapi.NetlinkCapAck && sk.nl.D.Opts8To10:
-		flag = flagCapAck
+		f = flagCapAck
 	case name == uapi.NetlinkListMemberships && sk.nl.D.Opts8To10:
 		var b []byte
-		for _, w := range sk.Groups() {
+		for _, w := range sk.Groups(cur) {
 			if len(b)+4 <= optlen {
 				b = binary.LittleEndian.AppendUint32(b, w)
 			}
@@ -89,7 +89,7 @@ func (sk *Sock) Getsockopt(cur *kernel.Task, level, name, optlen int) ([]byte, e
 		return nil, kernel.Errorf(kernel.EINVAL, "the option needs 4 bytes, got %d", optlen)
 	}
 	var v uint32
-	if sk.has(flag) {
+	if sk.has(cur, f) {
 		v = 1
 	}
 	return binary.LittleEndian.AppendUint32(nil, v), nil

@@ -1,10 +1,8 @@
 package afnetlink
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"slices"
-	"sync"
 
 	"nlmmap/kernel"
 	"nlmmap/uapi"
@@ -28,14 +26,13 @@ type KernelCfg struct {
 	Bind func(cur *kernel.Task, net *kernel.Net, group int) error
 }
 
-// protocol is one entry of nl_table.
+// protocol is one entry of nl_table. What it is does not change after boot; who is in it changes under nl_table_lock, and
+// is looked up without.
 type protocol struct {
 	registered bool
 	cfg        KernelCfg
-	kernel     map[*kernel.Net]*Sock
-	socks      map[sockKey]*Sock
-	order      []*Sock // all bound sockets, oldest first
-	mc         []*Sock // sockets with subscriptions, the latest subscriber first
+	socks      kernel.Index[sockKey, *Sock] // the bound sockets
+	mc         kernel.Pointer[[]subscriber] // sockets with subscriptions, the latest subscriber first
 }
 
 type sockKey struct {
@@ -43,64 +40,105 @@ type sockKey struct {
 	portid uint32
 }
 
-// table is nl_table. Lookups are a load of word, changes a store to it; mu keeps the maps whole in Free mode and is
-// never held at a scheduling point.
+// subscriber is a socket with its groups.
+type subscriber struct {
+	sk     *Sock
+	groups *groupBits
+}
+
+// groupBits is a set of groups, which does not change any more. n is how many there can be.
+type groupBits struct {
+	bits []uint32
+	n    int
+}
+
+func (g *groupBits) words() []uint32 {
+	if g == nil {
+		return nil
+	}
+	return g.bits
+}
+
+// grown returns a copy with room for n groups.
+func (g *groupBits) grown(n int) *groupBits {
+	c := &groupBits{bits: make([]uint32, max((n+31)/32, len(g.words())))}
+	copy(c.bits, g.words())
+	c.n = n
+	if g != nil && len(g.bits)*32 >= n {
+		c.n = g.n
+	}
+	return c
+}
+
+// has reports whether a group (1-based) is in the set.
+func (g *groupBits) has(group int) bool {
+	return group >= 1 && group <= g.n && g.bits[(group-1)/32]&(1<<((group-1)%32)) != 0
+}
+
+// empty reports whether no group is in the set.
+func (g *groupBits) empty() bool {
+	return !slices.ContainsFunc(g.words(), func(w uint32) bool { return w != 0 })
+}
+
+// table is nl_table.
 type table struct {
 	lock  kernel.Mutex // nl_table_lock
-	word  kernel.Atomic
-	mu    sync.RWMutex
 	proto [uapi.MaxLinks]protocol
-	rover int32
-	rng   *rand.Rand
+	rover kernel.Atomic // how many numbers autobind has made up
+}
+
+func (t *table) init() {
+	t.lock.Name = "nl_table"
+	t.rover.Named("rover", 0)
+	for i := range t.proto {
+		t.proto[i].socks.Named("nl_table", &t.lock)
+		t.proto[i].mc.Named("mc_list")
+		t.proto[i].mc.Guard(&t.lock)
+	}
 }
 
 // KernelCreate registers a protocol: netlink_kernel_create, and nl_table_register for a protocol without kernel
 // socket.
 func (nl *Netlink) KernelCreate(proto int, cfg KernelCfg) {
-	nl.table.mu.Lock()
-	defer nl.table.mu.Unlock()
 	p := &nl.table.proto[proto]
 	cfg.Groups = max(cfg.Groups, 32)
 	p.registered, p.cfg = true, cfg
-	p.kernel, p.socks = map[*kernel.Net]*Sock{}, map[sockKey]*Sock{}
 }
+
+// kernelInodes is the first inode number of the kernel's sockets, which do not come from the counter of the others: in
+// which order they are made depends on who asks first.
+const kernelInodes = 1 << 31
 
 // KernelSock returns the kernel's socket of a protocol in a namespace, nil when there is none. Namespaces get theirs
-// when it is first asked for.
+// when it is first asked for; nobody can tell by whom.
 func (nl *Netlink) KernelSock(net *kernel.Net, proto int) *Sock {
-	nl.table.mu.Lock()
-	defer nl.table.mu.Unlock()
-	return nl.kernelSock(net, proto)
-}
-
-func (nl *Netlink) kernelSock(net *kernel.Net, proto int) *Sock {
 	p := &nl.table.proto[proto]
 	if !p.registered || p.cfg.NoKernelSock || p.cfg.InitNetOnly && !net.IsInit() {
 		return nil
 	}
-	sk := p.kernel[net]
-	if sk == nil {
-		sk = nl.newSock(nl.k.KernelTask("kernel"), uapi.SockDgram, proto)
+	return net.Value(p, func() any {
+		cur := nl.k.KernelTask("kernel")
+		sk := nl.newSock(cur, uapi.SockDgram, proto)
 		sk.Net, sk.kernel = net, true
-		sk.bound.Store(true)
-		p.kernel[net] = sk
-	}
-	return sk
+		sk.Inode = kernelInodes + uint64(net.ID*uapi.MaxLinks+proto)
+		sk.bound.Init(1)
+		net.OnExit(sk.Put)
+		return sk
+	}).(*Sock)
 }
 
 // lookup finds the socket with a portid and takes a reference: netlink_lookup.
 func (nl *Netlink) lookup(cur *kernel.Task, net *kernel.Net, proto int, portid uint32) *Sock {
-	nl.table.word.Load(cur)
-	nl.table.mu.Lock()
-	defer nl.table.mu.Unlock()
-	var sk *Sock
 	if portid == 0 {
-		sk = nl.kernelSock(net, proto)
-	} else {
-		sk = nl.table.proto[proto].socks[sockKey{net, portid}]
+		sk := nl.KernelSock(net, proto) // lives as long as the namespace
+		if sk != nil {
+			sk.Hold(cur)
+		}
+		return sk
 	}
-	if sk != nil {
-		sk.HoldFound()
+	sk := nl.table.proto[proto].socks.Load(cur, sockKey{net, portid})
+	if sk == nil || !sk.HoldFound(cur) {
+		return nil
 	}
 	return sk
 }
@@ -112,7 +150,7 @@ func (nl *Netlink) getsockByPortid(cur *kernel.Task, ssk *Sock, portid uint32) (
 	if sk == nil {
 		return nil, kernel.ECONNREFUSED
 	}
-	if sk.connected.Load() && sk.dstPortid.Load() != ssk.portid.Load() {
+	if !sk.kernel && sk.connected.Load(cur) != 0 && uint32(sk.dstPortid.Load(cur)) != ssk.Portid(cur) {
 		sk.Put(cur)
 		return nil, kernel.ECONNREFUSED
 	}
@@ -124,19 +162,17 @@ func (nl *Netlink) insert(cur *kernel.Task, sk *Sock, portid uint32) error {
 	t := &nl.table
 	t.lock.Lock(cur)
 	defer t.lock.Unlock(cur)
-	t.word.Add(cur, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p := &t.proto[sk.Protocol]
-	taken := p.socks[sockKey{sk.Net, portid}] != nil
+	socks := &t.proto[sk.Protocol].socks
+	key := sockKey{sk.Net, portid}
+	taken := socks.Load(cur, key) != nil
 	if nl.D.BindFailedPortid {
-		if sk.bound.Load() {
-			if sk.portid.Load() == portid {
+		if sk.isBound(cur) {
+			if sk.Portid(cur) == portid {
 				return nil
 			}
 			return kernel.EBUSY
 		}
-		sk.portid.Store(portid)
+		sk.portid.Store(cur, int64(portid))
 		if taken {
 			return kernel.Errorf(kernel.EADDRINUSE, "portid %d is taken", portid)
 		}
@@ -144,37 +180,29 @@ func (nl *Netlink) insert(cur *kernel.Task, sk *Sock, portid uint32) error {
 		if taken {
 			return kernel.Errorf(kernel.EADDRINUSE, "portid %d is taken", portid)
 		}
-		if sk.portid.Load() != 0 {
+		if sk.Portid(cur) != 0 {
 			return kernel.EBUSY
 		}
-		sk.portid.Store(portid)
+		sk.portid.Store(cur, int64(portid))
 	}
-	sk.bound.Store(true)
-	p.socks[sockKey{sk.Net, portid}] = sk
-	p.order = append(p.order, sk)
-	sk.HoldFound()
+	sk.bound.Store(cur, 1)
+	sk.Hold(cur)
+	socks.Store(cur, key, sk)
 	return nil
 }
 
-// remove takes sk out of the table: netlink_remove. It tells whether the table held a reference.
+// remove takes sk out of the table: netlink_remove. It reports whether the table held a reference.
 func (nl *Netlink) remove(cur *kernel.Task, sk *Sock) (held bool) {
 	t := &nl.table
 	t.lock.Lock(cur)
 	defer t.lock.Unlock(cur)
-	t.word.Add(cur, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	p := &t.proto[sk.Protocol]
-	key := sockKey{sk.Net, sk.portid.Load()}
-	if p.socks[key] == sk {
-		delete(p.socks, key)
-		p.order = slices.DeleteFunc(p.order, func(o *Sock) bool { return o == sk })
+	key := sockKey{sk.Net, sk.Portid(cur)}
+	if p.socks.Load(cur, key) == sk {
+		p.socks.Delete(cur, key)
 		held = true
 	}
-	if sk.subscriptions > 0 {
-		p.mc = slices.DeleteFunc(p.mc, func(o *Sock) bool { return o == sk })
-	}
-	sk.groups, sk.ngroups, sk.subscriptions = nil, 0, 0
+	nl.setGroups(cur, sk, nil)
 	return held
 }
 
@@ -182,6 +210,7 @@ func (nl *Netlink) remove(cur *kernel.Task, sk *Sock) (held bool) {
 const (
 	lowestNegative = -1 << 31
 	roverStart     = -4097
+	rovers         = roverStart - lowestNegative + 1
 )
 
 // autobind gives sk the process id of the caller, or when that is taken a negative number: netlink_autobind.
@@ -189,9 +218,8 @@ func (nl *Netlink) autobind(cur *kernel.Task, sk *Sock) error {
 	candidate := int32(cur.Tgid())
 	rover := int32(roverStart)
 	if !nl.D.AutobindRover {
-		nl.table.mu.Lock()
-		rover = roverStart - int32(nl.table.rng.Int64N(roverStart-lowestNegative+1))
-		nl.table.mu.Unlock()
+		rng := rand.New(rand.NewPCG(nl.k.Config().Seed, 0x6e6c+uint64(nl.table.rover.Add(cur, 1))))
+		rover -= int32(rng.Int64N(rovers))
 	}
 	for {
 		taken := nl.lookup(cur, sk.Net, sk.Protocol, uint32(candidate))
@@ -208,14 +236,7 @@ func (nl *Netlink) autobind(cur *kernel.Task, sk *Sock) error {
 			taken.Put(cur)
 		}
 		if nl.D.AutobindRover {
-			nl.table.mu.Lock()
-			rover = nl.table.rover
-			nl.table.rover--
-			if rover == lowestNegative {
-				nl.table.rover = roverStart
-			}
-			nl.table.mu.Unlock()
-			candidate = rover
+			candidate = roverStart - int32((nl.table.rover.Add(cur, 1)-1)%rovers)
 			continue
 		}
 		candidate = rover
@@ -226,31 +247,35 @@ func (nl *Netlink) autobind(cur *kernel.Task, sk *Sock) error {
 	}
 }
 
-// multicast returns the sockets with a subscription of a protocol, the latest subscriber first, each with a
-// reference.
-func (nl *Netlink) multicast(cur *kernel.Task, proto int) []*Sock {
-	nl.table.word.Load(cur)
-	nl.table.mu.RLock()
-	defer nl.table.mu.RUnlock()
-	list := slices.Clone(nl.table.proto[proto].mc)
-	for _, sk := range list {
-		sk.HoldFound()
+// multicast returns the members of a group, the latest subscriber first, each with a reference. A kernel keeps the table
+// as it is while it goes through them.
+func (nl *Netlink) multicast(cur *kernel.Task, proto int, group uint32) []*Sock {
+	var list []*Sock
+	for _, s := range nl.subscribers(cur, proto) {
+		if s.groups.has(int(group)) && s.sk.HoldFound(cur) {
+			list = append(list, s.sk)
+		}
 	}
 	return list
 }
 
+func (nl *Netlink) subscribers(cur *kernel.Task, proto int) []subscriber {
+	if list := nl.table.proto[proto].mc.Load(cur); list != nil {
+		return *list
+	}
+	return nil
+}
+
 // Bound returns the bound sockets of a protocol, oldest first, and with kernel the kernel's own before them: for
 // /proc/net/netlink and socket diagnostics.
-func (nl *Netlink) Bound(net *kernel.Net, proto int, kernelSocks bool) []*Sock {
-	nl.table.mu.Lock()
-	defer nl.table.mu.Unlock()
+func (nl *Netlink) Bound(cur *kernel.Task, net *kernel.Net, proto int, kernelSocks bool) []*Sock {
 	var list []*Sock
 	if kernelSocks {
-		if sk := nl.kernelSock(net, proto); sk != nil {
+		if sk := nl.KernelSock(net, proto); sk != nil {
 			list = append(list, sk)
 		}
 	}
-	for _, sk := range nl.table.proto[proto].order {
+	for _, sk := range nl.table.proto[proto].socks.All(cur) {
 		if sk.Net == net {
 			list = append(list, sk)
 		}
@@ -260,80 +285,61 @@ func (nl *Netlink) Bound(net *kernel.Net, proto int, kernelSocks bool) []*Sock {
 
 // Subscribers returns the sockets with a subscription of a protocol in a namespace, the latest subscriber first: for
 // socket diagnostics. They need not be bound.
-func (nl *Netlink) Subscribers(net *kernel.Net, proto int) []*Sock {
-	nl.table.mu.RLock()
-	defer nl.table.mu.RUnlock()
+func (nl *Netlink) Subscribers(cur *kernel.Task, net *kernel.Net, proto int) []*Sock {
 	var list []*Sock
-	for _, sk := range nl.table.proto[proto].mc {
-		if sk.Net == net {
-			list = append(list, sk)
+	for _, s := range nl.subscribers(cur, proto) {
+		if s.sk.Net == net {
+			list = append(list, s.sk)
 		}
 	}
 	return list
 }
 
-// HasListeners tells whether a group has a subscriber: netlink_has_listeners.
-func (nl *Netlink) HasListeners(proto, group int) bool {
-	nl.table.mu.RLock()
-	defer nl.table.mu.RUnlock()
-	for _, sk := range nl.table.proto[proto].mc {
-		if sk.member(group) {
-			return true
-		}
-	}
-	return false
-}
-
-// member tells whether sk has joined a group (1-based). The caller holds the table's mu.
-func (sk *Sock) member(group int) bool {
-	return group >= 1 && group <= sk.ngroups && sk.groups[(group-1)/32]&(1<<((group-1)%32)) != 0
+// HasListeners reports whether a group has a subscriber: netlink_has_listeners.
+func (nl *Netlink) HasListeners(cur *kernel.Task, proto, group int) bool {
+	return slices.ContainsFunc(nl.subscribers(cur, proto), func(s subscriber) bool { return s.groups.has(group) })
 }
 
 // reallocGroups makes the group bitmap of a socket that has none, or not for all groups: netlink_realloc_groups. The
 // bitmap stays when the call that wanted it fails afterwards, which socket diagnostics shows.
 func (nl *Netlink) reallocGroups(cur *kernel.Task, sk *Sock) {
-	t := &nl.table
-	t.lock.Lock(cur)
-	defer t.lock.Unlock(cur)
-	t.word.Add(cur, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sk.growGroups(t.proto[sk.Protocol].cfg.Groups)
-}
-
-func (sk *Sock) growGroups(n int) {
-	if len(sk.groups)*32 < n {
-		sk.groups = append(sk.groups, make([]uint32, (n+31)/32-len(sk.groups))...)
-		sk.ngroups = n
+	nl.table.lock.Lock(cur)
+	defer nl.table.lock.Unlock(cur)
+	if n := sk.cfg().Groups; len(sk.groups.Load(cur).words())*32 < n {
+		nl.setGroups(cur, sk, sk.groups.Load(cur).grown(n))
 	}
 }
 
 // updateGroups replaces or changes group bits and keeps the list of subscribers: netlink_update_subscriptions. The
 // caller holds the table's lock.
 func (nl *Netlink) updateGroups(cur *kernel.Task, sk *Sock, change func(groups []uint32)) {
-	t := &nl.table
-	t.word.Add(cur, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p := &t.proto[sk.Protocol]
-	sk.growGroups(p.cfg.Groups)
-	change(sk.groups)
-	before := sk.subscriptions
-	sk.subscriptions = 0
-	for _, w := range sk.groups {
-		sk.subscriptions += bits.OnesCount32(w)
-	}
-	switch {
-	case before == 0 && sk.subscriptions > 0:
-		p.mc = slices.Insert(p.mc, 0, sk)
-	case before > 0 && sk.subscriptions == 0:
-		p.mc = slices.DeleteFunc(p.mc, func(o *Sock) bool { return o == sk })
-	}
+	g := sk.groups.Load(cur).grown(sk.cfg().Groups)
+	change(g.bits)
+	nl.setGroups(cur, sk, g)
 }
 
-// Groups returns a copy of the group bits.
-func (sk *Sock) Groups() []uint32 {
-	sk.nl.table.mu.RLock()
-	defer sk.nl.table.mu.RUnlock()
-	return slices.Clone(sk.groups)
+// setGroups gives a socket its groups and its place among the subscribers. The caller holds the table's lock.
+func (nl *Netlink) setGroups(cur *kernel.Task, sk *Sock, g *groupBits) {
+	before := sk.groups.Load(cur)
+	if g == nil && before == nil {
+		return
+	}
+	sk.groups.Store(cur, g)
+	if before.empty() && g.empty() {
+		return
+	}
+	mc := &nl.table.proto[sk.Protocol].mc
+	list := slices.Clone(nl.subscribers(cur, sk.Protocol))
+	switch i := slices.IndexFunc(list, func(s subscriber) bool { return s.sk == sk }); {
+	case i < 0:
+		list = slices.Insert(list, 0, subscriber{sk, g})
+	case g.empty():
+		list = slices.Delete(list, i, i+1)
+	default:
+		list[i].groups = g
+	}
+	mc.Store(cur, &list)
 }
+
+// Groups returns the group bits. They are the caller's to read.
+func (sk *Sock) Groups(cur *kernel.Task) []uint32 { return sk.groups.Load(cur).words() }

@@ -15,22 +15,30 @@ type Tap struct {
 }
 
 // AddTap adds a tap: netlink_add_tap. EOPNOTSUPP where the kernel has none.
-func (nl *Netlink) AddTap(t *Tap) error {
+func (nl *Netlink) AddTap(cur *kernel.Task, t *Tap) error {
 	if nl.D.TapCopy == TapNone {
 		return kernel.Errorf(kernel.EOPNOTSUPP, "this kernel has no netlink taps")
 	}
-	nl.tapMu.Lock()
-	defer nl.tapMu.Unlock()
-	nl.taps = append(nl.taps, t)
+	nl.changeTaps(cur, func(taps []*Tap) []*Tap { return append(taps, t) })
 	return nil
 }
 
-// RemoveTap removes a tap.
-func (nl *Netlink) RemoveTap(t *Tap) {
-	nl.tapMu.Lock()
-	defer nl.tapMu.Unlock()
-	// Messages that are under way keep the list they began with.
-	nl.taps = slices.DeleteFunc(slices.Clone(nl.taps), func(o *Tap) bool { return o == t })
+// RemoveTap removes a tap. Messages that are under way keep the list they began with.
+func (nl *Netlink) RemoveTap(cur *kernel.Task, t *Tap) {
+	nl.changeTaps(cur, func(taps []*Tap) []*Tap { return slices.DeleteFunc(taps, func(o *Tap) bool { return o == t }) })
+}
+
+func (nl *Netlink) changeTaps(cur *kernel.Task, change func([]*Tap) []*Tap) {
+	for {
+		before := nl.taps.Load(cur)
+		var taps []*Tap
+		if before != nil {
+			taps = slices.Clone(*before)
+		}
+		if taps = change(taps); nl.taps.CompareAndSwap(cur, before, &taps) {
+			return
+		}
+	}
 }
 
 // tapped tells whether taps see a protocol: netlink_filter_tap.
@@ -45,13 +53,14 @@ func tapped(proto int) bool {
 
 // deliverTap shows a message to the taps: netlink_deliver_tap (spec 13.6).
 func (nl *Netlink) deliverTap(cur *kernel.Task, m *skb.SKB, proto int) {
-	nl.tapMu.RLock()
-	taps := nl.taps
-	nl.tapMu.RUnlock()
-	if len(taps) == 0 || !tapped(proto) {
+	if !tapped(proto) {
 		return
 	}
-	for _, t := range taps {
+	taps := nl.taps.Load(cur)
+	if taps == nil {
+		return
+	}
+	for _, t := range *taps {
 		c := nl.tapSKB(cur, m)
 		if c == nil {
 			continue

@@ -29,7 +29,7 @@ func TestTaps(t *testing.T) {
 	each(t, func(t *testing.T, m *machine, r kernel.Release) {
 		var got []uint32
 		tap := &afnetlink.Tap{Deliver: freeTapped(&got)}
-		err := m.nl.AddTap(tap)
+		err := m.nl.AddTap(m.Task, tap)
 		if r == kernel.Linux3_10 {
 			wantErr(t, err, kernel.EOPNOTSUPP)
 			return
@@ -48,7 +48,7 @@ func TestTaps(t *testing.T) {
 		if fmt.Sprint(got) != want {
 			t.Errorf("the tap sees messages of %d bytes, want %s", got, want)
 		}
-		m.nl.RemoveTap(tap)
+		m.nl.RemoveTap(m.Task, tap)
 		got = nil
 		_, err = m.Sendto(fd, request(50, 0), 0, addr(0, 0))
 		must(t, err)
@@ -62,7 +62,7 @@ func TestTaps(t *testing.T) {
 func TestTapCrash(t *testing.T) {
 	m := boot(t, kernel.Config{Version: kernel.Version{Release: kernel.Linux3_19}})
 	var got []uint32
-	must(t, m.nl.AddTap(&afnetlink.Tap{Deliver: freeTapped(&got)}))
+	must(t, m.nl.AddTap(m.Task, &afnetlink.Tap{Deliver: freeTapped(&got)}))
 	fd := m.open(1, 0)
 	m.ring(fd, uapi.NetlinkRxRing, 3)
 	_, err := m.Sendto(fd, request(50, uapi.NLMFAck), 0, addr(0, 0))

@@ -12,7 +12,7 @@ import (
 func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame) *skb.SKB {
 	s := skb.AllocHead(sk.K, sk.nl.D.SKB.HeadSize)
 	sk.Hold(cur)
-	ringSetupSKB(s, sk, &sk.txRing, f)
+	ringSetupSKB(cur, s, sk, &sk.txRing, f)
 	s.CB.Flags |= skb.TX
 	if beyond := s.SetLen(int(f.Len(cur))); beyond > 0 {
 		sk.K.Corrupt(cur, "tx-in-place", "the length was read again: the message extends %d bytes beyond frame %d", beyond, f.Pos)
@@ -40,7 +40,7 @@ func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *skb.SKB {
 		s.SetLen(int(n))
 	}
 	mem, off := f.Data()
-	data := make([]byte, min(copied, sk.txRing.Maxlen()))
+	data := make([]byte, min(copied, sk.txRing.Maxlen(cur)))
 	mem.Read(cur.CPU(), off, data)
 	if int(copied) > s.Len() {
 		sk.K.Corrupt(cur, "tx-len-reread", "the length was read again: %d bytes are written behind the message's buffer", int(copied)-s.Len())

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"nlmmap/afnetlink"
+	"nlmmap/kernel/inspect"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 )
@@ -61,17 +62,18 @@ type Ring struct {
 
 // Map maps the rings of a socket and returns the RX ring and the TX ring; a ring that is not set has no frames.
 func (w *World) Map(t sys.Task, fd int) (rx, tx *Ring) {
-	sk := afnetlink.SockOf(modelled(t).FileOf(fd))
-	rxSize, txSize := sk.RxRing().MapSize(), sk.TxRing().MapSize()
+	sk := afnetlink.SockOf(modelled(t).FileOf(inspect.Key{}, fd))
+	now := sk.Inspect(inspect.Key{})
+	rxSize, txSize := now.RxRing.MapSize, now.TxRing.MapSize
 	base, err := t.Mmap(0, rxSize+txSize, uapi.ProtRead|uapi.ProtWrite, uapi.MapShared, fd, 0)
 	w.Must(err)
 	rx = &Ring{w: w, t: t, fd: fd, sk: sk, base: base, lastSeq: map[uint32]uint32{}}
 	tx = &Ring{w: w, t: t, fd: fd, sk: sk, base: base + rxSize}
 	if rxSize > 0 {
-		rx.frames, rx.frameSize = int(sk.RxRing().Frames()), sk.RxRing().FrameSize()
+		rx.frames, rx.frameSize = int(now.RxRing.Frames), now.RxRing.FrameSize
 	}
 	if txSize > 0 {
-		tx.frames, tx.frameSize = int(sk.TxRing().Frames()), sk.TxRing().FrameSize()
+		tx.frames, tx.frameSize = int(now.TxRing.Frames), now.TxRing.FrameSize
 	}
 	return rx, tx
 }

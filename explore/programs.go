@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 )
@@ -155,7 +156,7 @@ func skippingReader(w *World) {
 // inRingOrder reads a ring from its first frame on as its reader would, and checks that frames follow each other
 // without gap: a reader that stops at the first frame without a message must find them all.
 func (w *World) inRingOrder(rx *Ring, sent int) {
-	lost := int(rx.sk.Drops.Peek())
+	lost := int(rx.sk.Drops.Inspect(inspect.Key{}))
 	first := 0
 	if rx.Status(0) != valid {
 		first = 1 // frame 0 was passed over while the reader kept it
@@ -235,7 +236,7 @@ func dumpAcksReader(w *World) {
 		if done > 0 && (done != 1 || entries != 60) {
 			w.Violate("dump-complete", "%d entries of 60 and %d times DONE", entries, done)
 		}
-		if n := rx.sk.Drops.Peek(); n != 0 {
+		if n := rx.sk.Drops.Inspect(inspect.Key{}); n != 0 {
 			w.Violate("dump-overrun", "%d messages were dropped though the reader took all", n)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/subsys/inet"
 	"nlmmap/sys"
 	"nlmmap/uapi"
@@ -31,7 +32,7 @@ func morePrograms() []Program {
 }
 
 // queued is how many messages wait beside the ring.
-func (r *Ring) queued() int { return len(r.sk.ReceiveQueue.All()) }
+func (r *Ring) queued() int { return len(r.sk.ReceiveQueue.Inspect(inspect.Key{})) }
 
 // accounted checks that messages that were sent to a ring were read, lie in it, or were counted as lost.
 func (w *World) accounted(rx *Ring, sent, read int) {
@@ -41,7 +42,7 @@ func (w *World) accounted(rx *Ring, sent, read int) {
 			inRing++
 		}
 	}
-	lost := int(rx.sk.Drops.Peek())
+	lost := int(rx.sk.Drops.Inspect(inspect.Key{}))
 	if read+inRing+lost != sent {
 		w.Violate("no-silent-loss", "%d messages were sent, %d were read, %d are in the ring and %d were counted as lost", sent, read, inRing, lost)
 	}
@@ -293,13 +294,13 @@ func twoDumpPollers(w *World) {
 				break
 			}
 		}
-		if entries == 0 && rx.sk.Drops.Peek() == 0 {
+		if entries == 0 && rx.sk.Drops.Inspect(inspect.Key{}) == 0 {
 			return // shifted by dump-reserve-in-frame
 		}
 		if entries != 60 || done != 1 {
 			w.Violate("dump-complete", "%d entries of 60 and %d times DONE", entries, done)
 		}
-		if n := rx.sk.Drops.Peek(); n != 0 {
+		if n := rx.sk.Drops.Inspect(inspect.Key{}); n != 0 {
 			w.Violate("dump-overrun", "%d messages were dropped though the ring had room", n)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/sched"
 	"nlmmap/ringmm"
 	"nlmmap/skb"
@@ -165,7 +166,7 @@ func (c *watch) deadlock(d *sched.Deadlock) {
 	sleeps := func(t *sched.Thread) bool { return t.Op.Kind == sched.Wait } // the others wait for locks
 	for _, sk := range c.sockets() {
 		if slices.ContainsFunc(d.Threads, sleeps) && c.readable(sk) {
-			c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %s", sk.Portid(), waits(d))
+			c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %s", sk.Inspect(inspect.Key{}).Portid, waits(d))
 			return
 		}
 	}
@@ -178,49 +179,37 @@ func waits(d *sched.Deadlock) string {
 	for _, t := range d.Threads {
 		s := fmt.Sprintf("%s waits for %v", t.Name, t.Op)
 		if l, ok := t.Op.Res.(*kernel.Mutex); ok {
-			s += fmt.Sprintf(" (held by %s)", l.Owner())
+			s += fmt.Sprintf(" (held by %s)", l.Owner(inspect.Key{}))
 		}
 		list = append(list, s)
 	}
 	return strings.Join(list, ", ")
 }
 
-func (c *watch) sockets() []*afnetlink.Sock { return c.w.Sys.Netlink.Sockets(c.w.Net) }
+func (c *watch) sockets() []*afnetlink.Sock { return c.w.Sys.Netlink.Sockets(inspect.Key{}, c.w.Net) }
 
 func (c *watch) readable(sk *afnetlink.Sock) bool {
-	for pos := range rings(sk.RxRing()) {
-		if s, ok := sk.RxRing().PeekStatus(pos); ok && s == uapi.NLMMapStatusValid {
+	rx := sk.Inspect(inspect.Key{}).RxRing
+	for pos := range rx.Positions() {
+		if s, ok := rx.Status(pos); ok && s == uapi.NLMMapStatusValid {
 			return true
 		}
 	}
-	return sk.ReceiveQueue.First() != nil
-}
-
-// rings yields the positions of a ring that is set.
-func rings(r *ringmm.Ring) func(yield func(uint32) bool) {
-	return func(yield func(uint32) bool) {
-		if r.MapSize() == 0 {
-			return
-		}
-		for pos := range r.Frames() {
-			if !yield(pos) {
-				return
-			}
-		}
-	}
+	return len(sk.ReceiveQueue.Inspect(inspect.Key{})) > 0
 }
 
 // quiescent checks what holds when nothing runs.
 func (c *watch) quiescent() {
 	for _, sk := range c.sockets() {
+		now := sk.Inspect(inspect.Key{})
 		held := int64(0)
-		for pos := range rings(sk.RxRing()) {
+		for pos := range now.RxRing.Positions() {
 			if f := c.frames[frameKey{sk, pos}]; f != nil && f.owner != nil {
 				held++
 			}
 		}
-		if n := sk.RxRing().Pending.Peek(); n != held {
-			c.w.Violate("pending", "portid %d says that the kernel holds %d RX frames, it holds %d", sk.Portid(), n, held)
+		if n := now.RxRing.Pending; n != held {
+			c.w.Violate("pending", "portid %d says that the kernel holds %d RX frames, it holds %d", now.Portid, n, held)
 		}
 		vmas := 0
 		counted := map[*kernel.AddressSpace]bool{}
@@ -235,8 +224,8 @@ func (c *watch) quiescent() {
 				}
 			}
 		}
-		if sk.Mapped() != vmas {
-			c.w.Violate("mapped", "portid %d counts %d mappings, there are %d", sk.Portid(), sk.Mapped(), vmas)
+		if now.Mapped != vmas {
+			c.w.Violate("mapped", "portid %d counts %d mappings, there are %d", now.Portid, now.Mapped, vmas)
 		}
 	}
 }
@@ -269,15 +258,16 @@ func (c *watch) checkCopy(sk *afnetlink.Sock, pos uint32, data []byte, err error
 func (c *watch) states() string {
 	s := ""
 	for _, sk := range c.sockets() {
-		for _, r := range []*ringmm.Ring{sk.RxRing(), sk.TxRing()} {
+		now := sk.Inspect(inspect.Key{})
+		for _, r := range []ringmm.State{now.RxRing, now.TxRing} {
 			letters := ""
-			for pos := range rings(r) {
-				if s, ok := r.PeekStatus(pos); ok {
+			for pos := range r.Positions() {
+				if s, ok := r.Status(pos); ok {
 					letters += letter(s)
 				}
 			}
 			if letters != "" {
-				s += fmt.Sprintf(" %d.%s:%s", sk.Portid(), r.Name(), letters)
+				s += fmt.Sprintf(" %d.%s:%s", now.Portid, r.Name, letters)
 			}
 		}
 	}
@@ -290,10 +280,11 @@ func (c *watch) place(op sched.Op) string {
 		return ""
 	}
 	for _, sk := range c.sockets() {
-		for _, r := range []*ringmm.Ring{sk.RxRing(), sk.TxRing()} {
-			for _, seg := range r.Segments() {
-				if seg.Mem.Obj() == op.Obj && r.FrameSize() > 0 {
-					return r.Name() + field(int(op.Off), r.FrameSize())
+		now := sk.Inspect(inspect.Key{})
+		for _, r := range []ringmm.State{now.RxRing, now.TxRing} {
+			for _, seg := range r.Segments {
+				if seg.Mem.Obj() == op.Obj && r.FrameSize > 0 {
+					return r.Name + field(int(op.Off), r.FrameSize)
 				}
 			}
 		}

@@ -20,13 +20,13 @@ type AddressSpace struct {
 	sem   Mutex        // mmap_sem: changes of the list of mappings
 	mu    sync.RWMutex // Free mode: userspace's accesses against changes
 	vmas  []*VMA
-	users Atomic
+	users Ref
 }
 
 func newAddressSpace(k *Kernel) *AddressSpace {
 	as := &AddressSpace{k: k}
 	as.sem.Name = "mmap_sem"
-	as.users.v.Store(1)
+	as.users.Named("mm_users", 1)
 	return as
 }
 
@@ -242,7 +242,7 @@ func clonePage(cur *Task, mem *mm.Memory, off int) *mm.Memory {
 
 // put ends one task's use of the address space; with the last one all mappings go.
 func (as *AddressSpace) put(cur *Task) {
-	if as.users.DecAndTest(cur) {
+	if as.users.Put(cur) == 0 {
 		as.unmap(cur, 0, ^uint64(0)&^pageMask)
 	}
 }

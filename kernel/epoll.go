@@ -10,9 +10,10 @@ import (
 // An epoll is an epoll descriptor: the files it watches and the list of those that may be ready.
 type epoll struct {
 	k     *Kernel
-	lock  Mutex // the items and the ready list
-	items []*epollItem
-	ready []*epollItem
+	mtx   Mutex // who evaluates or changes items (ep->mtx)
+	lock  Mutex // the lists (ep->lock)
+	items Guarded[[]*epollItem]
+	ready Guarded[[]*epollItem]
 	wait  WaitQueue
 }
 
@@ -20,9 +21,13 @@ type epollItem struct {
 	ep     *epoll
 	file   *File
 	fd     int
-	events uint32
-	pt     PollTable
-	queued bool // on the ready list; guarded by ep.lock
+	events Atomic             // changes under ep.mtx
+	pt     Guarded[PollTable] // ep.mtx
+	state  Guarded[itemState] // ep.lock
+}
+
+type itemState struct {
+	queued bool // on the ready list
 	gone   bool // removed: a wake-up that is under way does not bring it back
 }
 
@@ -33,7 +38,9 @@ type EpollEvent = sys.EpollEvent
 func (t *Task) EpollCreate() (int, error) {
 	return t.sys(Call{Name: "epoll_create1"}, func() (int, error) {
 		ep := &epoll{k: t.k}
-		ep.lock.Name = "epoll"
+		ep.mtx.Name, ep.lock.Name = "epoll mtx", "epoll"
+		ep.items.Guard(&ep.lock)
+		ep.ready.Guard(&ep.lock)
 		return t.files.install(t, t.k.newFile(ep))
 	})
 }
@@ -61,54 +68,68 @@ func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
 		if inner, ok := f.ops.(*epoll); ok && op == EpollAdd && inner.watches(t, ep) {
 			return -1, Errorf(ELOOP, "the epoll descriptors would watch each other")
 		}
-		ep.lock.Lock(t)
-		i := slices.IndexFunc(ep.items, func(it *epollItem) bool { return it.fd == fd && it.file == f.File })
-		var item *epollItem
-		if i >= 0 {
-			item = ep.items[i]
-		}
+		ep.mtx.Lock(t)
+		defer ep.mtx.Unlock(t)
+		item := ep.find(t, fd, f.File)
 		switch {
 		case op == EpollAdd && item != nil:
-			err = EEXIST
+			return -1, EEXIST
 		case op == EpollAdd:
-			item = &epollItem{ep: ep, file: f.File, fd: fd, events: events}
-			item.pt = PollTable{task: t, fn: item.callback}
-			ep.items = append(ep.items, item)
-			f.mu.Lock()
-			f.epolls = append(f.epolls, item)
-			f.mu.Unlock()
+			item = ep.add(t, fd, f.File, events)
+			item.evaluate(t, item.pt.Of(t))
 		case item == nil:
-			err = ENOENT
+			return -1, ENOENT
 		case op == EpollMod:
-			item.events = events
+			item.events.Store(t, int64(events))
+			item.evaluate(t, nil)
 		case op == EpollDel:
-			ep.lock.Unlock(t)
-			ep.remove(item)
-			return 0, nil
+			ep.unlink(t, item)
 		default:
-			err = EINVAL
-		}
-		ep.lock.Unlock(t)
-		if err != nil {
-			return -1, err
-		}
-		// Adding and changing evaluate the file once; that may be what puts it on the ready list.
-		pt := &item.pt
-		if op == EpollMod {
-			pt = nil
-		}
-		if f.ops.Poll(t, pt)&item.mask() != 0 {
-			item.enqueue(t)
+			return -1, EINVAL
 		}
 		return 0, nil
 	})
 	return err
 }
 
+// find returns the item of a descriptor, nil for none: ep_find.
+func (ep *epoll) find(cur *Task, fd int, f *File) *epollItem {
+	ep.lock.Lock(cur)
+	defer ep.lock.Unlock(cur)
+	items := *ep.items.Of(cur)
+	if i := slices.IndexFunc(items, func(it *epollItem) bool { return it.fd == fd && it.file == f }); i >= 0 {
+		return items[i]
+	}
+	return nil
+}
+
+// add makes an item: ep_insert. The caller holds mtx.
+func (ep *epoll) add(cur *Task, fd int, f *File, events uint32) *epollItem {
+	item := &epollItem{ep: ep, file: f, fd: fd}
+	item.events.Named("epoll events", int64(events))
+	item.events.Guard(&ep.mtx)
+	item.pt.Guard(&ep.mtx)
+	item.state.Guard(&ep.lock)
+	*item.pt.Own() = PollTable{task: cur, fn: item.callback}
+	ep.lock.Lock(cur)
+	items := ep.items.Of(cur)
+	*items = append(*items, item)
+	ep.lock.Unlock(cur)
+	f.watch(cur, func(items []*epollItem) []*epollItem { return append(items, item) })
+	return item
+}
+
+// evaluate looks at the file once, which may put the item on the ready list.
+func (it *epollItem) evaluate(cur *Task, pt *PollTable) {
+	if it.file.ops.Poll(cur, pt)&it.mask(cur) != 0 {
+		it.enqueue(cur)
+	}
+}
+
 // watches tells whether ep watches other, itself or through epoll descriptors that it watches: ep_loop_check.
 func (ep *epoll) watches(cur *Task, other *epoll) bool {
 	ep.lock.Lock(cur)
-	items := slices.Clone(ep.items)
+	items := slices.Clone(*ep.items.Of(cur))
 	ep.lock.Unlock(cur)
 	return slices.ContainsFunc(items, func(it *epollItem) bool {
 		inner, ok := it.file.ops.(*epoll)
@@ -116,39 +137,49 @@ func (ep *epoll) watches(cur *Task, other *epoll) bool {
 	})
 }
 
-func (it *epollItem) mask() uint32 {
-	return it.events&^uapi.EpollET | uapi.PollErr | uapi.PollHup
+func (it *epollItem) mask(cur *Task) uint32 {
+	return uint32(it.events.Load(cur))&^uapi.EpollET | uapi.PollErr | uapi.PollHup
 }
 
 // callback is what a wake-up of the file calls: ep_poll_callback.
 func (it *epollItem) callback(cur *Task, key uint32) {
-	if key == 0 || key&it.mask() != 0 {
+	if key == 0 || key&it.mask(cur) != 0 {
 		it.enqueue(cur)
 	}
 }
 
 func (it *epollItem) enqueue(cur *Task) {
 	it.ep.lock.Lock(cur)
-	if !it.queued && !it.gone {
-		it.queued = true
-		it.ep.ready = append(it.ep.ready, it)
-	}
+	it.queue(cur)
 	it.ep.lock.Unlock(cur)
 	it.ep.wait.Wake(cur, uapi.PollIn)
 }
 
-// remove forgets a watched file.
-func (ep *epoll) remove(item *epollItem) {
-	item.pt.free()
-	item.file.mu.Lock()
-	item.file.epolls = slices.DeleteFunc(item.file.epolls, func(o *epollItem) bool { return o == item })
-	item.file.mu.Unlock()
-	cur := ep.k.KernelTask("epoll")
-	ep.lock.Lock(cur)
-	item.gone = true
+// queue puts the item on the ready list. The caller holds the lock.
+func (it *epollItem) queue(cur *Task) {
+	if state := it.state.Of(cur); !state.queued && !state.gone {
+		state.queued = true
+		ready := it.ep.ready.Of(cur)
+		*ready = append(*ready, it)
+	}
+}
+
+// remove forgets a watched file: ep_remove.
+func (ep *epoll) remove(cur *Task, item *epollItem) {
+	ep.mtx.Lock(cur)
+	defer ep.mtx.Unlock(cur)
+	ep.unlink(cur, item)
+}
+
+// unlink is remove for who holds mtx.
+func (ep *epoll) unlink(cur *Task, item *epollItem) {
+	item.pt.Of(cur).free(cur)
 	gone := func(o *epollItem) bool { return o == item }
-	ep.items = slices.DeleteFunc(ep.items, gone)
-	ep.ready = slices.DeleteFunc(ep.ready, gone)
+	item.file.watch(cur, func(items []*epollItem) []*epollItem { return slices.DeleteFunc(items, gone) })
+	ep.lock.Lock(cur)
+	item.state.Of(cur).gone = true
+	items, ready := ep.items.Of(cur), ep.ready.Of(cur)
+	*items, *ready = slices.DeleteFunc(*items, gone), slices.DeleteFunc(*ready, gone)
 	ep.lock.Unlock(cur)
 }
 
@@ -167,7 +198,7 @@ func (t *Task) EpollWait(epfd, max int, timeout Time) (events []EpollEvent, err 
 		}
 		entry := WaitEntry{task: t}
 		ep.wait.Add(t, &entry)
-		defer entry.Remove()
+		defer entry.Remove(t)
 		for {
 			t.prepareToSleep()
 			events = ep.sendEvents(t, max)
@@ -187,11 +218,14 @@ func (t *Task) EpollWait(epfd, max int, timeout Time) (events []EpollEvent, err 
 
 // sendEvents evaluates the ready list once: ep_send_events.
 func (ep *epoll) sendEvents(cur *Task, max int) (events []EpollEvent) {
+	ep.mtx.Lock(cur)
+	defer ep.mtx.Unlock(cur)
 	ep.lock.Lock(cur)
-	list := ep.ready
-	ep.ready = nil
+	ready := ep.ready.Of(cur)
+	list := *ready
+	*ready = nil
 	for _, it := range list {
-		it.queued = false
+		it.state.Of(cur).queued = false
 	}
 	ep.lock.Unlock(cur)
 	for i, it := range list {
@@ -201,17 +235,14 @@ func (ep *epoll) sendEvents(cur *Task, max int) (events []EpollEvent) {
 			}
 			break
 		}
-		revents := it.file.ops.Poll(cur, nil) & it.mask()
+		revents := it.file.ops.Poll(cur, nil) & it.mask(cur)
 		if revents == 0 {
 			continue
 		}
 		events = append(events, EpollEvent{FD: it.fd, Events: revents})
-		if it.events&uapi.EpollET == 0 {
+		if it.events.Load(cur)&uapi.EpollET == 0 {
 			ep.lock.Lock(cur)
-			if !it.queued && !it.gone {
-				it.queued = true
-				ep.ready = append(ep.ready, it)
-			}
+			it.queue(cur)
 			ep.lock.Unlock(cur)
 		}
 	}
@@ -238,7 +269,7 @@ func (ep *epoll) Poll(cur *Task, pt *PollTable) uint32 {
 	pt.Wait(&ep.wait)
 	ep.lock.Lock(cur)
 	defer ep.lock.Unlock(cur)
-	if len(ep.ready) > 0 {
+	if len(*ep.ready.Of(cur)) > 0 {
 		return uapi.PollIn | uapi.PollRdnorm
 	}
 	return 0
@@ -250,9 +281,9 @@ func (ep *epoll) Mmap(*Task, *VMA) error { return ENODEV }
 // Release implements FileOps.
 func (ep *epoll) Release(cur *Task) {
 	ep.lock.Lock(cur)
-	items := slices.Clone(ep.items)
+	items := slices.Clone(*ep.items.Of(cur))
 	ep.lock.Unlock(cur)
 	for _, it := range items {
-		ep.remove(it)
+		ep.remove(cur, it)
 	}
 }

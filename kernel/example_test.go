@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/uapi"
 )
 
@@ -36,7 +37,7 @@ func ExampleFile_Count() {
 	p := k.NewProcess("main", k.InitNet())
 	a, b, _ := p.Socketpair()
 	fd, _ := p.EpollCreate()
-	count := func() int { return p.FileOf(fd).Count(p) }
+	count := func() int { return p.FileOf(inspect.Key{}, fd).Count(p) }
 	fmt.Println("opened:", count())
 	_ = p.SendFD(a, fd)
 	fmt.Println("in flight:", count())

@@ -3,6 +3,9 @@ package kernel
 import (
 	"slices"
 	"sync"
+
+	"nlmmap/kernel/inspect"
+	"nlmmap/kernel/sched"
 )
 
 // A File is an open file: what descriptors, mappings and messages in flight refer to.
@@ -10,11 +13,10 @@ type File struct {
 	k *Kernel
 	// count is f_count: descriptors in all tables, VMAs, copies in undelivered SCM_RIGHTS messages, and one for each
 	// running call on it whose descriptor table is shared (spec 8.4.1).
-	count Atomic
+	count Ref
 	ops   FileOps
 	// epolls are the epoll entries that watch the file; they go when it does.
-	mu     sync.Mutex
-	epolls []*epollItem
+	epolls Pointer[[]*epollItem]
 }
 
 // FileOps is what can be done with every open file.
@@ -29,7 +31,8 @@ type FileOps interface {
 
 func (k *Kernel) newFile(ops FileOps) *File {
 	f := &File{k: k, ops: ops}
-	f.count.v.Store(1)
+	f.count.Named("f_count", 1)
+	f.epolls.Named("f_ep_links")
 	k.Count(ResFile, 1)
 	return f
 }
@@ -39,30 +42,79 @@ func (f *File) Count(cur *Task) int { return int(f.count.Load(cur)) }
 
 // get takes a reference.
 func (f *File) get(cur *Task) *File {
-	f.count.Add(cur, 1)
+	f.count.Get(cur)
 	return f
 }
 
 // put drops a reference; with the last one the file is released.
 func (f *File) put(cur *Task) {
-	if !f.count.DecAndTest(cur) {
+	if f.count.Put(cur) != 0 {
 		return
 	}
-	f.mu.Lock()
-	watched := slices.Clone(f.epolls)
-	f.mu.Unlock()
-	for _, item := range watched {
-		item.ep.remove(item)
+	if watched := f.epolls.Load(cur); watched != nil {
+		for _, item := range *watched {
+			item.ep.remove(cur, item)
+		}
 	}
 	f.ops.Release(cur)
 	f.k.Count(ResFile, -1)
 }
 
-// An FdTable is a descriptor table. Threads share one, processes have copies.
+// watch changes the list of epoll entries that watch the file.
+func (f *File) watch(cur *Task, change func([]*epollItem) []*epollItem) {
+	for {
+		before := f.epolls.Load(cur)
+		var items []*epollItem
+		if before != nil {
+			items = slices.Clone(*before)
+		}
+		if items = change(items); f.epolls.CompareAndSwap(cur, before, &items) {
+			return
+		}
+	}
+}
+
+// An FdTable is a descriptor table. Threads share one, processes have copies. Before a second task gets it there are no
+// scheduling points: nobody else can touch it.
 type FdTable struct {
-	mu    sync.Mutex
-	files []*File
-	users Atomic
+	users  Ref
+	shared bool       // two tasks have or had it; set by the first, when it is alone
+	mu     sync.Mutex // Free mode: the slices; never held at a scheduling point
+	files  []*File
+	taken  []bool    // descriptors that are in use or about to be
+	slots  sched.Obj // descriptor n is the part [n, n+1)
+	free   sched.Obj // which descriptors are not taken
+}
+
+// share lets one more task use the table.
+func (ft *FdTable) share(cur *Task) *FdTable {
+	if !ft.shared {
+		ft.shared = true
+	}
+	ft.users.Get(cur)
+	return ft
+}
+
+// point is where threads that share the table meet at one descriptor, at all with fd < 0.
+func (ft *FdTable) point(cur *Task, kind sched.Kind, fd int) {
+	if cur.th == nil || !ft.shared {
+		return
+	}
+	op := sched.Op{Kind: kind, Write: kind == sched.Store, Obj: ft.obj(cur, &ft.slots), Label: "descriptor"}
+	if fd >= 0 {
+		op.Off, op.Len = uint32(fd), 1
+	}
+	if kind == sched.Store {
+		op.Also = ft.obj(cur, &ft.free)
+	}
+	cur.th.Point(op)
+}
+
+func (ft *FdTable) obj(cur *Task, o *sched.Obj) sched.Obj {
+	if *o == 0 {
+		*o = cur.k.cfg.Run.NewObj()
+	}
+	return *o
 }
 
 // firstFD is the first descriptor that a program opens: 0, 1 and 2 are taken.
@@ -72,27 +124,35 @@ const firstFD = 3
 const maxFD = 1024
 
 func newFdTable() *FdTable {
-	t := &FdTable{files: make([]*File, firstFD, 8)}
-	t.users.v.Store(1)
+	t := &FdTable{files: make([]*File, firstFD, 8), taken: make([]bool, firstFD, 8)}
+	t.users.Named("descriptor table users", 1)
 	return t
 }
 
 // copy duplicates the table for a child.
 func (ft *FdTable) copy(cur *Task) *FdTable {
 	c := newFdTable()
+	ft.point(cur, sched.Load, -1)
 	ft.mu.Lock()
 	c.files = slices.Clone(ft.files)
-	ft.mu.Unlock()
 	for _, f := range c.files {
 		if f != nil {
-			f.get(cur)
+			f.count.hold()
+		}
+	}
+	ft.mu.Unlock()
+	c.taken = make([]bool, len(c.files))
+	for fd, f := range c.files {
+		if f != nil {
+			f.count.settle(cur)
+			c.taken[fd] = true
 		}
 	}
 	return c
 }
 
 func (ft *FdTable) put(cur *Task) {
-	if !ft.users.DecAndTest(cur) {
+	if ft.users.Put(cur) != 0 {
 		return
 	}
 	for fd := range ft.files {
@@ -102,32 +162,51 @@ func (ft *FdTable) put(cur *Task) {
 
 // install puts f, whose reference it takes over, at the lowest free descriptor. EMFILE when there is none.
 func (ft *FdTable) install(cur *Task, f *File) (int, error) {
-	ft.mu.Lock()
-	fd := firstFD
-	for fd < len(ft.files) && ft.files[fd] != nil {
-		fd++
+	if cur.th != nil && ft.shared {
+		cur.point(sched.RMW, ft.obj(cur, &ft.free), true, "free descriptor")
 	}
-	if fd == maxFD {
-		ft.mu.Unlock()
+	fd := ft.reserve()
+	if fd < 0 {
 		f.put(cur)
 		return -1, EMFILE
 	}
-	if fd == len(ft.files) {
-		ft.files = append(ft.files, nil)
-	}
+	ft.point(cur, sched.Store, fd)
+	ft.mu.Lock()
 	ft.files[fd] = f
 	ft.mu.Unlock()
 	return fd, nil
 }
 
-func (ft *FdTable) close(cur *Task, fd int) error {
+// reserve takes the lowest free descriptor: get_unused_fd. -1 means that there is none.
+func (ft *FdTable) reserve() int {
 	ft.mu.Lock()
-	if fd < 0 || fd >= len(ft.files) || ft.files[fd] == nil {
+	defer ft.mu.Unlock()
+	fd := firstFD
+	for fd < len(ft.taken) && ft.taken[fd] {
+		fd++
+	}
+	if fd == maxFD {
+		return -1
+	}
+	if fd == len(ft.taken) {
+		ft.taken, ft.files = append(ft.taken, false), append(ft.files, nil)
+	}
+	ft.taken[fd] = true
+	return fd
+}
+
+func (ft *FdTable) close(cur *Task, fd int) error {
+	if fd < 0 || fd >= maxFD {
+		return EBADF
+	}
+	ft.point(cur, sched.Store, fd)
+	ft.mu.Lock()
+	if fd >= len(ft.files) || ft.files[fd] == nil {
 		ft.mu.Unlock()
 		return EBADF
 	}
 	f := ft.files[fd]
-	ft.files[fd] = nil
+	ft.files[fd], ft.taken[fd] = nil, false
 	ft.mu.Unlock()
 	f.put(cur)
 	return nil
@@ -142,19 +221,20 @@ type heldFile struct {
 // fdget finds the file behind a descriptor: EBADF when it is not open.
 func (t *Task) fdget(fd int) (heldFile, error) {
 	ft := t.files
-	shared := ft.users.Load(t) > 1
-	ft.mu.Lock()
-	if fd < 0 || fd >= len(ft.files) || ft.files[fd] == nil {
+	shared := ft.shared && ft.users.Load(t) > 1
+	if fd >= 0 && fd < maxFD {
+		ft.point(t, sched.Load, fd)
+		ft.mu.Lock()
+		var f *File
+		if fd < len(ft.files) {
+			f = ft.files[fd]
+		}
 		ft.mu.Unlock()
-		return heldFile{}, Errorf(EBADF, "descriptor %d is not open", fd)
+		if f != nil && (!shared || f.count.Found(t)) {
+			return heldFile{f, shared}, nil
+		}
 	}
-	f := ft.files[fd]
-	if shared {
-		// The count rises under the table's lock, so that a close in another thread does not release the file.
-		f.count.v.Add(1)
-	}
-	ft.mu.Unlock()
-	return heldFile{f, shared}, nil
+	return heldFile{}, Errorf(EBADF, "descriptor %d is not open", fd)
 }
 
 // fdput ends the use of a file by a system call.
@@ -185,7 +265,7 @@ func (t *Task) Dup(fd int) (int, error) {
 }
 
 // FileOf returns the open file behind a descriptor, for checkers; nil when it is not open.
-func (t *Task) FileOf(fd int) *File {
+func (t *Task) FileOf(_ inspect.Key, fd int) *File {
 	t.files.mu.Lock()
 	defer t.files.mu.Unlock()
 	if fd < 0 || fd >= len(t.files.files) {

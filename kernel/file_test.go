@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/uapi"
 )
 
@@ -72,7 +73,7 @@ func TestFileCount(t *testing.T) {
 			must(m.t, m.SendFD(a, fd))
 			got, err := m.RecvFD(b)
 			must(m.t, err)
-			if m.FileOf(got) != m.FileOf(fd) {
+			if m.FileOf(inspect.Key{}, got) != m.FileOf(inspect.Key{}, fd) {
 				m.t.Error("another file was received")
 			}
 		}, 3, 1},
@@ -240,7 +241,7 @@ func TestMmapErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
-	if got := m.FileOf(fd).Count(m.Task); got != 2 {
+	if got := m.FileOf(inspect.Key{}, fd).Count(m.Task); got != 2 {
 		t.Errorf("f_count %d: a refused mapping keeps a reference", got)
 	}
 }

@@ -86,7 +86,7 @@ type Kernel struct {
 	initNet  *Net
 	tasks    []*Task // all that have not been reaped
 	nextPid  int
-	nets     int
+	nets     []*Net     // by ID
 	taskMu   sync.Mutex // tasks, nextPid, nets in Free mode
 
 	clock  clock
@@ -101,7 +101,7 @@ type Kernel struct {
 	procs  map[string]func(*Task) string
 	closed bool
 	onExit []func(*Task)
-	inodes atomic.Uint64
+	inodes Atomic // numbers given
 	zeroMu sync.Mutex
 	lockdp lockOrder
 }
@@ -144,6 +144,7 @@ func Boot(cfg Config) (*Kernel, error) {
 		return nil, err
 	}
 	k.initNet = &Net{k: k, ID: 0}
+	k.nets = []*Net{k.initNet}
 	k.bus = mm.Bus{Run: cfg.Run, Model: cfg.Memory}
 	if cfg.Run != nil {
 		cfg.Run.Idle = k.idle
@@ -172,7 +173,7 @@ func (k *Kernel) RegisterProc(path string, read func(cur *Task) string) {
 }
 
 // NewInode returns a fresh inode number.
-func (k *Kernel) NewInode() uint64 { return 1000 + k.inodes.Add(1) }
+func (k *Kernel) NewInode(cur *Task) uint64 { return uint64(1000 + k.inodes.Add(cur, 1)) }
 
 // KernelTask returns a task for work that no process does: softirqs, timers, the administrator's hand. It has no
 // descriptors and no memory.
@@ -266,6 +267,11 @@ func (k *Kernel) Close() error {
 	for _, fn := range k.onExit {
 		fn(cur)
 	}
+	for _, n := range k.nets {
+		for _, fn := range n.exit {
+			fn(cur)
+		}
+	}
 	if k.Tainted() {
 		return nil
 	}
@@ -304,7 +310,11 @@ type Net struct {
 	ID   int
 	mu   sync.Mutex
 	vals map[any]any
+	exit []func(cur *Task)
 }
+
+// OnExit adds fn to what runs when the kernel is closed; only a function that Value calls may call it.
+func (n *Net) OnExit(fn func(cur *Task)) { n.exit = append(n.exit, fn) }
 
 // Value returns what make returned the first time it was asked for key in this namespace.
 func (n *Net) Value(key any, make func() any) any {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
 )
@@ -62,11 +63,11 @@ func (l *Mutex) Unlock(cur *Task) {
 	}
 }
 
-// Held tells whether cur holds the lock.
+// Held reports whether cur holds the lock.
 func (l *Mutex) Held(cur *Task) bool { return l.owner.Load() == cur }
 
 // Owner is the name of the task that holds the lock, empty when it is free.
-func (l *Mutex) Owner() string {
+func (l *Mutex) Owner(inspect.Key) string {
 	if t := l.owner.Load(); t != nil {
 		return t.Name
 	}
@@ -144,68 +145,3 @@ type LockOrder struct{ Outer, Inner string }
 func (e LockOrder) String() string {
 	return fmt.Sprintf("lock order: %s taken under %s, and elsewhere the other way round", e.Inner, e.Outer)
 }
-
-// An Atomic is a number that tasks share without a lock, as atomic_t, or a plain word that is read racily. The zero
-// value is 0.
-type Atomic struct {
-	v    atomic.Int64
-	obj  sched.Obj
-	name string
-}
-
-// Named gives a first value and a name for the tables of explorations.
-func (a *Atomic) Named(name string, v int64) {
-	a.name = name
-	a.v.Store(v)
-}
-
-func (a *Atomic) point(cur *Task, kind sched.Kind, write bool) {
-	if cur.th == nil {
-		return
-	}
-	if a.obj == 0 {
-		a.obj = cur.k.cfg.Run.NewObj()
-	}
-	cur.point(kind, a.obj, write, a.name)
-}
-
-// Load returns the value.
-func (a *Atomic) Load(cur *Task) int64 {
-	a.point(cur, sched.Load, false)
-	return a.v.Load()
-}
-
-// Store sets the value.
-func (a *Atomic) Store(cur *Task, v int64) {
-	a.point(cur, sched.Store, true)
-	a.v.Store(v)
-}
-
-// Add changes the value and returns the new one.
-func (a *Atomic) Add(cur *Task, delta int64) int64 {
-	a.point(cur, sched.RMW, true)
-	return a.v.Add(delta)
-}
-
-// DecAndTest takes one off and tells whether nothing is left; it is a full memory barrier.
-func (a *Atomic) DecAndTest(cur *Task) bool {
-	cur.cpu.Barrier(mm.SmpMB)
-	return a.Add(cur, -1) == 0
-}
-
-// Swap sets the value and returns the old one; it is a full memory barrier.
-func (a *Atomic) Swap(cur *Task, v int64) int64 {
-	cur.cpu.Barrier(mm.SmpMB)
-	a.point(cur, sched.RMW, true)
-	return a.v.Swap(v)
-}
-
-// Peek returns the value without being a scheduling point: for checkers and printing, and under the lock that
-// guards all writers.
-func (a *Atomic) Peek() int64 { return a.v.Load() }
-
-// Bump changes the value without being a scheduling point, where a lookup already is one.
-func (a *Atomic) Bump(delta int64) int64 { return a.v.Add(delta) }
-
-// Init sets the value of an object that nobody else can see yet.
-func (a *Atomic) Init(v int64) { a.v.Store(v) }

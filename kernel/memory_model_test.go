@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/uapi"
 )
 
@@ -307,7 +308,7 @@ func memoryAgainstModel(t *rapid.T, r kernel.Release, memfd bool) {
 		if b.d.mapped != m.mappings() {
 			t.Fatalf("%d mappings, the model has %d", b.d.mapped, m.mappings())
 		}
-		if c := b.procs[0].FileOf(b.fd).Count(b.procs[0]); c != len(b.procs)+b.d.mapped {
+		if c := b.procs[0].FileOf(inspect.Key{}, b.fd).Count(b.procs[0]); c != len(b.procs)+b.d.mapped {
 			t.Fatalf("f_count %d with %d descriptors and %d mappings", c, len(b.procs), b.d.mapped)
 		}
 	}})

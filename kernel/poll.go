@@ -25,9 +25,9 @@ func (pt *PollTable) Wait(q *WaitQueue) {
 	pt.entries = append(pt.entries, e)
 }
 
-func (pt *PollTable) free() {
+func (pt *PollTable) free(cur *Task) {
 	for _, e := range pt.entries {
-		e.Remove()
+		e.Remove(cur)
 	}
 }
 
@@ -49,7 +49,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 	var pt *PollTable
 	if timeout != 0 {
 		pt = &PollTable{task: t}
-		defer pt.free()
+		defer pt.free(t)
 	}
 	held := make([]heldFile, len(fds))
 	for i := range fds {

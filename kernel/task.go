@@ -68,8 +68,9 @@ func (k *Kernel) adopt(t *Task, tgid int) {
 func (k *Kernel) NewNet() *Net {
 	k.taskMu.Lock()
 	defer k.taskMu.Unlock()
-	k.nets++
-	return &Net{k: k, ID: k.nets}
+	n := &Net{k: k, ID: len(k.nets)}
+	k.nets = append(k.nets, n)
+	return n
 }
 
 // Kernel returns the machine the task runs on.
@@ -148,7 +149,7 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
 		child.files, child.as = t.files.copy(t), t.as
-		t.as.users.Add(t, 1)
+		t.as.users.Get(t)
 		t.k.adopt(child, 0)
 		return child.pid, nil
 	})
@@ -162,9 +163,8 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 func (t *Task) Thread(name string) (*Task, error) {
 	th := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
-		th.files, th.as = t.files, t.as
-		t.files.users.Add(t, 1)
-		t.as.users.Add(t, 1)
+		th.files, th.as = t.files.share(t), t.as
+		t.as.users.Get(t)
 		t.k.adopt(th, t.tgid)
 		return th.pid, nil
 	})

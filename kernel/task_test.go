@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/sched"
 	"nlmmap/uapi"
 )
@@ -234,7 +235,7 @@ func TestOops(t *testing.T) {
 	}
 	_, err = child.Dup(fd)
 	wantErr(t, err, kernel.ESRCH)
-	if n := m.FileOf(fd).Count(m.Task); n != 1 {
+	if n := m.FileOf(inspect.Key{}, fd).Count(m.Task); n != 1 {
 		t.Errorf("f_count %d", n)
 	}
 }
@@ -412,7 +413,7 @@ func TestFreeMode(t *testing.T) {
 			irq := m.KernelTask(fmt.Sprint("irq", p))
 			for i := range each {
 				d.push(irq, uint32(i+1))
-				_ = m.FileOf(fd)
+				_ = m.FileOf(inspect.Key{}, fd)
 			}
 		})
 	}

@@ -184,10 +184,11 @@ func (q *WaitQueue) Add(cur *Task, e *WaitEntry) {
 }
 
 // Remove takes an entry off its queue.
-func (e *WaitEntry) Remove() {
+func (e *WaitEntry) Remove(cur *Task) {
 	if e.q == nil {
 		return
 	}
+	e.q.point(cur, sched.Store)
 	e.q.mu.Lock()
 	e.q.entries = slices.DeleteFunc(e.q.entries, func(o *WaitEntry) bool { return o == e })
 	e.q.mu.Unlock()
@@ -335,7 +336,7 @@ func (k *Kernel) Deadline(timeout Time) Time {
 func (t *Task) WaitEvent(q *WaitQueue, deadline Time, done func() bool) error {
 	e := WaitEntry{task: t}
 	q.Add(t, &e)
-	defer e.Remove()
+	defer e.Remove(t)
 	for {
 		t.prepareToSleep()
 		if done() {

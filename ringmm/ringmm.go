@@ -12,9 +12,10 @@ package ringmm
 
 import (
 	"fmt"
-	"sync/atomic"
+	"iter"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/mm"
 	"nlmmap/uapi"
 )
@@ -55,9 +56,9 @@ type Ring struct {
 	d    *Differences
 	name string
 
-	pgVec atomic.Pointer[pgVec]
-	// The fields are not one atomic unit: set_ring changes fpb before and the others under the queue's lock, and
-	// some code reads them without it.
+	// The words are not one atomic unit: set_ring changes framesPerBlock before and the others under locks, and some code
+	// reads them without one.
+	pgVec          kernel.Pointer[pgVec]
 	head           kernel.Atomic
 	framesPerBlock kernel.Atomic
 	frameSize      kernel.Atomic
@@ -65,7 +66,6 @@ type Ring struct {
 	pgVecLen       kernel.Atomic
 	pgVecPages     kernel.Atomic
 	Pending        kernel.Atomic // frames that the kernel has reserved
-	setObj         kernel.Atomic // what tests of pgVec and changes of it meet at
 }
 
 // pgVec is the ring's memory: all blocks, one after the other.
@@ -75,22 +75,30 @@ type pgVec struct {
 	blocks    int
 }
 
-// Init names the ring for traces ("rx" or "tx") and says how its kernel differs.
-func (r *Ring) Init(k *kernel.Kernel, d *Differences, name string) {
+// Init names the ring for traces ("rx" or "tx") and says how its kernel differs. user is the lock of who uses frames one
+// after the other, and guards head; a ring is set under that lock and other.
+func (r *Ring) Init(k *kernel.Kernel, d *Differences, name string, user, other *kernel.Mutex) {
 	r.k, r.d, r.name = k, d, name
+	r.pgVec.Named("pg_vec")
+	r.pgVec.Guard(user, other)
 	r.head.Named("head", 0)
+	r.head.Guard(user)
+	r.framesPerBlock.Named("frames_per_block", 0)
+	for _, w := range [...]struct {
+		word *kernel.Atomic
+		name string
+	}{{&r.frameSize, "frame_size"}, {&r.frameMax, "frame_max"}, {&r.pgVecLen, "pg_vec_len"}, {&r.pgVecPages, "pg_vec_pages"}} {
+		w.word.Named(w.name, 0)
+		w.word.Guard(user, other)
+	}
 	r.Pending.Named("pending", 0)
-	r.setObj.Named("pg_vec", 0)
 }
 
 // Name is "rx" or "tx".
 func (r *Ring) Name() string { return r.name }
 
-// IsSet tells whether the ring has memory: the test of pg_vec that much code makes without a lock.
-func (r *Ring) IsSet(cur *kernel.Task) bool {
-	r.setObj.Load(cur)
-	return r.pgVec.Load() != nil
-}
+// IsSet reports whether the ring has memory: the test of pg_vec that much code makes without a lock.
+func (r *Ring) IsSet(cur *kernel.Task) bool { return r.pgVec.Load(cur) != nil }
 
 // Blocks is memory for a ring that is about to be set.
 type Blocks struct {
@@ -143,16 +151,25 @@ func (r *Ring) Prepare(cur *kernel.Task, req uapi.NLMMapReq) (Blocks, error) {
 	return b, nil
 }
 
-// Swap makes b the ring's memory and returns what it had before (spec 2.2 step 6). The caller holds the queue's lock.
+// Swap makes b the ring's memory and returns what it had before (spec 2.2 step 6). The caller holds both locks.
 func (r *Ring) Swap(cur *kernel.Task, b Blocks) Blocks {
 	r.frameMax.Store(cur, int64(b.req.FrameNr-1))
 	r.head.Store(cur, 0)
 	r.frameSize.Store(cur, int64(b.req.FrameSize))
 	r.pgVecPages.Store(cur, int64(b.req.BlockSize/uapi.PageSize))
-	r.setObj.Store(cur, r.setObj.Peek()+1)
-	old := r.pgVec.Swap(b.vec)
+	old := r.pgVec.Swap(cur, b.vec)
 	r.pgVecLen.Store(cur, int64(b.req.BlockNr))
 	return Blocks{vec: old}
+}
+
+// Destroy frees the memory of a ring that nobody can see any more.
+func (r *Ring) Destroy(cur *kernel.Task) {
+	if n := r.Pending.Load(cur); n > 0 {
+		r.k.Warn(cur, "socket destroyed with %d frames of its %s ring reserved", n, r.name)
+	}
+	b := Blocks{vec: r.pgVec.Load(cur)}
+	r.pgVec.Init(nil)
+	r.Free(cur, b)
 }
 
 // Free gives blocks back that no ring has.
@@ -164,93 +181,132 @@ func (r *Ring) Free(cur *kernel.Task, b Blocks) {
 
 // Request returns the figures of the ring as socket diagnostics shows them (spec 13.5): block size rounded down to
 // pages, and one frame for a ring that was never set.
-func (r *Ring) Request() uapi.NLMMapReq {
-	return uapi.NLMMapReq{BlockSize: uint32(r.pgVecPages.Peek()) * uapi.PageSize, BlockNr: uint32(r.pgVecLen.Peek()),
-		FrameSize: uint32(r.frameSize.Peek()), FrameNr: uint32(r.frameMax.Peek()) + 1}
+func (r *Ring) Request(cur *kernel.Task) uapi.NLMMapReq {
+	return uapi.NLMMapReq{BlockSize: uint32(r.pgVecPages.Load(cur)) * uapi.PageSize, BlockNr: uint32(r.pgVecLen.Load(cur)),
+		FrameSize: uint32(r.frameSize.Load(cur)), FrameNr: uint32(r.frameMax.Load(cur)) + 1}
 }
 
 // MapSize is the number of bytes that a mapping of the ring has: a 32-bit product of blocks and pages, times 4096.
-func (r *Ring) MapSize() uint64 {
-	if r.pgVec.Load() == nil {
+func (r *Ring) MapSize(cur *kernel.Task) uint64 {
+	if r.pgVec.Load(cur) == nil {
 		return 0
 	}
-	return uint64(uint32(r.pgVecLen.Peek())*uint32(r.pgVecPages.Peek())) * uapi.PageSize
+	return uint64(uint32(r.pgVecLen.Load(cur))*uint32(r.pgVecPages.Load(cur))) * uapi.PageSize
 }
 
 // Segments returns the ring's memory for a mapping, nothing when it is not set.
-func (r *Ring) Segments() []kernel.Segment {
-	v := r.pgVec.Load()
+func (r *Ring) Segments(cur *kernel.Task) []kernel.Segment { return r.pgVec.Load(cur).segments() }
+
+func (v *pgVec) segments() []kernel.Segment {
 	if v == nil {
 		return nil
 	}
 	return []kernel.Segment{{Mem: v.mem, Size: v.blockSize * v.blocks}}
 }
 
-// FrameSize is the size of a frame with its header; Maxlen is the room for a message in it.
-func (r *Ring) FrameSize() int { return int(r.frameSize.Peek()) }
+// Maxlen is the room for a message in a frame: frame_size - 24, as unsigned 32-bit number.
+func (r *Ring) Maxlen(cur *kernel.Task) uint32 {
+	return uint32(r.frameSize.Load(cur)) - uapi.NLMMapHdrlen
+}
 
-// Maxlen is frame_size - 24, as unsigned 32-bit number.
-func (r *Ring) Maxlen() uint32 { return uint32(r.frameSize.Peek()) - uapi.NLMMapHdrlen }
+// A State is what checkers and printing see of a ring: whether it is set, its geometry and head, the frames that the
+// kernel has reserved, the bytes of a mapping and the memory.
+type State struct {
+	Name      string // "rx" or "tx"
+	Set       bool
+	FrameSize int
+	Frames    uint32 // 1 for a ring that was never set
+	Head      uint32
+	Pending   int64
+	MapSize   uint64
+	Segments  []kernel.Segment
 
-// Frames is the number of frames, 0 for a ring that is not set.
-func (r *Ring) Frames() uint32 { return uint32(r.frameMax.Peek()) + 1 }
+	fpb uint32
+	vec *pgVec
+}
 
-// Head is the frame that the kernel will look at next.
-func (r *Ring) Head() uint32 { return uint32(r.head.Peek()) }
+// Inspect returns the ring as it is, without being a scheduling point.
+func (r *Ring) Inspect(key inspect.Key) State {
+	s := State{Name: r.name, FrameSize: int(r.frameSize.Inspect(key)), Frames: uint32(r.frameMax.Inspect(key)) + 1,
+		Head: uint32(r.head.Inspect(key)), Pending: r.Pending.Inspect(key), fpb: uint32(r.framesPerBlock.Inspect(key)),
+		vec: r.pgVec.Inspect(key)}
+	s.Set, s.Segments = s.vec != nil, s.vec.segments()
+	if s.Set {
+		s.MapSize = uint64(uint32(r.pgVecLen.Inspect(key))*uint32(r.pgVecPages.Inspect(key))) * uapi.PageSize
+	}
+	return s
+}
+
+// Positions yields the positions of the frames of a ring that is set.
+func (s State) Positions() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		if s.MapSize == 0 {
+			return
+		}
+		for pos := range s.Frames {
+			if !yield(pos) {
+				return
+			}
+		}
+	}
+}
+
+// Status returns the status of frame pos; ok is false where there is no such frame.
+func (s State) Status(pos uint32) (status uint32, ok bool) {
+	if s.vec == nil || s.fpb == 0 || int(pos/s.fpb) >= s.vec.blocks {
+		return 0, false
+	}
+	off := int(pos/s.fpb)*s.vec.blockSize + int(pos%s.fpb)*s.FrameSize
+	if off+4 > s.vec.mem.Size() {
+		return 0, false
+	}
+	return s.vec.mem.Load32(nil, off), true
+}
 
 // Frame is one frame of a ring: frame(pos), __netlink_lookup_frame.
 //
 // The ring is not tested again here: code that comes with a ring that was removed meanwhile finds no block table, and
 // a real kernel follows a null pointer (set-ring-races).
 func (r *Ring) Frame(cur *kernel.Task, pos uint32) Frame {
-	v := r.pgVec.Load()
+	v := r.pgVec.Load(cur)
 	if v == nil {
 		r.k.Oops(cur, "set-ring-races", "frame %d of the %s ring is looked up after the ring was removed", pos, r.name)
 	}
-	fpb := uint32(r.framesPerBlock.Peek())
+	fpb := uint32(r.framesPerBlock.Load(cur))
 	if fpb == 0 || int(pos/fpb) >= v.blocks {
 		r.k.Oops(cur, "set-ring-races", "frame %d lies behind the %d blocks of the %s ring", pos, v.blocks, r.name)
 	}
-	off := int(pos/fpb)*v.blockSize + int(pos%fpb)*int(uint32(r.frameSize.Peek()))
+	off := int(pos/fpb)*v.blockSize + int(pos%fpb)*int(uint32(r.frameSize.Load(cur)))
 	return Frame{ring: r, mem: v.mem, off: off, Pos: pos}
 }
 
 // Status is the status of frame pos.
 func (r *Ring) Status(cur *kernel.Task, pos uint32) uint32 { return r.Frame(cur, pos).Status(cur) }
 
-// PeekStatus returns the status of frame pos without being a scheduling point, for checkers and printing. ok is false
-// where there is no such frame.
-func (r *Ring) PeekStatus(pos uint32) (status uint32, ok bool) {
-	v, fpb := r.pgVec.Load(), uint32(r.framesPerBlock.Peek())
-	if v == nil || fpb == 0 || int(pos/fpb) >= v.blocks {
-		return 0, false
-	}
-	off := int(pos/fpb)*v.blockSize + int(pos%fpb)*r.FrameSize()
-	if off+4 > v.mem.Size() {
-		return 0, false
-	}
-	return v.mem.Load32(nil, off), true
-}
-
 // Current returns the frame at head if its status is the given one: netlink_current_frame.
 func (r *Ring) Current(cur *kernel.Task, status uint32) (Frame, bool) {
-	f := r.Frame(cur, r.Head())
+	f := r.Frame(cur, r.position(cur))
 	return f, f.Status(cur) == status
 }
 
 // Previous is the position before head: netlink_previous_frame.
-func (r *Ring) Previous() uint32 {
-	if h := r.Head(); h > 0 {
+func (r *Ring) Previous(cur *kernel.Task) uint32 {
+	if h := r.position(cur); h > 0 {
 		return h - 1
 	}
-	return uint32(r.frameMax.Peek())
+	return uint32(r.frameMax.Load(cur))
 }
 
-// Advance moves head to the next frame: netlink_increment_head.
-func (r *Ring) Advance(cur *kernel.Task) { r.head.Store(cur, int64(r.next(r.Head()))) }
+// position is head: the frame that the kernel will look at next.
+func (r *Ring) position(cur *kernel.Task) uint32 { return uint32(r.head.Load(cur)) }
 
-func (r *Ring) next(pos uint32) uint32 {
-	if pos == uint32(r.frameMax.Peek()) {
+// Advance moves head to the next frame: netlink_increment_head.
+func (r *Ring) Advance(cur *kernel.Task) {
+	r.head.Store(cur, int64(r.next(cur, r.position(cur))))
+}
+
+func (r *Ring) next(cur *kernel.Task, pos uint32) uint32 {
+	if pos == uint32(r.frameMax.Load(cur)) {
 		return 0
 	}
 	return pos + 1
@@ -258,17 +314,17 @@ func (r *Ring) next(pos uint32) uint32 {
 
 // Forward moves head over SKIP frames: netlink_forward_ring (spec 4.1). The caller holds the queue's lock.
 func (r *Ring) Forward(cur *kernel.Task) {
-	start := r.Head()
+	start := r.position(cur)
 	for {
 		look := start
 		if r.d.SkipForward {
-			look = r.Head()
+			look = r.position(cur)
 		}
 		if r.Status(cur, look) != uapi.NLMMapStatusSkip {
 			return
 		}
 		r.Advance(cur)
-		if r.Head() == start {
+		if r.position(cur) == start {
 			return
 		}
 	}
@@ -276,14 +332,14 @@ func (r *Ring) Forward(cur *kernel.Task) {
 
 // HasValidFrame looks for a VALID frame backwards from head: netlink_has_valid_frame (spec 4.2).
 func (r *Ring) HasValidFrame(cur *kernel.Task) bool {
-	head := r.Head()
+	head := r.position(cur)
 	pos := head
 	for {
 		if r.Status(cur, pos) == uapi.NLMMapStatusValid {
 			return true
 		}
 		if pos == 0 {
-			pos = uint32(r.frameMax.Peek())
+			pos = uint32(r.frameMax.Load(cur))
 		} else {
 			pos--
 		}
@@ -297,11 +353,11 @@ func (r *Ring) HasValidFrame(cur *kernel.Task) bool {
 // on must be UNUSED. Half way round wraps one frame too far, as in all kernels (spec 4.3, defect dump-space-wrap). It
 // is called without a lock.
 func (r *Ring) DumpSpace(cur *kernel.Task) bool {
-	head := uint32(r.head.Load(cur))
+	head := r.position(cur)
 	if r.Status(cur, head) != uapi.NLMMapStatusUnused {
 		return false
 	}
-	frameMax := uint32(r.frameMax.Peek())
+	frameMax := uint32(r.frameMax.Load(cur))
 	probe := head + frameMax/2
 	if probe > frameMax {
 		probe -= frameMax
@@ -322,15 +378,9 @@ type Header struct {
 	Len, Group, Pid, UID, GID uint32
 }
 
-// FrameOf returns the frame whose message memory starts at off of mem.
-func (r *Ring) FrameOf(mem *mm.Memory, off int) Frame {
-	f := Frame{ring: r, mem: mem, off: off - uapi.NLMMapHdrlen}
-	// A ring that is being removed may have lost its geometry already.
-	size := int(uint32(r.frameSize.Peek()))
-	if v := r.pgVec.Load(); v != nil && v.mem == mem && size > 0 {
-		f.Pos = uint32(f.off/v.blockSize)*uint32(r.framesPerBlock.Peek()) + uint32(f.off%v.blockSize/size)
-	}
-	return f
+// FrameOf returns the frame at pos whose message memory starts at off of mem, whatever has become of the ring since.
+func (r *Ring) FrameOf(mem *mm.Memory, off int, pos uint32) Frame {
+	return Frame{ring: r, mem: mem, off: off - uapi.NLMMapHdrlen, Pos: pos}
 }
 
 // Data returns where the frame's message lies.

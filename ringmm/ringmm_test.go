@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/ringmm"
 	"nlmmap/uapi"
 )
@@ -33,7 +34,7 @@ func initRing(t interface{ Fatal(...any) }, k *kernel.Kernel) *ringmm.Ring {
 		t.Fatal(err)
 	}
 	ring := &ringmm.Ring{}
-	ring.Init(k, d, "rx")
+	ring.Init(k, d, "rx", &kernel.Mutex{}, &kernel.Mutex{})
 	return ring
 }
 
@@ -135,8 +136,8 @@ func TestPrepareAgainstSpec(t *testing.T) {
 		}
 		if err == nil {
 			ring.Free(cur, ring.Swap(cur, b))
-			if want := uint64(req.BlockSize) * uint64(req.BlockNr); ring.MapSize() != want {
-				t.Fatalf("%+v: map size %d, want %d", req, ring.MapSize(), want)
+			if want := uint64(req.BlockSize) * uint64(req.BlockNr); ring.MapSize(cur) != want {
+				t.Fatalf("%+v: map size %d, want %d", req, ring.MapSize(cur), want)
 			}
 			checkPlaces(t, ring, cur, req)
 			ring.Free(cur, ring.Swap(cur, ringmm.Blocks{}))
@@ -165,14 +166,14 @@ func checkPlaces(t *rapid.T, ring *ringmm.Ring, cur *kernel.Task, req uapi.NLMMa
 			if want := int(block*req.BlockSize + at + 24); off != want {
 				t.Fatalf("%+v: the message of frame %d lies at %d, want %d", req, pos, off, want)
 			}
-			if f := ring.FrameOf(mem, off); f.Pos != pos {
-				t.Fatalf("%+v: frame %d is taken for frame %d", req, pos, f.Pos)
+			if f := ring.FrameOf(mem, off, pos); f != ring.Frame(cur, pos) {
+				t.Fatalf("%+v: the frame of a message in frame %d is %+v", req, pos, f)
 			}
 			pos++
 		}
 	}
-	if pos != req.FrameNr || ring.Frames() != pos {
-		t.Fatalf("%+v: %d frames, the ring says %d", req, pos, ring.Frames())
+	if pos != req.FrameNr || ring.Inspect(inspect.Key{}).Frames != pos {
+		t.Fatalf("%+v: %d frames, the ring says %d", req, pos, ring.Inspect(inspect.Key{}).Frames)
 	}
 }
 
@@ -196,23 +197,23 @@ func TestOverflow(t *testing.T) {
 // TestRequest: diagnostics show what was asked for, also by a request that cleared the ring (spec 13.5).
 func TestRequest(t *testing.T) {
 	ring, cur := newRing(t, kernel.Linux4_4)
-	if got, want := ring.Request(), (uapi.NLMMapReq{FrameNr: 1}); got != want {
+	if got, want := ring.Request(cur), (uapi.NLMMapReq{FrameNr: 1}); got != want {
 		t.Errorf("never set: %+v", got)
 	}
 	req := uapi.NLMMapReq{BlockSize: 8192, BlockNr: 2, FrameSize: 1000, FrameNr: 16}
 	set(t, ring, cur, req)
-	if ring.Request() != req || ring.Maxlen() != 976 || ring.FrameSize() != 1000 || !ring.IsSet(cur) {
-		t.Errorf("set: %+v, room %d", ring.Request(), ring.Maxlen())
+	if ring.Request(cur) != req || ring.Maxlen(cur) != 976 || ring.Inspect(inspect.Key{}).FrameSize != 1000 || !ring.IsSet(cur) {
+		t.Errorf("set: %+v, room %d", ring.Request(cur), ring.Maxlen(cur))
 	}
 	b, err := ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 123456, FrameSize: 777})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ring.Free(cur, ring.Swap(cur, b))
-	if got, want := ring.Request(), (uapi.NLMMapReq{BlockSize: 122880, FrameSize: 777}); got != want {
+	if got, want := ring.Request(cur), (uapi.NLMMapReq{BlockSize: 122880, FrameSize: 777}); got != want {
 		t.Errorf("cleared: %+v, want %+v", got, want)
 	}
-	if ring.IsSet(cur) || ring.MapSize() != 0 || ring.Segments() != nil {
+	if ring.IsSet(cur) || ring.MapSize(cur) != 0 || ring.Segments(cur) != nil {
 		t.Error("the cleared ring has memory")
 	}
 }
@@ -233,8 +234,8 @@ func testHead(t *testing.T, r kernel.Release, n uint32) {
 	head := uint32(0)
 	check := func(what string) {
 		t.Helper()
-		if ring.Head() != head {
-			t.Fatalf("%v: after %s head is %d, want %d", status, what, ring.Head(), head)
+		if ring.Inspect(inspect.Key{}).Head != head {
+			t.Fatalf("%v: after %s head is %d, want %d", status, what, ring.Inspect(inspect.Key{}).Head, head)
 		}
 	}
 	// Every ring of UNUSED, VALID and SKIP frames, from every head.
@@ -256,7 +257,7 @@ func testHead(t *testing.T, r kernel.Release, n uint32) {
 			if got := ring.HasValidFrame(cur); got != valid {
 				t.Fatalf("%v: has a valid frame %t, want %t", status, got, valid)
 			}
-			if got, want := ring.Previous(), (head+n-1)%n; got != want {
+			if got, want := ring.Previous(cur), (head+n-1)%n; got != want {
 				t.Fatalf("before %d comes %d, want %d", head, got, want)
 			}
 			f, ok := ring.Current(cur, uapi.NLMMapStatusValid)
@@ -357,14 +358,15 @@ func Example() {
 		panic(err)
 	}
 	var ring ringmm.Ring
-	ring.Init(k, &d, "rx")
+	var queue, pgVecLock kernel.Mutex
+	ring.Init(k, &d, "rx", &queue, &pgVecLock)
 	_, err = ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 2, FrameSize: 1001, FrameNr: 8})
 	fmt.Println(err)
 	blocks, err := ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 2, FrameSize: 1000, FrameNr: 8})
 	fmt.Println(err)
 	ring.Free(cur, ring.Swap(cur, blocks))
 	_, off := ring.Frame(cur, 5).Data()
-	fmt.Println("the message of frame 5 lies at", off, "and has room for", ring.Maxlen())
+	fmt.Println("the message of frame 5 lies at", off, "and has room for", ring.Maxlen(cur))
 	ring.Free(cur, ring.Swap(cur, ringmm.Blocks{}))
 	fmt.Println(k.Close())
 	// Output:

@@ -23,6 +23,7 @@ import (
 	"slices"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/mm"
 )
 
@@ -60,9 +61,13 @@ type CB struct {
 	// NSID is the id of the sender's network namespace in the receiver's, if HasNSID.
 	NSID    int32
 	HasNSID bool
+	// FramePos is the position of the frame in its ring, for traces.
+	FramePos uint32
 }
 
-// An SKB is a socket buffer.
+// An SKB is a socket buffer. Who makes one has it alone, until it is queued or others take references; from then on only
+// Peeked, Destructor and Sk change: Peeked under the lock of the queue that holds the buffer, the others when the last
+// reference goes. A clone is a buffer of its own: nobody writes the data that it shares.
 type SKB struct {
 	// Truesize is what the buffer adds to a socket's rmem.
 	Truesize int
@@ -76,7 +81,7 @@ type SKB struct {
 	Peeked   bool
 
 	k        *kernel.Kernel
-	users    kernel.Atomic
+	users    kernel.Ref
 	head     []byte     // ordinary buffer
 	mem      *mm.Memory // ring buffer: head is mem[base:base+end]
 	base     int
@@ -329,7 +334,7 @@ func (s *SKB) DataToEnd(cur *kernel.Task, n int) []byte {
 
 // Get takes a reference: skb_get.
 func (s *SKB) Get(cur *kernel.Task) *SKB {
-	s.users.Add(cur, 1)
+	s.users.Get(cur)
 	return s
 }
 
@@ -341,14 +346,13 @@ func (s *SKB) Freed(cur *kernel.Task) bool { return s.users.Load(cur) <= 0 }
 
 // Free drops a reference; with the last one the destructor runs: kfree_skb and consume_skb.
 func (s *SKB) Free(cur *kernel.Task) {
-	if !s.users.DecAndTest(cur) {
-		if s.users.Peek() < 0 {
-			s.k.Warn(cur, "skb freed twice")
-		}
-		return
+	switch left := s.users.Put(cur); {
+	case left == 0:
+		s.Orphan(cur)
+		s.k.Count(kernel.ResSKB, -1)
+	case left < 0:
+		s.k.Warn(cur, "skb freed twice")
 	}
-	s.Orphan(cur)
-	s.k.Count(kernel.ResSKB, -1)
 }
 
 // Orphan ends the charge to the owner: skb_orphan.
@@ -411,42 +415,59 @@ func (d *Differences) Table() []kernel.Difference {
 // A Queue is a list of buffers with its lock (sk_buff_head). The methods do not lock.
 type Queue struct {
 	Lock kernel.Spinlock
-	list []*SKB
-	n    kernel.Atomic
+	list kernel.Guarded[[]*SKB]
+	n    kernel.Atomic // changes under the lock and is read without
 }
 
-// Len is the number of buffers as seen without the lock.
+// Init names the lock, and says what it guards.
+func (q *Queue) Init(lock string) {
+	q.Lock.Name = lock
+	q.list.Guard(&q.Lock.Mutex)
+	q.n.Named("qlen", 0)
+	q.n.Guard(&q.Lock.Mutex)
+}
+
+// Len is the number of buffers.
 func (q *Queue) Len(cur *kernel.Task) int { return int(q.n.Load(cur)) }
 
 // First returns the oldest buffer, nil for none.
-func (q *Queue) First() *SKB {
-	if len(q.list) == 0 {
+func (q *Queue) First(cur *kernel.Task) *SKB {
+	list := *q.list.Of(cur)
+	if len(list) == 0 {
 		return nil
 	}
-	return q.list[0]
+	return list[0]
 }
 
 // All returns the buffers, oldest first.
-func (q *Queue) All() []*SKB { return q.list }
+func (q *Queue) All(cur *kernel.Task) []*SKB { return *q.list.Of(cur) }
 
 // Append puts a buffer at the end.
-func (q *Queue) Append(s *SKB) {
-	q.list = append(q.list, s)
-	q.n.Bump(1)
+func (q *Queue) Append(cur *kernel.Task, s *SKB) {
+	list := q.list.Of(cur)
+	*list = append(*list, s)
+	q.n.Count(cur, 1)
 }
 
 // Remove takes a buffer off the list.
-func (q *Queue) Remove(s *SKB) {
-	if i := slices.Index(q.list, s); i >= 0 {
-		q.list = slices.Delete(q.list, i, i+1)
-		q.n.Bump(-1)
+func (q *Queue) Remove(cur *kernel.Task, s *SKB) {
+	list := q.list.Of(cur)
+	if i := slices.Index(*list, s); i >= 0 {
+		*list = slices.Delete(*list, i, i+1)
+		q.n.Count(cur, -1)
 	}
 }
 
 // Splice takes all buffers off the list.
-func (q *Queue) Splice() []*SKB {
-	l := q.list
-	q.list = nil
-	q.n.Bump(-int64(len(l)))
-	return l
+func (q *Queue) Splice(cur *kernel.Task) []*SKB {
+	list := q.list.Of(cur)
+	all := *list
+	*list = nil
+	if len(all) > 0 {
+		q.n.Count(cur, -int64(len(all)))
+	}
+	return all
 }
+
+// Inspect returns the buffers, oldest first, without the lock.
+func (q *Queue) Inspect(key inspect.Key) []*SKB { return q.list.Inspect(key) }

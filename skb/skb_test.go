@@ -283,14 +283,14 @@ func TestQueue(t *testing.T) {
 	for range 4 {
 		s := skb.New(k, 1)
 		all = append(all, s)
-		q.Append(s)
+		q.Append(cur, s)
 	}
-	q.Remove(all[1])
-	q.Remove(all[1]) // not there any more
-	if q.Len(cur) != 3 || q.First() != all[0] || len(q.All()) != 3 {
+	q.Remove(cur, all[1])
+	q.Remove(cur, all[1]) // not there any more
+	if q.Len(cur) != 3 || q.First(cur) != all[0] || len(q.All(cur)) != 3 {
 		t.Error("wrong queue")
 	}
-	if got := q.Splice(); len(got) != 3 || got[1] != all[2] || q.Len(cur) != 0 || q.First() != nil {
+	if got := q.Splice(cur); len(got) != 3 || got[1] != all[2] || q.Len(cur) != 0 || q.First(cur) != nil {
 		t.Error("wrong splice")
 	}
 	for _, s := range all {

@@ -4,7 +4,6 @@ package sock
 
 import (
 	"encoding/binary"
-	"sync/atomic"
 
 	"golang.org/x/net/bpf"
 
@@ -47,7 +46,8 @@ func (d *Differences) Limits() Limits {
 	return Limits{2304, 4608}
 }
 
-// A Sock is the part of a socket that does not depend on its family.
+// A Sock is the part of a socket that does not depend on its family. The fields that are no cells do not change after
+// Init.
 type Sock struct {
 	K        *kernel.Kernel
 	Net      *kernel.Net
@@ -71,62 +71,64 @@ type Sock struct {
 	// Wait is where readers and pollers sleep.
 	Wait kernel.WaitQueue
 
-	refs     kernel.Atomic
+	refs     kernel.Ref
 	destruct func(cur *kernel.Task)
-	filter   atomic.Pointer[Filter]
-	rcvtimeo atomic.Int64
-	sndtimeo atomic.Int64
+	filter   kernel.Pointer[Filter]
+	rcvtimeo kernel.Atomic
+	sndtimeo kernel.Atomic
 	limits   Limits
 }
 
-// Init prepares a socket of cur with one reference. destruct runs when the last one is gone.
+// Init prepares a socket of cur with one reference. destruct runs when the last one is gone. It has no inode number yet.
 func (s *Sock) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, destruct func(cur *kernel.Task)) {
 	s.K, s.Net, s.Family, s.Type, s.Protocol = cur.Kernel(), cur.Net(), family, typ, protocol
 	s.Opener, s.limits, s.destruct = cur.Cred(), limits, destruct
-	s.Inode = s.K.NewInode()
-	s.ReceiveQueue.Lock.Name, s.WriteQueue.Lock.Name = "receive queue", "write queue"
+	s.ReceiveQueue.Init("receive queue")
+	s.WriteQueue.Init("write queue")
 	s.Rcvbuf.Named("rcvbuf", DefaultBuf)
 	s.Sndbuf.Named("sndbuf", DefaultBuf)
 	s.Rmem.Named("rmem", 0)
 	s.Err.Named("sk_err", 0)
 	s.Drops.Named("drops", 0)
 	s.Dead.Named("dead", 0)
-	s.rcvtimeo.Store(int64(kernel.Forever))
-	s.sndtimeo.Store(int64(kernel.Forever))
+	s.Passcred.Named("passcred", 0)
+	s.filter.Named("sk_filter")
+	s.rcvtimeo.Named("rcvtimeo", int64(kernel.Forever))
+	s.sndtimeo.Named("sndtimeo", int64(kernel.Forever))
 	s.refs.Named("sock refs", 1)
 	s.K.Count(kernel.ResSocket, 1)
 }
 
 // Hold takes a reference: sock_hold.
-func (s *Sock) Hold(cur *kernel.Task) { s.refs.Add(cur, 1) }
+func (s *Sock) Hold(cur *kernel.Task) { s.refs.Get(cur) }
 
-// HoldFound takes a reference for a lookup that found the socket; the lookup itself is the scheduling point.
-func (s *Sock) HoldFound() { s.refs.Bump(1) }
+// HoldFound takes a reference for a lookup that found the socket, and reports whether the socket still lives.
+func (s *Sock) HoldFound(cur *kernel.Task) bool { return s.refs.Found(cur) }
 
 // Put drops a reference: sock_put.
 func (s *Sock) Put(cur *kernel.Task) {
-	switch {
-	case s.refs.DecAndTest(cur):
+	switch left := s.refs.Put(cur); {
+	case left == 0:
 		s.destruct(cur)
 		s.K.Count(kernel.ResSocket, -1)
-	case s.refs.Peek() < 0:
+	case left < 0:
 		s.K.Warn(cur, "socket reference dropped too often")
 	}
 }
 
-// Refs is the number of references, for printing.
-func (s *Sock) Refs() int { return int(s.refs.Peek()) }
+// Refs is the number of references.
+func (s *Sock) Refs(cur *kernel.Task) int { return int(s.refs.Load(cur)) }
 
 // Charge adds n bytes to rmem, Uncharge takes them back.
 func (s *Sock) Charge(cur *kernel.Task, n int) {
 	s.K.Count(kernel.ResRmem, int64(n))
-	s.Rmem.Add(cur, int64(n))
+	s.Rmem.Count(cur, int64(n))
 }
 
 // Uncharge takes n bytes off rmem.
 func (s *Sock) Uncharge(cur *kernel.Task, n int) {
 	s.K.Count(kernel.ResRmem, -int64(n))
-	s.Rmem.Add(cur, -int64(n))
+	s.Rmem.Count(cur, -int64(n))
 }
 
 // DataReady tells readers and pollers that a message came: sk_data_ready.
@@ -147,16 +149,20 @@ func (s *Sock) TakeError(cur *kernel.Task) (err int64, ok bool) {
 }
 
 // RecvTimeout and SendTimeout are how long a blocking call waits: 0 with MSG_DONTWAIT.
-func (s *Sock) RecvTimeout(flags int) kernel.Time { return timeout(&s.rcvtimeo, flags) }
+func (s *Sock) RecvTimeout(cur *kernel.Task, flags int) kernel.Time {
+	return timeout(cur, &s.rcvtimeo, flags)
+}
 
 // SendTimeout is how long a blocking send waits: 0 with MSG_DONTWAIT.
-func (s *Sock) SendTimeout(flags int) kernel.Time { return timeout(&s.sndtimeo, flags) }
+func (s *Sock) SendTimeout(cur *kernel.Task, flags int) kernel.Time {
+	return timeout(cur, &s.sndtimeo, flags)
+}
 
-func timeout(t *atomic.Int64, flags int) kernel.Time {
+func timeout(cur *kernel.Task, t *kernel.Atomic, flags int) kernel.Time {
 	if flags&uapi.MsgDontwait != 0 {
 		return 0
 	}
-	return kernel.Time(t.Load())
+	return kernel.Time(t.Load(cur))
 }
 
 // SkError is a pending error that a call returned. Its value is what was stored in Err: a negative one, which 3.10
@@ -168,7 +174,7 @@ func (e SkError) Error() string { return "pending socket error" }
 // RecvDatagram waits for the oldest message and takes it, or with MSG_PEEK takes a reference: skb_recv_datagram (spec
 // 9, steps 2 to 4). Errors: a SkError, EAGAIN when there is none in time, EINTR.
 func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
-	deadline := s.K.Deadline(s.RecvTimeout(flags))
+	deadline := s.K.Deadline(s.RecvTimeout(cur, flags))
 	if flags&uapi.MsgDontwait != 0 {
 		deadline = 0
 	}
@@ -199,13 +205,13 @@ func (s *Sock) dequeue(cur *kernel.Task, flags int) (m *skb.SKB, passed int) {
 	q.Lock.Lock(cur)
 	defer q.Lock.Unlock(cur)
 	if flags&uapi.MsgPeek == 0 {
-		m := q.First()
+		m := q.First(cur)
 		if m != nil {
-			q.Remove(m)
+			q.Remove(cur, m)
 		}
 		return m, 0
 	}
-	for _, m := range q.All() {
+	for _, m := range q.All(cur) {
 		// An empty message that was peeked already would hide all others from peeking.
 		if m.Peeked && m.Len() == 0 {
 			continue
@@ -213,13 +219,13 @@ func (s *Sock) dequeue(cur *kernel.Task, flags int) (m *skb.SKB, passed int) {
 		m.Peeked = true
 		return m.Get(cur), 0
 	}
-	return nil, len(q.All())
+	return nil, len(q.All(cur))
 }
 
 // PurgeReceiveQueue frees all queued messages.
 func (s *Sock) PurgeReceiveQueue(cur *kernel.Task) {
 	s.ReceiveQueue.Lock.Lock(cur)
-	list := s.ReceiveQueue.Splice()
+	list := s.ReceiveQueue.Splice(cur)
 	s.ReceiveQueue.Lock.Unlock(cur)
 	for _, m := range list {
 		m.Free(cur)
@@ -245,7 +251,7 @@ func NewFilter(prog []bpf.RawInstruction) (*Filter, error) {
 // Accept runs the socket's filter on a message: false means that it is rejected, else it has been cut to the length
 // that the filter returned (sk_filter).
 func (s *Sock) Accept(cur *kernel.Task, m *skb.SKB) bool {
-	f := s.filter.Load()
+	f := s.filter.Load(cur)
 	if f == nil {
 		return true
 	}
@@ -263,14 +269,14 @@ func (s *Sock) Accept(cur *kernel.Task, m *skb.SKB) bool {
 func (s *Sock) Setsockopt(cur *kernel.Task, name int, val []byte) error {
 	switch name {
 	case uapi.SoAttachFilter:
-		return s.attach(val)
+		return s.attach(cur, val)
 	case uapi.SoDetachFilter:
-		if s.filter.Swap(nil) == nil {
+		if s.filter.Swap(cur, nil) == nil {
 			return kernel.ENOENT
 		}
 		return nil
 	case uapi.SoRcvtimeo, uapi.SoSndtimeo:
-		return s.setTimeout(name, val)
+		return s.setTimeout(cur, name, val)
 	}
 	if len(val) < 4 {
 		return kernel.Errorf(kernel.EINVAL, "the option takes 4 bytes, got %d", len(val))
@@ -306,7 +312,7 @@ func boolean(b bool) int64 {
 	return 0
 }
 
-func (s *Sock) attach(val []byte) error {
+func (s *Sock) attach(cur *kernel.Task, val []byte) error {
 	if len(val) == 0 || len(val)%8 != 0 {
 		return kernel.Errorf(kernel.EINVAL, "a filter is a number of 8-byte instructions, not %d bytes", len(val))
 	}
@@ -317,13 +323,13 @@ func (s *Sock) attach(val []byte) error {
 	}
 	f, err := NewFilter(prog)
 	if err == nil {
-		s.filter.Store(f)
+		s.filter.Store(cur, f)
 	}
 	return err
 }
 
 // setTimeout takes a struct timeval: 0 means for ever.
-func (s *Sock) setTimeout(name int, val []byte) error {
+func (s *Sock) setTimeout(cur *kernel.Task, name int, val []byte) error {
 	if len(val) < 16 {
 		return kernel.EINVAL
 	}
@@ -337,9 +343,9 @@ func (s *Sock) setTimeout(name int, val []byte) error {
 		t = int64(kernel.Forever)
 	}
 	if name == uapi.SoRcvtimeo {
-		s.rcvtimeo.Store(t)
+		s.rcvtimeo.Store(cur, t)
 	} else {
-		s.sndtimeo.Store(t)
+		s.sndtimeo.Store(cur, t)
 	}
 	return nil
 }

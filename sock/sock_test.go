@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/skb"
 	"nlmmap/sock"
 	"nlmmap/uapi"
@@ -97,7 +98,7 @@ func TestBufferLimits(t *testing.T) {
 func send(s *sock.Sock, cur *kernel.Task, text string) {
 	m := skb.New(s.K, len(text))
 	m.Put(cur, []byte(text))
-	s.ReceiveQueue.Append(m)
+	s.ReceiveQueue.Append(cur, m)
 	s.DataReady(cur)
 }
 
@@ -132,7 +133,7 @@ func TestTimeouts(t *testing.T) {
 		b := binary.LittleEndian.AppendUint64(nil, uint64(sec))
 		return binary.LittleEndian.AppendUint64(b, uint64(usec))
 	}
-	if s.RecvTimeout(0) != kernel.Forever || s.SendTimeout(0) != kernel.Forever || s.SendTimeout(uapi.MsgDontwait) != 0 {
+	if s.RecvTimeout(cur, 0) != kernel.Forever || s.SendTimeout(cur, 0) != kernel.Forever || s.SendTimeout(cur, uapi.MsgDontwait) != 0 {
 		t.Error("wrong defaults")
 	}
 	if err := s.Setsockopt(cur, uapi.SoRcvtimeo, timeval(1, 500000)); err != nil {
@@ -141,11 +142,11 @@ func TestTimeouts(t *testing.T) {
 	if _, err := s.RecvDatagram(cur, 0); kernel.ErrnoOf(err) != kernel.EAGAIN || s.K.Now() != 1500*kernel.Millisecond {
 		t.Errorf("%v at %v", err, s.K.Now())
 	}
-	if s.SendTimeout(0) != kernel.Forever {
+	if s.SendTimeout(cur, 0) != kernel.Forever {
 		t.Error("the timeout for receiving is one for sending")
 	}
-	if err := s.Setsockopt(cur, uapi.SoRcvtimeo, timeval(0, 0)); err != nil || s.RecvTimeout(0) != kernel.Forever {
-		t.Errorf("0 is %v, %v", s.RecvTimeout(0), err)
+	if err := s.Setsockopt(cur, uapi.SoRcvtimeo, timeval(0, 0)); err != nil || s.RecvTimeout(cur, 0) != kernel.Forever {
+		t.Errorf("0 is %v, %v", s.RecvTimeout(cur, 0), err)
 	}
 	for _, bad := range [][]byte{timeval(0, 1000000), timeval(0, -1), timeval(-1, 0), make([]byte, 15)} {
 		if err := s.Setsockopt(cur, uapi.SoSndtimeo, bad); kernel.ErrnoOf(err) != kernel.EINVAL {
@@ -269,7 +270,7 @@ func TestForcedLimits(t *testing.T) {
 		if err := s.Setsockopt(cur, uapi.SoRcvbufforce, word(v)); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.Rcvbuf.Peek(); got != want {
+		if got := s.Rcvbuf.Inspect(inspect.Key{}); got != want {
 			t.Errorf("SO_RCVBUFFORCE %d gives %d, want %d", int32(v), got, want)
 		}
 	}

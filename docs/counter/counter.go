@@ -12,6 +12,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/skb"
 	"nlmmap/uapi"
 )
@@ -127,7 +128,7 @@ func (c *Counter) add(cur *kernel.Task, net *kernel.Net, which, much uint32) {
 	value := n.Load(cur) + int64(much)
 	n.Store(cur, value)
 	c.mutex.Unlock(cur)
-	if !c.D.AddEvents || !c.nl.HasListeners(Protocol, Changes) {
+	if !c.D.AddEvents || !c.nl.HasListeners(cur, Protocol, Changes) {
 		return
 	}
 	s := skb.New(c.nl.Kernel(), uapi.NLMsgTotalSize(payloadLen))
@@ -165,8 +166,10 @@ func put(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, which uint32, value int6
 	return true
 }
 
-// Peek returns a number, for tests. It is no scheduling point.
-func (c *Counter) Peek(net *kernel.Net, which int) int64 { return c.numbers(net)[which].Peek() }
+// Inspect returns a number, for tests: whoever has the key is no kernel code, and needs no scheduling point.
+func (c *Counter) Inspect(key inspect.Key, net *kernel.Net, which int) int64 {
+	return c.numbers(net)[which].Inspect(key)
+}
 
 // numbers returns the numbers of a namespace, which begin at 0. The namespace keeps them for c.
 func (c *Counter) numbers(net *kernel.Net) *[numbers]kernel.Atomic {

@@ -10,6 +10,7 @@ import (
 	"nlmmap/docs/counter"
 	"nlmmap/explore"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -173,7 +174,9 @@ func TestInterleavings(t *testing.T) {
 				w.Must(err)
 			})
 		}
-		w.Finally(func() { w.Assert(c.Peek(w.Net, 0) == 2, "1 + 1 is %d", c.Peek(w.Net, 0)) })
+		w.Finally(func() {
+			w.Assert(c.Inspect(inspect.Key{}, w.Net, 0) == 2, "1 + 1 is %d", c.Inspect(inspect.Key{}, w.Net, 0))
+		})
 	}, explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}})
 }
 

@@ -65,6 +65,24 @@ type Op struct {
 	Age   int      // of a Drain: which of the CPU's stores it is
 	Res   Resource // nil: can always happen
 	Label string   // for humans: the lock, the system call, the field
+	// Counts says how it changes Obj, if that is a count.
+	Counts Counting
+}
+
+// Counting is how an operation changes a count.
+type Counting uint8
+
+// The ways to change a count. Two changes commute unless both drop references: then it matters who drops the last. That
+// somebody takes one does not matter to who drops one, since it can only be taken where one is held.
+const (
+	NoCount  Counting = iota // not a count, or the result matters
+	Blindly                  // adds without looking at the result
+	Dropping                 // drops a reference and looks whether it was the last
+)
+
+// commute reports whether the order of two changes of the same count does not matter.
+func (c Counting) commute(o Counting) bool {
+	return c == Blindly && o != NoCount || o == Blindly && c != NoCount
 }
 
 // Dependent tells whether the order of a and b can matter: they touch the same part of an object and one changes it.
@@ -72,7 +90,7 @@ func (a Op) Dependent(b Op) bool {
 	if a.Also != 0 && a.Also == b.Obj || b.Also != 0 && a.Obj == b.Also {
 		return true
 	}
-	if a.Obj == 0 || a.Obj != b.Obj || !a.Write && !b.Write {
+	if a.Obj == 0 || a.Obj != b.Obj || !a.Write && !b.Write || a.Counts.commute(b.Counts) {
 		return false
 	}
 	if a.Len == 0 || b.Len == 0 {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/subsys/internal/nftest"
 	"nlmmap/subsys/nflog"
 	"nlmmap/uapi"
@@ -154,7 +155,7 @@ func TestDoubleDrop(t *testing.T) {
 	if got, want := m.s.Frames(), "V192"; got != want {
 		t.Errorf("ring %s, want %s", got, want)
 	}
-	if got := m.NL.Sockets(m.Main.Net())[0].Drops.Peek(); got != 4 {
+	if got := m.NL.Sockets(inspect.Key{}, m.Main.Net())[0].Drops.Inspect(inspect.Key{}); got != 4 {
 		t.Errorf("%d drops, want 4", got)
 	}
 	m.Close()

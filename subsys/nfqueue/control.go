@@ -82,7 +82,7 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 	}
 	if n, ok := r.Uint32(uapi.NFQACfgQueueMaxlen); ok {
 		q.lock.Lock(cur)
-		q.maxlen = n
+		q.inside.Of(cur).maxlen = n
 		q.lock.Unlock(cur)
 	}
 	if flags, ok := r.Uint32(uapi.NFQACfgFlags); ok {
@@ -93,7 +93,7 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 		}
 		mask, _ := r.Uint32(uapi.NFQACfgMask)
 		q.lock.Lock(cur)
-		q.flags.Store(cur, int64(uint32(q.flags.Peek())&^mask|flags&mask))
+		q.flags.Store(cur, int64(uint32(q.flags.Load(cur))&^mask|flags&mask))
 		q.lock.Unlock(cur)
 	}
 	return result
@@ -206,15 +206,16 @@ func (f *NFQueue) verdictBatch(cur *kernel.Task, r *nfnetlink.Request) error {
 func (q *queue) take(cur *kernel.Task, match func(id uint32) bool) (taken []entry) {
 	q.lock.Lock(cur)
 	defer q.lock.Unlock(cur)
+	in := q.inside.Of(cur)
 	var left []entry
-	for _, e := range q.waiting {
+	for _, e := range in.waiting {
 		if match(e.id) {
 			taken = append(taken, e)
 		} else {
 			left = append(left, e)
 		}
 	}
-	q.waiting = left
+	in.waiting = left
 	return taken
 }
 

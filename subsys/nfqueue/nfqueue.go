@@ -63,15 +63,20 @@ func Register(nf *nfnetlink.Family, d *Differences) *NFQueue {
 // queues is the queues of one namespace.
 type queues = nfnetlink.Instances[queue]
 
-// queue is one queue (struct nfqnl_instance). lock guards what follows it.
+// queue is one queue (struct nfqnl_instance). num and portid do not change.
 type queue struct {
 	num    uint16
 	portid uint32 // the owner's
-	mode   kernel.Atomic
+
+	lock   kernel.Spinlock
+	mode   kernel.Atomic // these three change under the lock and are read without
 	crange kernel.Atomic
 	flags  kernel.Atomic
+	inside kernel.Guarded[contents]
+}
 
-	lock        kernel.Spinlock
+// contents is what the lock of a queue guards.
+type contents struct {
 	maxlen      uint32
 	id          uint32
 	dropped     uint32 // the queue was full
@@ -92,11 +97,19 @@ func (f *NFQueue) queues(net *kernel.Net) *queues {
 
 // create makes a queue: instance_create. EEXIST when somebody was faster.
 func (f *NFQueue) create(cur *kernel.Task, qs *queues, num uint16, portid uint32) (*queue, error) {
-	q := &queue{num: num, portid: portid, maxlen: defaultMaxlen}
+	q := &queue{num: num, portid: portid}
 	q.lock.Name = "nfqueue"
-	q.crange.Init(maxRange)
+	q.inside.Guard(&q.lock.Mutex)
+	q.inside.Own().maxlen = defaultMaxlen
+	crange := int64(maxRange)
 	if f.D.RangeZero {
-		q.crange.Init(math.MaxUint16)
+		crange = math.MaxUint16
+	}
+	q.mode.Named("copy_mode", CopyNone)
+	q.crange.Named("copy_range", crange)
+	q.flags.Named("queue flags", 0)
+	for _, w := range []*kernel.Atomic{&q.mode, &q.crange, &q.flags} {
+		w.Guard(&q.lock.Mutex)
 	}
 	if err := qs.Add(cur, num, q); err != nil {
 		return nil, err
@@ -108,9 +121,10 @@ func (f *NFQueue) create(cur *kernel.Task, qs *queues, num uint16, portid uint32
 func destroy(cur *kernel.Task, qs *queues, match func(q *queue) bool) {
 	for _, q := range qs.Remove(cur, match) {
 		q.lock.Lock(cur)
-		q.dead = true
-		waiting := q.waiting
-		q.waiting = nil
+		in := q.inside.Of(cur)
+		in.dead = true
+		waiting := in.waiting
+		in.waiting = nil
 		q.lock.Unlock(cur)
 		for _, e := range waiting {
 			e.p.Stack().Reinject(cur, e.p, inet.Drop)
@@ -138,8 +152,9 @@ func (f *NFQueue) Stats(cur *kernel.Task, net *kernel.Net) []Stats {
 	var stats []Stats
 	for _, q := range f.queues(net).All(cur) {
 		q.lock.Lock(cur)
-		stats = append(stats, Stats{Num: q.num, Portid: q.portid, Total: len(q.waiting), Mode: int(q.mode.Peek()),
-			Range: int(q.crange.Peek()), Dropped: q.dropped, UserDropped: q.userDropped, ID: q.id})
+		in := q.inside.Of(cur)
+		stats = append(stats, Stats{Num: q.num, Portid: q.portid, Total: len(in.waiting), Mode: int(q.mode.Load(cur)),
+			Range: int(q.crange.Load(cur)), Dropped: in.dropped, UserDropped: in.userDropped, ID: in.id})
 		q.lock.Unlock(cur)
 	}
 	return stats

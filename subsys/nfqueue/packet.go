@@ -43,24 +43,25 @@ func (f *NFQueue) enqueue(cur *kernel.Task, p *inet.Packet, num uint16, bypass b
 	}
 	q.lock.Lock(cur)
 	defer q.lock.Unlock(cur)
-	if uint32(len(q.waiting)) >= q.maxlen {
+	in := q.inside.Of(cur)
+	if uint32(len(in.waiting)) >= in.maxlen {
 		m.Free(cur)
 		if q.flags.Load(cur)&FlagFailOpen != 0 {
 			return inet.Accept
 		}
-		q.dropped++
+		in.dropped++
 		return inet.Drop
 	}
-	q.id++
-	m.Write(cur, id, nfnetlink.BE32(q.id))
+	in.id++
+	m.Write(cur, id, nfnetlink.BE32(in.id))
 	if err := f.nf.Unicast(cur, p.Net(), m, q.portid); err != nil {
-		q.userDropped++
+		in.userDropped++
 		return inet.Drop
 	}
-	if q.dead {
+	if in.dead {
 		return inet.Drop
 	}
-	q.waiting = append(q.waiting, entry{q.id, p})
+	in.waiting = append(in.waiting, entry{in.id, p})
 	return inet.Stolen
 }
 
@@ -214,7 +215,7 @@ func (f *NFQueue) overflow(cur *kernel.Task, m *skb.SKB, sizes []int) {
 	next := head + m.Headroom() + m.Capacity()
 	// Behind a block lies memory that is not the ring's.
 	end := mem.Size()
-	if bs := int(m.CB.Sk.(*afnetlink.Sock).RxRing().Request().BlockSize); bs > 0 {
+	if bs := int(m.CB.Sk.(*afnetlink.Sock).RxRing().Request(cur).BlockSize); bs > 0 {
 		end = min(end, (head/bs+1)*bs)
 	}
 	write := func(off int, b []byte) {

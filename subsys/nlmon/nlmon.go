@@ -41,11 +41,11 @@ type Device struct {
 
 // New makes a device in a namespace and brings it up: nlmon_open. It sees the messages of all namespaces. EOPNOTSUPP
 // where the kernel has no taps.
-func New(_ *kernel.Task, nl *afnetlink.Netlink, net *kernel.Net) (*Device, error) {
+func New(cur *kernel.Task, nl *afnetlink.Netlink, net *kernel.Net) (*Device, error) {
 	d := &Device{nl: nl, net: net}
 	d.lock.Name = "packet queue"
 	d.tap.Deliver = d.xmit
-	if err := nl.AddTap(&d.tap); err != nil {
+	if err := nl.AddTap(cur, &d.tap); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -104,7 +104,7 @@ func (d *Device) Lost(cur *kernel.Task) int {
 
 // Close removes the device with what nobody has read: nlmon_close.
 func (d *Device) Close(cur *kernel.Task) {
-	d.nl.RemoveTap(&d.tap)
+	d.nl.RemoveTap(cur, &d.tap)
 	d.lock.Lock(cur)
 	unread := d.queue
 	d.queue, d.rmem = nil, 0

@@ -114,7 +114,7 @@ func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room int, fill filler) e
 // notify sends a message, for which room bytes are allocated, to the members of a group: rtnl_notify. It is broadcast
 // and therefore no ring message.
 func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, room int, fill filler) {
-	if !r.nl.HasListeners(uapi.NetlinkRoute, int(group)) {
+	if !r.nl.HasListeners(cur, uapi.NetlinkRoute, int(group)) {
 		return
 	}
 	s := skb.New(r.nl.Kernel(), room)

@@ -8,6 +8,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/subsys"
 	"nlmmap/subsys/internal/nltest"
 	"nlmmap/uapi"
@@ -221,14 +222,14 @@ func TestNotifications(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Two links and a neighbour are charged as what was allocated for them.
-		if got := int(sk(m, s.FD).Rmem.Peek()); got != 2*2304+768 {
+		if got := int(sk(m, s.FD).Rmem.Inspect(inspect.Key{})); got != 2*2304+768 {
 			t.Errorf("%d bytes are charged", got)
 		}
 	})
 }
 
 func sk(m *nltest.Machine, fd int) *afnetlink.Sock {
-	return afnetlink.SockOf(m.Task.FileOf(fd))
+	return afnetlink.SockOf(m.Task.FileOf(inspect.Key{}, fd))
 }
 
 // TestInterruptedDump: a device that is made while links are dumped marks the end.

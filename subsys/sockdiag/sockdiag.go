@@ -141,7 +141,7 @@ func (d *Sockdiag) dump(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) in
 		return -int(kernel.ENOENT)
 	}
 	for cb.Args[0] = max(cb.Args[0], int64(first)); int(cb.Args[0]) <= last; cb.Args[0]++ {
-		socks := d.list(cb.Net, int(cb.Args[0]))
+		socks := d.list(cur, cb.Net, int(cb.Args[0]))
 		for ; int(cb.Args[1]) < len(socks); cb.Args[1]++ {
 			if !d.fill(cur, s, cb, socks[cb.Args[1]], show) {
 				return s.Len()
@@ -154,10 +154,10 @@ func (d *Sockdiag) dump(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) in
 
 // list returns the sockets of a protocol in the order of a dump: all bound ones, then the subscribers, where not
 // diag-mc-twice only those that are not bound.
-func (d *Sockdiag) list(net *kernel.Net, proto int) []*afnetlink.Sock {
-	all := d.nl.Bound(net, proto, true)
+func (d *Sockdiag) list(cur *kernel.Task, net *kernel.Net, proto int) []*afnetlink.Sock {
+	all := d.nl.Bound(cur, net, proto, true)
 	bound := len(all)
-	for _, sk := range d.nl.Subscribers(net, proto) {
+	for _, sk := range d.nl.Subscribers(cur, net, proto) {
 		if d.D.McTwice || !slices.Contains(all[:bound], sk) {
 			all = append(all, sk)
 		}
@@ -172,11 +172,11 @@ func (d *Sockdiag) fill(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, sk
 	if !ok {
 		return false
 	}
-	b.Put(cur, s, d.header(sk))
+	b.Put(cur, s, d.header(cur, sk))
 	ok = true
-	if groups := sk.Groups(); show&ShowGroups != 0 && len(groups) > 0 {
+	if groups := sk.Groups(cur); show&ShowGroups != 0 && len(groups) > 0 {
 		// The bitmap consists of longs.
-		ok = b.Attr(cur, s, AttrGroups, words(append(groups, make([]uint32, len(groups)%2)...)...))
+		ok = b.Attr(cur, s, AttrGroups, words(append(slices.Clip(groups), make([]uint32, len(groups)%2)...)...))
 	}
 	if show&ShowMeminfo != 0 {
 		ok = ok && b.Attr(cur, s, AttrMeminfo, words(uint32(sk.Rmem.Load(cur)), uint32(sk.Rcvbuf.Load(cur)), 0,
@@ -199,14 +199,14 @@ func putRings(cur *kernel.Task, s *skb.SKB, b afnetlink.Builder, sk *afnetlink.S
 		cur.Kernel().Taint(cur, "diag-mutex-atomic", "the task waits for ever for the pg_vec_lock that it holds, and keeps what it has")
 	}
 	sk.PgVecLock().Lock(cur)
-	rx, tx := sk.RxRing().Request(), sk.TxRing().Request()
+	rx, tx := sk.RxRing().Request(cur), sk.TxRing().Request(cur)
 	ok := b.Attr(cur, s, AttrRxRing, rx.Bytes()) && b.Attr(cur, s, AttrTxRing, tx.Bytes())
 	sk.PgVecLock().Unlock(cur)
 	return ok
 }
 
-func (d *Sockdiag) header(sk *afnetlink.Sock) []byte {
-	connected, portid, group := sk.Peer()
+func (d *Sockdiag) header(cur *kernel.Task, sk *afnetlink.Sock) []byte {
+	connected, portid, group := sk.Peer(cur)
 	b := []byte{uapi.AFNetlink, byte(sk.Type), byte(sk.Protocol), 0}
 	if connected {
 		b[3] = 1
@@ -219,7 +219,7 @@ func (d *Sockdiag) header(sk *afnetlink.Sock) []byte {
 	if d.D.CookieCounter {
 		cookie = sk.Inode // counts sockets too
 	}
-	return append(b, words(sk.Portid(), portid, group, inode, uint32(cookie), uint32(cookie>>32))...)
+	return append(b, words(sk.Portid(cur), portid, group, inode, uint32(cookie), uint32(cookie>>32))...)
 }
 
 func words(w ...uint32) []byte {

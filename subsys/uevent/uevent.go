@@ -49,7 +49,7 @@ func (u *uevent) link(cur *kernel.Task, s *inet.Stack, d inet.Device, what inet.
 // send is kobject_uevent_env.
 func (u *uevent) send(cur *kernel.Task, net *kernel.Net, action, path, subsystem string, env ...string) {
 	seq := u.seqnum.Add(1)
-	if !u.nl.HasListeners(uapi.NetlinkKobjectUevent, Group) {
+	if !u.nl.HasListeners(cur, uapi.NetlinkKobjectUevent, Group) {
 		return
 	}
 	lines := append([]string{action + "@" + path, "ACTION=" + action, "DEVPATH=" + path, "SUBSYSTEM=" + subsystem}, env...)
