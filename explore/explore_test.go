@@ -75,7 +75,7 @@ func TestProgramsAreClean(t *testing.T) {
 
 // TestSchedulersAgree: what the exhaustive search finds the random schedulers find too, given time.
 func TestSchedulersAgree(t *testing.T) {
-	p, _ := explore.Lookup("ring-torn-down")
+	p, _ := explore.Lookup("ack-and-teardown")
 	for _, s := range []string{"dfs", "pct", "random"} {
 		o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Scheduler: s, Only: []string{"memory"}, Runs: 20000}
 		r := explore.Explore(context.Background(), p, o)

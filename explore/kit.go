@@ -85,6 +85,9 @@ func (r *Ring) As(t sys.Task) *Ring {
 	return &c
 }
 
+// Address is where a frame begins.
+func (r *Ring) Address(i int) uint64 { return r.frame(i) }
+
 func (r *Ring) frame(i int) uint64 { return r.base + uint64(i*r.frameSize) }
 
 // Status reads the status of a frame, with acquire order.

@@ -27,6 +27,7 @@ func morePrograms() []Program {
 		{"blocked-receiver", "A process waits in recvmsg for a message that another one sends.", blockedReceiver},
 		{"two-dump-pollers", "Two processes poll a socket on which a dump runs.", twoDumpPollers},
 		{"two-kicks", "Two processes send the frames of one TX ring.", twoKicks},
+		{"two-binds", "Two threads give one socket a portid.", twoBinds},
 		{"fork-exit-mapping", "A process with a mapped ring forks, and parent and child unmap it.", forkExitMapping},
 	}
 }
@@ -344,5 +345,26 @@ func forkExitMapping(w *World) {
 		w.Must(err)
 		w.Assert(s == unused, "a frame that nobody touched reads %d", s)
 		w.Must(t.ExitGroup())
+	})
+}
+
+func twoBinds(w *World) {
+	main := w.Process("first")
+	fd, err := main.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkUsersock)
+	w.Must(err)
+	second := w.thread(main, "second")
+	bound := 0
+	bind := func(t sys.Task, portid uint32) {
+		if t.Bind(fd, addr(portid, 0)) == nil {
+			bound++
+		}
+	}
+	w.Go(main, func(t sys.Task) { bind(t, 5) })
+	w.Go(second, func(t sys.Task) { bind(t, 6) })
+	w.Finally(func() {
+		name, err := main.Getsockname(fd)
+		w.Must(err)
+		portid := uapi.ParseSockaddrNL(name).Pid
+		w.Assert(bound > 0 && (portid == 5 || portid == 6), "%d calls gave the socket a portid, it has %d", bound, portid)
 	})
 }

@@ -276,7 +276,7 @@ func (c *watch) states() string {
 
 // place names the part of a ring that an operation touches: "rx[0] status", "tx[1] message".
 func (c *watch) place(op sched.Op) string {
-	if op.Obj == 0 || op.Len == 0 {
+	if op.Obj == 0 || op.Len == 0 || op.Label != "" {
 		return ""
 	}
 	for _, sk := range c.sockets() {
