@@ -2,6 +2,7 @@ package afnetlink_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -88,7 +89,7 @@ func (m *machine) fill(fd int, portid uint32) (n int) {
 	m.t.Helper()
 	for {
 		_, err := m.Sendto(fd, make([]byte, 1728), uapi.MsgDontwait, addr(portid, 0))
-		if kernel.ErrnoOf(err) == kernel.EAGAIN {
+		if errors.Is(err, kernel.EAGAIN) {
 			return n
 		}
 		must(m.t, err)
@@ -268,7 +269,7 @@ func TestDump(t *testing.T) {
 				var b []byte
 				if frames == 0 {
 					b, _, err = m.recv(fd)
-					if kernel.ErrnoOf(err) == kernel.ENOBUFS {
+					if errors.Is(err, kernel.ENOBUFS) {
 						continue
 					}
 					must(t, err)
@@ -391,7 +392,7 @@ func TestFreeBlockedSenders(t *testing.T) {
 				for range each {
 					_, err := p.Sendto(a, make([]byte, 1728), 0, addr(2, 0))
 					mu.Lock()
-					if kernel.ErrnoOf(err) == kernel.ECONNREFUSED {
+					if errors.Is(err, kernel.ECONNREFUSED) {
 						refused++
 					} else if err == nil {
 						sent++
@@ -436,7 +437,7 @@ func TestFreeClose(t *testing.T) {
 				if _, err := poller.Poll(fds, kernel.Millisecond); err != nil || fds[0].Revents&uapi.PollNval != 0 {
 					return
 				}
-				if _, err := poller.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(make([]byte, 8192))}}, uapi.MsgDontwait); kernel.ErrnoOf(err) == kernel.EBADF {
+				if _, err := poller.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(make([]byte, 8192))}}, uapi.MsgDontwait); errors.Is(err, kernel.EBADF) {
 					return
 				}
 			}

@@ -1,6 +1,7 @@
 package afnetlink
 
 import (
+	"errors"
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
 	"nlmmap/ringmm"
@@ -92,7 +93,7 @@ func (sk *Sock) attachSKB(cur *kernel.Task, m *skb.SKB, deadline kernel.Time, ss
 	}
 	err = cur.WaitEvent(&sk.wait, deadline, func() bool { return sk.Dead.Load(cur) != 0 || !full() })
 	sk.Put(cur)
-	if err == kernel.EINTR {
+	if errors.Is(err, kernel.EINTR) {
 		m.Free(cur)
 		return false, err
 	}

@@ -2,6 +2,7 @@ package afnetlink
 
 import (
 	"encoding/binary"
+	"errors"
 	"iter"
 
 	"nlmmap/kernel"
@@ -20,16 +21,16 @@ type Message struct {
 // Net is the network namespace it was sent in.
 func (m *Message) Net() *kernel.Net { return m.Kernel.Net }
 
-// Capable tells whether a message may do what needs a capability in the initial user namespace: netlink_capable. From
+// Capable reports whether a message may do what needs a capability in the initial user namespace: netlink_capable. From
 // cap-opener on the socket's opener must have it too, unless the message was sent with an explicit address.
-func (m *Message) Capable(cur *kernel.Task, cap int) bool {
-	if !cur.Capable(cap) {
+func (m *Message) Capable(cur *kernel.Task, capability int) bool {
+	if !cur.Capable(capability) {
 		return false
 	}
 	if !m.Netlink.D.CapOpener || m.SKB.CB.Flags&skb.Dst != 0 {
 		return true
 	}
-	return m.From.Opener.Capable(cap)
+	return m.From.Opener.Capable(capability)
 }
 
 // Msg is one message in a buffer. Its header and payload are read from the buffer each time: in a frame that is
@@ -118,7 +119,7 @@ func RcvSKB(cur *kernel.Task, m *Message, handle func(cur *kernel.Task, m *Messa
 		if h.Flags&uapi.NLMFRequest != 0 && h.Type >= uapi.NLMsgMinType {
 			err = handle(cur, m, msg, h)
 		}
-		if err != kernel.EINTR && (h.Flags&uapi.NLMFAck != 0 || err != nil) {
+		if !errors.Is(err, kernel.EINTR) && (h.Flags&uapi.NLMFAck != 0 || err != nil) {
 			m.Netlink.Ack(cur, m, msg, err)
 		}
 	}

@@ -383,8 +383,8 @@ func TestCredentials(t *testing.T) {
 	child, err := m.Fork("child")
 	must(t, err)
 	child.SetIDs(1000, 2000, nil)
-	for _, cap := range []int{uapi.CapSysAdmin, uapi.CapSetuid, uapi.CapSetgid} {
-		must(t, child.SetCapability(cap, false))
+	for _, c := range []int{uapi.CapSysAdmin, uapi.CapSetuid, uapi.CapSetgid} {
+		must(t, child.SetCapability(c, false))
 	}
 	me := uint32(child.Tgid())
 	send := func(p *kernel.Task, control []byte) unix.Errno {

@@ -41,7 +41,7 @@ func (sk *Sock) Poll(cur *kernel.Task, pt *kernel.PollTable) uint32 {
 	return mask
 }
 
-// pollRx tells whether the RX ring makes the socket readable.
+// pollRx reports whether the RX ring makes the socket readable.
 func (sk *Sock) pollRx(cur *kernel.Task, mask uint32) bool {
 	if sk.nl.D.PollScansRing && mask&uapi.PollIn != 0 {
 		return false

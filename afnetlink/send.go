@@ -154,7 +154,7 @@ func checkCreds(cur *kernel.Task, claim skb.Creds) error {
 	return nil
 }
 
-// usesTxRing tells whether a send processes the TX ring (spec 8.3).
+// usesTxRing reports whether a send processes the TX ring (spec 8.3).
 func (sk *Sock) usesTxRing(cur *kernel.Task, m *kernel.Msghdr) bool {
 	if sk.nl.D.TxPathDead || len(m.Iov) == 0 || m.Iov[0].Base != nil || !sk.txRing.IsSet(cur) {
 		return false
@@ -203,7 +203,7 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst 
 	}
 }
 
-// exclusive tells whether nobody else seems to have the socket's file or memory (spec 8.4.1).
+// exclusive reports whether nobody else seems to have the socket's file or memory (spec 8.4.1).
 func (sk *Sock) exclusive(cur *kernel.Task, f *kernel.File) bool {
 	return f.Count(cur) <= 2 && sk.mapped.Load(cur) <= 1
 }

@@ -137,7 +137,7 @@ func (sk *Sock) Portid(cur *kernel.Task) uint32 { return uint32(sk.portid.Load(c
 
 func (sk *Sock) isBound(cur *kernel.Task) bool { return sk.bound.Load(cur) != 0 }
 
-// IsKernel tells whether the kernel is the socket's user.
+// IsKernel reports whether the kernel is the socket's user.
 func (sk *Sock) IsKernel() bool { return sk.kernel }
 
 // RxRing is the ring of received messages.
@@ -182,7 +182,7 @@ func (sk *Sock) setFlag(cur *kernel.Task, f flag, on bool) {
 
 func (sk *Sock) cfg() *KernelCfg { return &sk.nl.table.proto[sk.Protocol].cfg }
 
-// allowed tells whether cur may do what the protocol permits to everybody, or has CAP_NET_ADMIN: netlink_allowed.
+// allowed reports whether cur may do what the protocol permits to everybody, or has CAP_NET_ADMIN: netlink_allowed.
 func (sk *Sock) allowed(cur *kernel.Task, nonroot bool) bool {
 	return nonroot || cur.NetCapable(sk.Net, uapi.CapNetAdmin)
 }

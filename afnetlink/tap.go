@@ -41,7 +41,7 @@ func (nl *Netlink) changeTaps(cur *kernel.Task, change func([]*Tap) []*Tap) {
 	}
 }
 
-// tapped tells whether taps see a protocol: netlink_filter_tap.
+// tapped reports whether taps see a protocol: netlink_filter_tap.
 func tapped(proto int) bool {
 	switch proto {
 	case uapi.NetlinkRoute, uapi.NetlinkUsersock, uapi.NetlinkSockDiag, uapi.NetlinkNFLog, uapi.NetlinkXFRM,

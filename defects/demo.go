@@ -29,7 +29,7 @@ type sign struct {
 }
 
 // A Boot makes a machine with the given kernel, which tells of memory that a real kernel would have corrupted. initNet
-// tells whether the scenario runs in the initial network namespace.
+// reports whether the scenario runs in the initial network namespace.
 type Boot func(v kernel.Version, initNet bool, report func(what string)) (scenario.Target, error)
 
 // Reports returns what Config.Trace needs to hear of corrupted memory.
@@ -101,8 +101,8 @@ type Verdict struct {
 	Seen string
 }
 
-// Judge says whether a run of the defect's scenario shows it: whether the output of each marked step looks as the file
-// says that it does where the defect is.
+// Judge reports whether a run of the defect's scenario shows it: whether the output of each marked step looks as the
+// file says that it does where the defect is.
 func (d Defect) Judge(played Run) Verdict {
 	var first Verdict
 	for i, m := range d.Runs[0].marks {

@@ -218,7 +218,7 @@ func (g guard) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *s
 	return g.Scheduler.Next(r, cur, enabled)
 }
 
-// once runs a program once under a scheduler and returns the world as it was at the end. cut tells whether the
+// once runs a program once under a scheduler and returns the world as it was at the end. cut reports whether the
 // scheduler gave the run up as a repetition.
 func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe func(*World, sched.Scheduler) sched.Scheduler) (*World, error) {
 	w := &World{opts: o}

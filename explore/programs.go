@@ -2,6 +2,7 @@ package explore
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"nlmmap/kernel"
@@ -263,7 +264,7 @@ func twoSetups(w *World) {
 	other := w.forked(main, "second")
 	set := func(t sys.Task, req uapi.NLMMapReq) {
 		err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, req.Bytes())
-		if err != nil && sys.ErrnoOf(err) != sys.EBUSY {
+		if err != nil && !errors.Is(err, sys.EBUSY) {
 			w.Must(err)
 		}
 	}
@@ -396,9 +397,9 @@ func twoMappers(w *World) {
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	w.SetRing(main, fd, uapi.NetlinkRxRing, 2, 512)
 	other := w.forked(main, "second")
-	clear := func(t sys.Task) {
+	clearRing := func(t sys.Task) {
 		err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
-		if err != nil && sys.ErrnoOf(err) != sys.EBUSY {
+		if err != nil && !errors.Is(err, sys.EBUSY) {
 			w.Must(err)
 		}
 	}
@@ -410,7 +411,7 @@ func twoMappers(w *World) {
 		w.Must(t.Store32(addr, unused))
 		w.Must(t.Munmap(addr, 4096))
 	})
-	w.Go(other, func(t sys.Task) { clear(t) })
+	w.Go(other, func(t sys.Task) { clearRing(t) })
 }
 
 func forkExitTx(w *World) {

@@ -88,7 +88,7 @@ func fullRingCopies(w *World) {
 
 func clearRing(w *World, t sys.Task, fd int) {
 	err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, uapi.NLMMapReq{}.Bytes())
-	if err != nil && sys.ErrnoOf(err) != sys.EBUSY {
+	if err != nil && !errors.Is(err, sys.EBUSY) {
 		w.Must(err)
 	}
 }
@@ -223,7 +223,7 @@ func blockedSenderClose(w *World) {
 	receiver, fd, sender, from := fullBuffer(w)
 	w.Go(sender, func(t sys.Task) {
 		_, err := sys.Sendto(t, from, user(99, 4), 0, addr(1000, 0))
-		w.Assert(sys.ErrnoOf(err) == sys.ECONNREFUSED, "a send to a socket that was closed says %v", err)
+		w.Assert(errors.Is(err, sys.ECONNREFUSED), "a send to a socket that was closed says %v", err)
 	})
 	w.Go(receiver, func(t sys.Task) { w.Must(t.Close(fd)) })
 }

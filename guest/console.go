@@ -71,7 +71,7 @@ type console struct {
 // longestConsole is how much is kept: a kernel may write for ever.
 const longestConsole = 4 << 20
 
-func newConsole(copy io.Writer) *console { return &console{copy: copy, crash: make(chan struct{})} }
+func newConsole(log io.Writer) *console { return &console{copy: log, crash: make(chan struct{})} }
 
 // Write takes what the kernel wrote. It never fails: the machine goes on although nobody may be able to read along.
 func (c *console) Write(b []byte) (int, error) {

@@ -184,7 +184,7 @@ func TestInitramfs(t *testing.T) {
 	seen := map[string]string{"": ""}
 	for r := cpio.NewReader(bytes.NewReader(data)); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

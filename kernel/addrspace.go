@@ -79,11 +79,11 @@ func (v *VMA) InsertPages(segs []Segment) error {
 	if !v.File.k.cfg.Memfd {
 		return nil
 	}
-	real := make([]mm.Segment, len(segs))
+	backing := make([]mm.Segment, len(segs))
 	for i, s := range segs {
-		real[i] = mm.Segment{Mem: s.Mem, Size: s.Size}
+		backing[i] = mm.Segment{Mem: s.Mem, Size: s.Size}
 	}
-	raw, err := mm.Map(real, v.Prot, v.Private)
+	raw, err := mm.Map(backing, v.Prot, v.Private)
 	if err != nil {
 		return Errorf(ENOMEM, "%v", err)
 	}

@@ -32,34 +32,36 @@ func (ns *UserNS) FromKID(id uint32) uint32 {
 	return id - ns.Outside + ns.Inside
 }
 
-// Capable tells whether c has a capability in the initial user namespace.
-func (c *Cred) Capable(cap int) bool { return c.UserNS == nil && c.effective&(1<<cap) != 0 }
+// Capable reports whether c has a capability in the initial user namespace.
+func (c *Cred) Capable(capability int) bool {
+	return c.UserNS == nil && c.effective&(1<<capability) != 0
+}
 
 // Cred returns the task's present identity.
 func (t *Task) Cred() *Cred { return t.cred }
 
-// Capable tells whether the task has a capability in the initial user namespace.
-func (t *Task) Capable(cap int) bool { return t.cred.Capable(cap) }
+// Capable reports whether the task has a capability in the initial user namespace.
+func (t *Task) Capable(capability int) bool { return t.cred.Capable(capability) }
 
-// NetCapable tells whether the task has a capability in the user namespace that owns the network namespace; all
+// NetCapable reports whether the task has a capability in the user namespace that owns the network namespace; all
 // modelled network namespaces belong to the initial user namespace.
-func (t *Task) NetCapable(_ *Net, cap int) bool { return t.cred.Capable(cap) }
+func (t *Task) NetCapable(_ *Net, capability int) bool { return t.cred.Capable(capability) }
 
 // SetCapability raises or drops one effective capability: capset(2). EINVAL for a number that is
 // no capability, EPERM when it is not permitted.
-func (t *Task) SetCapability(cap int, raise bool) error {
+func (t *Task) SetCapability(capability int, raise bool) error {
 	_, err := t.sys(Call{Name: "capset"}, func() (int, error) {
-		if cap < 0 || cap > 63 {
-			return 0, Errorf(EINVAL, "no capability %d", cap)
+		if capability < 0 || capability > 63 {
+			return 0, Errorf(EINVAL, "no capability %d", capability)
 		}
 		c := *t.cred
 		if raise {
-			if c.permitted&(1<<cap) == 0 {
+			if c.permitted&(1<<capability) == 0 {
 				return 0, EPERM
 			}
-			c.effective |= 1 << cap
+			c.effective |= 1 << capability
 		} else {
-			c.effective &^= 1 << cap
+			c.effective &^= 1 << capability
 		}
 		t.cred = &c
 		return 0, nil

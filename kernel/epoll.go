@@ -126,7 +126,7 @@ func (it *epollItem) evaluate(cur *Task, pt *PollTable) {
 	}
 }
 
-// watches tells whether ep watches other, itself or through epoll descriptors that it watches: ep_loop_check.
+// watches reports whether ep watches other, itself or through epoll descriptors that it watches: ep_loop_check.
 func (ep *epoll) watches(cur *Task, other *epoll) bool {
 	ep.lock.Lock(cur)
 	items := slices.Clone(*ep.items.Of(cur))
@@ -183,14 +183,14 @@ func (ep *epoll) unlink(cur *Task, item *epollItem) {
 	ep.lock.Unlock(cur)
 }
 
-// EpollWait returns the events of at most max watched descriptors, waiting for them at most timeout (negative: for
+// EpollWait returns the events of at most limit watched descriptors, waiting for them at most timeout (negative: for
 // ever). It evaluates only descriptors on the ready list: those that were woken since, and level-triggered ones that
 // had events last time (spec 5).
-func (t *Task) EpollWait(epfd, max int, timeout Time) (events []EpollEvent, err error) {
+func (t *Task) EpollWait(epfd, limit int, timeout Time) (events []EpollEvent, err error) {
 	call := Call{Name: "epoll_wait", FD: epfd, HasFD: true, Ints: [4]int64{int64(timeout / Millisecond)}, NInts: 1}
 	_, err = t.onEpoll(call, epfd, func(ep *epoll) (int, error) {
-		if max <= 0 {
-			return -1, Errorf(EINVAL, "room for %d events", max)
+		if limit <= 0 {
+			return -1, Errorf(EINVAL, "room for %d events", limit)
 		}
 		deadline := t.k.Deadline(timeout)
 		if timeout == 0 {
@@ -201,7 +201,7 @@ func (t *Task) EpollWait(epfd, max int, timeout Time) (events []EpollEvent, err 
 		defer entry.Remove(t)
 		for {
 			t.prepareToSleep()
-			events = ep.sendEvents(t, max)
+			events = ep.sendEvents(t, limit)
 			switch {
 			case len(events) > 0:
 				return len(events), nil
@@ -217,7 +217,7 @@ func (t *Task) EpollWait(epfd, max int, timeout Time) (events []EpollEvent, err 
 }
 
 // sendEvents evaluates the ready list once: ep_send_events.
-func (ep *epoll) sendEvents(cur *Task, max int) (events []EpollEvent) {
+func (ep *epoll) sendEvents(cur *Task, limit int) (events []EpollEvent) {
 	ep.mtx.Lock(cur)
 	defer ep.mtx.Unlock(cur)
 	ep.lock.Lock(cur)
@@ -229,7 +229,7 @@ func (ep *epoll) sendEvents(cur *Task, max int) (events []EpollEvent) {
 	}
 	ep.lock.Unlock(cur)
 	for i, it := range list {
-		if len(events) == max {
+		if len(events) == limit {
 			for _, rest := range list[i:] {
 				rest.enqueue(cur)
 			}

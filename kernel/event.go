@@ -17,10 +17,10 @@ type Record struct {
 	Event Event
 }
 
-// Tracing tells whether anybody listens to everything. Guard the making of events with it.
+// Tracing reports whether anybody listens to everything. Guard the making of events with it.
 func (k *Kernel) Tracing() bool { return k.cfg.Trace != nil && !k.cfg.Quiet }
 
-// Watched tells whether anybody listens at least to what checkers need.
+// Watched reports whether anybody listens at least to what checkers need.
 func (k *Kernel) Watched() bool { return k.cfg.Trace != nil }
 
 // Emit tells the listener of an event.
@@ -94,7 +94,7 @@ func (k *Kernel) Corrupt(cur *Task, defect, format string, args ...any) {
 	}
 }
 
-// Tainted tells whether a modelled defect has made the machine's books wrong.
+// Tainted reports whether a modelled defect has made the machine's books wrong.
 func (k *Kernel) Tainted() bool { return k.taint.Load() }
 
 // An Oops ends the system call and kills the process that made it, as a fault in kernel mode does.

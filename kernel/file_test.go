@@ -1,6 +1,7 @@
 package kernel_test
 
 import (
+	"errors"
 	"testing"
 
 	"nlmmap/kernel"
@@ -162,7 +163,7 @@ func TestMappingCount(t *testing.T) {
 		}, 0},
 		{"mremap of two mappings", func(m *machine, _ int, a uint64) error {
 			must(m.t, m.Mprotect(a, p, 0))
-			if _, err := m.Mremap(a, size, size, true, false, 0); kernel.ErrnoOf(err) != kernel.EFAULT {
+			if _, err := m.Mremap(a, size, size, true, false, 0); !errors.Is(err, kernel.EFAULT) {
 				m.t.Errorf("error %v, want EFAULT", err)
 			}
 			return nil
@@ -175,7 +176,7 @@ func TestMappingCount(t *testing.T) {
 		}, 0},
 		{"fork with CLONE_VM", func(m *machine, _ int, _ uint64) error { _, err := m.CloneVM("child"); return err }, 0},
 		{"MAP_FIXED over it, refused", func(m *machine, fd int, a uint64) error {
-			if _, err := m.Mmap(a, p, rw, uapi.MapShared|uapi.MapFixed, fd, 0); kernel.ErrnoOf(err) != kernel.EINVAL {
+			if _, err := m.Mmap(a, p, rw, uapi.MapShared|uapi.MapFixed, fd, 0); !errors.Is(err, kernel.EINVAL) {
 				m.t.Errorf("error %v, want EINVAL", err)
 			}
 			return m.Munmap(a, size) // its other pages
@@ -300,7 +301,7 @@ func TestRawMem(t *testing.T) {
 	if v, _ := m.Load32(addr + uapi.PageSize); v != 42 || d.mem.Load32(nil, uapi.PageSize) != 42 {
 		t.Error("a raw write is not seen")
 	}
-	if _, err := m.RawMem(addr, 3*uapi.PageSize); kernel.ErrnoOf(err) != kernel.EFAULT {
+	if _, err := m.RawMem(addr, 3*uapi.PageSize); !errors.Is(err, kernel.EFAULT) {
 		t.Errorf("behind the mapping: %v", err)
 	}
 }
@@ -354,12 +355,12 @@ func TestEpollLoops(t *testing.T) {
 		eps[i] = ep
 	}
 	add := func(ep, fd int) error { return m.EpollCtl(ep, kernel.EpollAdd, fd, uapi.PollIn) }
-	if err := add(eps[0], eps[0]); kernel.ErrnoOf(err) != kernel.EINVAL {
+	if err := add(eps[0], eps[0]); !errors.Is(err, kernel.EINVAL) {
 		t.Error(err)
 	}
 	must(t, add(eps[0], eps[1]))
 	must(t, add(eps[1], eps[2]))
-	if err := add(eps[2], eps[0]); kernel.ErrnoOf(err) != kernel.ELOOP {
+	if err := add(eps[2], eps[0]); !errors.Is(err, kernel.ELOOP) {
 		t.Error(err)
 	}
 }

@@ -316,8 +316,8 @@ type Net struct {
 // OnExit adds fn to what runs when the kernel is closed; only a function that Value calls may call it.
 func (n *Net) OnExit(fn func(cur *Task)) { n.exit = append(n.exit, fn) }
 
-// Value returns what make returned the first time it was asked for key in this namespace.
-func (n *Net) Value(key any, make func() any) any {
+// Value returns what build returned the first time it was asked for key in this namespace.
+func (n *Net) Value(key any, build func() any) any {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	v, ok := n.vals[key]
@@ -325,7 +325,7 @@ func (n *Net) Value(key any, make func() any) any {
 		if n.vals == nil {
 			n.vals = map[any]any{}
 		}
-		v = make()
+		v = build()
 		n.vals[key] = v
 	}
 	return v
@@ -334,7 +334,7 @@ func (n *Net) Value(key any, make func() any) any {
 // Kernel returns the machine.
 func (n *Net) Kernel() *Kernel { return n.k }
 
-// IsInit tells whether this is the initial namespace.
+// IsInit reports whether this is the initial namespace.
 func (n *Net) IsInit() bool { return n.ID == 0 }
 
 // Family makes sockets of one address family.

@@ -89,7 +89,7 @@ func (t *Task) Net() *Net { return t.net }
 // CPU is how the task sees shared memory.
 func (t *Task) CPU() *mm.CPU { return t.cpu }
 
-// Dead tells whether the task has exited or was killed; Hung whether it waits for ever inside a system call.
+// Dead reports whether the task has exited or was killed; Hung whether it waits for ever inside a system call.
 func (t *Task) Dead() bool {
 	t.life.mu.Lock()
 	defer t.life.mu.Unlock()
@@ -371,7 +371,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 // abandoned reports whether the task's run is over: a program whose stack unwinds makes no more calls.
 func (t *Task) abandoned() bool { return t.th != nil && t.th.Abandoned() }
 
-// HasProcess tells whether a process exists.
+// HasProcess reports whether a process exists.
 func (k *Kernel) HasProcess(tgid int) bool {
 	k.taskMu.Lock()
 	defer k.taskMu.Unlock()

@@ -391,7 +391,7 @@ func TestFreeMode(t *testing.T) {
 						t.Error(err)
 					}
 					n, err = th.Recvmsg(fd, &kernel.Msghdr{}, uapi.MsgDontwait)
-					if kernel.ErrnoOf(err) == kernel.EAGAIN {
+					if errors.Is(err, kernel.EAGAIN) {
 						continue
 					}
 				} else {

@@ -53,7 +53,7 @@ type Timer struct {
 	real    *time.Timer
 }
 
-// TimerPending tells whether t is going to fire.
+// TimerPending reports whether t is going to fire.
 func (k *Kernel) TimerPending(t *Timer) bool {
 	k.clock.mu.Lock()
 	defer k.clock.mu.Unlock()
@@ -80,7 +80,7 @@ func (k *Kernel) ModTimer(t *Timer, d Time) {
 	c.timers = slices.Insert(c.timers, i, t)
 }
 
-// DelTimer stops t and tells whether it was pending.
+// DelTimer stops t and reports whether it was pending.
 func (k *Kernel) DelTimer(t *Timer) bool {
 	c := &k.clock
 	c.mu.Lock()
@@ -362,7 +362,7 @@ func (t *Task) Interrupt() {
 // one that does not was forgotten by whoever had to wake it.
 func (t *Task) Nudge() { t.wake() }
 
-// SignalPending tells whether a signal waits for the task.
+// SignalPending reports whether a signal waits for the task.
 func (t *Task) SignalPending() bool { return t.signal.Load() }
 
 // Spin is one turn of a loop that waits for others without sleeping and without looking at signals. An inline task

@@ -349,7 +349,7 @@ func (r *Ring) HasValidFrame(cur *kernel.Task) bool {
 	}
 }
 
-// DumpSpace tells whether a dump may put another message into the ring: the frame at head and the frame half a ring
+// DumpSpace reports whether a dump may put another message into the ring: the frame at head and the frame half a ring
 // on must be UNUSED. Half way round wraps one frame too far, as in all kernels (spec 4.3, defect dump-space-wrap). It
 // is called without a lock.
 func (r *Ring) DumpSpace(cur *kernel.Task) bool {

@@ -1,6 +1,7 @@
 package ringmm_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -185,11 +186,11 @@ func TestOverflow(t *testing.T) {
 		{BlockSize: 4096, FrameSize: 4096, BlockNr: 524289, FrameNr: 524289},
 		{BlockSize: 0x7ffff000, FrameSize: 4096, BlockNr: 1, FrameNr: 0x7ffff},
 	} {
-		if _, err := ring.Prepare(cur, req); kernel.ErrnoOf(err) != kernel.ENOMEM {
+		if _, err := ring.Prepare(cur, req); !errors.Is(err, kernel.ENOMEM) {
 			t.Errorf("%+v: %v, want ENOMEM", req, err)
 		}
 	}
-	if _, err := ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 4096, FrameSize: 0xfffffffc, BlockNr: 1}); kernel.ErrnoOf(err) != kernel.EINVAL {
+	if _, err := ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 4096, FrameSize: 0xfffffffc, BlockNr: 1}); !errors.Is(err, kernel.EINVAL) {
 		t.Errorf("frame size 0xfffffffc: %v", err)
 	}
 }

@@ -111,7 +111,7 @@ func firstMessage(buf []byte) []byte {
 	return buf
 }
 
-// folds tells whether a run of messages with this header prints once.
+// folds reports whether a run of messages with this header prints once.
 func folds(protocol int, h uapi.NLMsgHdr) bool {
 	return h.Type != uapi.NLMsgError && h.Type != uapi.NLMsgDone && !isSocketStatistics(protocol, h)
 }

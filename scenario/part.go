@@ -248,9 +248,9 @@ func (c *copies) merge(home, mine *process, began map[string]descriptor) {
 }
 
 // changed is the new value where it is not the old one, else what there is.
-func changed[T comparable](present, old, new T) T {
-	if new != old {
-		return new
+func changed[T comparable](present, before, now T) T {
+	if now != before {
+		return now
 	}
 	return present
 }

@@ -226,8 +226,8 @@ func checkWord(text string, words []string) error {
 	return fmt.Errorf("expected %s%s", strings.Join(words, ", "), suggest(text, words))
 }
 
-// parseNumber reads a decimal number, or a hexadecimal one with 0x, between min and max.
-func parseNumber(text string, min, max int64) (int64, error) {
+// parseNumber reads a decimal number, or a hexadecimal one with 0x, between least and most.
+func parseNumber(text string, least, most int64) (int64, error) {
 	digits, base := text, 10
 	if rest, ok := strings.CutPrefix(text, "0x"); ok {
 		digits, base = rest, 16
@@ -236,8 +236,8 @@ func parseNumber(text string, min, max int64) (int64, error) {
 	if err != nil || base == 16 && n < 0 || strings.HasPrefix(digits, "+") {
 		return 0, fmt.Errorf("expected a number (decimal, or hexadecimal with 0x)")
 	}
-	if n < min || n > max {
-		return 0, fmt.Errorf("expected a number from %d to %d", min, max)
+	if n < least || n > most {
+		return 0, fmt.Errorf("expected a number from %d to %d", least, most)
 	}
 	return n, nil
 }
@@ -265,7 +265,7 @@ type name struct {
 	num  int64
 }
 
-func parseNamed(text string, names []name, min, max int64) (int64, error) {
+func parseNamed(text string, names []name, least, most int64) (int64, error) {
 	var words []string
 	for _, n := range names {
 		if n.text == text {
@@ -273,7 +273,7 @@ func parseNamed(text string, names []name, min, max int64) (int64, error) {
 		}
 		words = append(words, n.text)
 	}
-	n, err := parseNumber(text, min, max)
+	n, err := parseNumber(text, least, most)
 	if err != nil {
 		return 0, fmt.Errorf("expected a number or one of %s%s", strings.Join(words, " "), suggest(text, words))
 	}
@@ -281,10 +281,10 @@ func parseNamed(text string, names []name, min, max int64) (int64, error) {
 }
 
 // parseMask reads names joined by commas, or a number.
-func parseMask(text string, names []name, max int64) (int64, error) {
+func parseMask(text string, names []name, most int64) (int64, error) {
 	var mask int64
 	for _, part := range strings.Split(text, ",") {
-		n, err := parseNamed(part, names, 0, max)
+		n, err := parseNamed(part, names, 0, most)
 		if err != nil {
 			return 0, err
 		}

@@ -23,7 +23,7 @@ type Result struct {
 	over bool // both machines died: what would come does not count
 }
 
-// OK tells whether everything agreed.
+// OK reports whether everything agreed.
 func (r Result) OK() bool { return r.Agreed == r.Steps && r.Failure == "" }
 
 // A Disagreement is a step whose output differs from the recorded one.

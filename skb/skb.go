@@ -152,13 +152,13 @@ func (s *SKB) SetRing(mem *mm.Memory, off, size int) {
 	s.mem, s.base, s.data, s.tail, s.end = mem, off, 0, 0, size
 }
 
-// Ring tells whether the head lies in ring memory.
+// Ring reports whether the head lies in ring memory.
 func (s *SKB) Ring() bool { return s.mem != nil }
 
 // RingHead returns where in ring memory the head starts: right behind the frame header.
 func (s *SKB) RingHead() (*mm.Memory, int) { return s.mem, s.base }
 
-// Vmalloc tells whether the head is virtually contiguous memory.
+// Vmalloc reports whether the head is virtually contiguous memory.
 func (s *SKB) Vmalloc() bool { return s.vmalloc }
 
 // Len is the length of the message. Linear is the part of it that is not in page fragments.
@@ -338,10 +338,10 @@ func (s *SKB) Get(cur *kernel.Task) *SKB {
 	return s
 }
 
-// Shared tells whether somebody else has a reference: skb_shared.
+// Shared reports whether somebody else has a reference: skb_shared.
 func (s *SKB) Shared(cur *kernel.Task) bool { return s.users.Load(cur) > 1 }
 
-// Freed tells whether the last reference is gone.
+// Freed reports whether the last reference is gone.
 func (s *SKB) Freed(cur *kernel.Task) bool { return s.users.Load(cur) <= 0 }
 
 // Free drops a reference; with the last one the destructor runs: kfree_skb and consume_skb.

@@ -2,6 +2,7 @@ package sock_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -87,7 +88,7 @@ func TestBufferLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range []int{uapi.SoRcvbufforce, uapi.SoSndbufforce} {
-				if err := s.Setsockopt(cur, name, word(1)); kernel.ErrnoOf(err) != kernel.EPERM {
+				if err := s.Setsockopt(cur, name, word(1)); !errors.Is(err, kernel.EPERM) {
 					t.Errorf("by force without the capability: %v", err)
 				}
 			}
@@ -139,7 +140,7 @@ func TestTimeouts(t *testing.T) {
 	if err := s.Setsockopt(cur, uapi.SoRcvtimeo, timeval(1, 500000)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.RecvDatagram(cur, 0); kernel.ErrnoOf(err) != kernel.EAGAIN || s.K.Now() != 1500*kernel.Millisecond {
+	if _, err := s.RecvDatagram(cur, 0); !errors.Is(err, kernel.EAGAIN) || s.K.Now() != 1500*kernel.Millisecond {
 		t.Errorf("%v at %v", err, s.K.Now())
 	}
 	if s.SendTimeout(cur, 0) != kernel.Forever {
@@ -149,7 +150,7 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("0 is %v, %v", s.RecvTimeout(cur, 0), err)
 	}
 	for _, bad := range [][]byte{timeval(0, 1000000), timeval(0, -1), timeval(-1, 0), make([]byte, 15)} {
-		if err := s.Setsockopt(cur, uapi.SoSndtimeo, bad); kernel.ErrnoOf(err) != kernel.EINVAL {
+		if err := s.Setsockopt(cur, uapi.SoSndtimeo, bad); !errors.Is(err, kernel.EINVAL) {
 			t.Errorf("%x: %v", bad, err)
 		}
 	}
@@ -173,7 +174,7 @@ func program(t testing.TB, insns ...bpf.Instruction) []byte {
 // TestFilter: a filter passes, cuts or rejects.
 func TestFilter(t *testing.T) {
 	s, cur := newSock(t, kernel.Linux4_4)
-	if err := s.Setsockopt(cur, uapi.SoDetachFilter, nil); kernel.ErrnoOf(err) != kernel.ENOENT {
+	if err := s.Setsockopt(cur, uapi.SoDetachFilter, nil); !errors.Is(err, kernel.ENOENT) {
 		t.Errorf("nothing to detach: %v", err)
 	}
 	// Messages that start with 'x' are rejected, others cut to 3 bytes.
@@ -195,7 +196,7 @@ func TestFilter(t *testing.T) {
 		m.Free(cur)
 	}
 	for _, bad := range [][]byte{nil, prog[:9], program(t, bpf.LoadConstant{Val: 1})} {
-		if err := s.Setsockopt(cur, uapi.SoAttachFilter, bad); kernel.ErrnoOf(err) != kernel.EINVAL {
+		if err := s.Setsockopt(cur, uapi.SoAttachFilter, bad); !errors.Is(err, kernel.EINVAL) {
 			t.Errorf("a filter of %d bytes: %v", len(bad), err)
 		}
 	}
@@ -214,14 +215,14 @@ func TestOptions(t *testing.T) {
 	if err := s.Setsockopt(cur, uapi.SoPasscred, word(5)); err != nil || get(t, s, cur, uapi.SoPasscred) != 1 {
 		t.Error("SO_PASSCRED")
 	}
-	if err := s.Setsockopt(cur, uapi.SoPasscred, []byte{1}); kernel.ErrnoOf(err) != kernel.EINVAL {
+	if err := s.Setsockopt(cur, uapi.SoPasscred, []byte{1}); !errors.Is(err, kernel.EINVAL) {
 		t.Error(err)
 	}
 	if b, err := s.Getsockopt(cur, uapi.SoType, 2); len(b) != 2 || err != nil {
 		t.Error(b, err)
 	}
 	for _, name := range []int{uapi.SoAttachFilter, 999} {
-		if _, err := s.Getsockopt(cur, name, 4); kernel.ErrnoOf(err) != kernel.ENOPROTOOPT {
+		if _, err := s.Getsockopt(cur, name, 4); !errors.Is(err, kernel.ENOPROTOOPT) {
 			t.Error(err)
 		}
 	}

@@ -27,7 +27,7 @@ type Task interface {
 	ExitGroup() error
 	// SetCapability raises or drops one effective capability, a uapi.Cap number: capset(2). EPERM for one that is not
 	// permitted, EINVAL for one that does not exist.
-	SetCapability(cap int, raise bool) error
+	SetCapability(capability int, raise bool) error
 	// Seteuid sets the effective user id: setresuid(-1, uid, -1). EPERM for an id of others without CAP_SETUID.
 	Seteuid(uid uint32) error
 
@@ -73,8 +73,8 @@ type Task interface {
 	// ENOENT, EINVAL and ELOOP when it would watch itself.
 	EpollCreate() (fd int, err error)
 	EpollCtl(epfd, op, fd int, events uint32) error
-	// EpollWait returns the events of at most max descriptors, waiting for the first as Poll does. EINTR, EINVAL.
-	EpollWait(epfd, max int, timeout Time) ([]EpollEvent, error)
+	// EpollWait returns the events of at most limit descriptors, waiting for the first as Poll does. EINTR, EINVAL.
+	EpollWait(epfd, limit int, timeout Time) ([]EpollEvent, error)
 
 	// Mmap maps a file at an address of the kernel's choice (addr 0) and returns that: EINVAL, ENODEV for a file that
 	// cannot be mapped, ENOMEM.

@@ -67,7 +67,7 @@ type Dumper struct {
 	Interrupted bool // what was dumped changed meanwhile: NLM_F_DUMP_INTR
 }
 
-// Complete tells whether the last Run has seen everything: exactly one DONE, nothing lost, nothing changed meanwhile.
+// Complete reports whether the last Run has seen everything: exactly one DONE, nothing lost, nothing changed meanwhile.
 func (d *Dumper) Complete() bool { return d.Done == 1 && d.Overruns == 0 && !d.Interrupted }
 
 // Run makes the dump on a socket of its own and returns nil when it is complete.

@@ -230,7 +230,7 @@ func (r *Reader) passOver() bool {
 	return false
 }
 
-// ready tells whether the kernel has filled a frame.
+// ready reports whether the kernel has filled a frame.
 func (r *Reader) ready(pos uint32) bool {
 	status, err := r.area.load(pos, uapi.NMStatus)
 	return err == nil && (status == uapi.NLMMapStatusValid || status == uapi.NLMMapStatusCopy)
@@ -381,13 +381,13 @@ func (f Frame) Index() int {
 	return int(f.pos)
 }
 
-// Valid tells whether the frame's data may still be looked at.
+// Valid reports whether the frame's data may still be looked at.
 func (f Frame) Valid() bool {
 	_, err := f.lease()
 	return err == nil
 }
 
-// Copied tells whether the message came through the receive queue.
+// Copied reports whether the message came through the receive queue.
 func (f Frame) Copied() bool {
 	l, err := f.lease()
 	return err == nil && l.data != nil

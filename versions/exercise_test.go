@@ -32,7 +32,7 @@ func (s sample) play(v kernel.Version) (outputs []string, failure string) {
 	return scenario.Play(context.Background(), func() (scenario.Target, error) { return boot(v, s.file) }, s.file)
 }
 
-// changes tells whether a kernel does anything else than the one that the outputs are of.
+// changes reports whether a kernel does anything else than the one that the outputs are of.
 func (s sample) changes(v kernel.Version) bool {
 	outputs, failure := s.play(v)
 	if failure != "" {

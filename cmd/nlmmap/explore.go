@@ -268,7 +268,7 @@ func program(name string) (explore.Program, error) {
 	return explore.Program{}, fmt.Errorf("no program %q; \"nlmmap explore --list\" lists them", name)
 }
 
-// flagGiven tells whether a flag was set, be it to nothing.
+// flagGiven reports whether a flag was set, be it to nothing.
 func flagGiven(flags *flag.FlagSet, name string) bool {
 	given := false
 	flags.Visit(func(f *flag.Flag) { given = given || f.Name == name })

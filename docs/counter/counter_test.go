@@ -86,7 +86,7 @@ func read(s *userspace.Socket) (lines []string) {
 	return lines
 }
 
-func print(lines []string) {
+func show(lines []string) {
 	for _, l := range lines {
 		fmt.Println(l)
 	}
@@ -100,11 +100,11 @@ func Example() {
 	ask(s, counter.Add, uapi.NLMFAck, 2, 5)
 	ask(s, counter.Get, 0, 2, 0)
 	ask(s, counter.Get, 0, 9, 0)
-	print(read(s))
+	show(read(s))
 
 	ask(s, counter.Get, uapi.NLMFDump, 0, 0)
 	_ = s.RX.Wait(0) // the poll in it continues the dump
-	print(read(s))
+	show(read(s))
 
 	fmt.Println(s.Close(), k.Close())
 	// Output:

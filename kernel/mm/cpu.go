@@ -439,7 +439,7 @@ func (c *CPU) BeforeLock() {
 	}
 }
 
-// CatchUp lets the CPU see everything that is visible, and tells whether there was something that it may not have
+// CatchUp lets the CPU see everything that is visible, and reports whether there was something that it may not have
 // seen since it last caught up.
 func (c *CPU) CatchUp() bool {
 	behind := c.stale || c.floor < c.Bus.time

@@ -82,10 +82,10 @@ func (m *Memory) Free() {
 // Obj is the memory's identity in a controlled run, 0 before its first access.
 func (m *Memory) Obj() sched.Obj { return m.obj }
 
-// Freed tells whether Free was called.
+// Freed reports whether Free was called.
 func (m *Memory) Freed() bool { return m.freed.Load() }
 
-// check tells whether [off, off+n) may be accessed and reports it where not.
+// check reports whether [off, off+n) may be accessed and reports it where not.
 func (m *Memory) check(off, n int, what string) bool {
 	if m.freed.Load() {
 		m.report(fmt.Sprintf("%s of %d bytes at offset %d of freed memory", what, n, off))

@@ -154,7 +154,7 @@ type All struct {
 	begun         bool
 }
 
-// More prepares the next run and tells whether there is one.
+// More prepares the next run and reports whether there is one.
 func (a *All) More() bool {
 	if !a.begun {
 		a.begun = true

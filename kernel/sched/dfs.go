@@ -62,7 +62,7 @@ func (d *DFS) Err() error { return d.err }
 // Runs is the number of runs begun.
 func (d *DFS) Runs() int { return d.runs }
 
-// Repeated tells whether the last run was ended early because it only repeated others.
+// Repeated reports whether the last run was ended early because it only repeated others.
 func (d *DFS) Repeated() bool { return d.pruned }
 
 // Switches returns the present run as switches for Replay, from what was recorded step by step.
@@ -81,7 +81,7 @@ func (d *DFS) Switches() []Switch {
 	return list
 }
 
-// More prepares the next run and tells whether there is one.
+// More prepares the next run and reports whether there is one.
 func (d *DFS) More() bool {
 	if d.err != nil {
 		return false
@@ -308,7 +308,7 @@ func join(a, b []int32) []int32 {
 	return a
 }
 
-// before tells whether a step is among the causes of what a thread with this clock does next.
+// before reports whether a step is among the causes of what a thread with this clock does next.
 func before(e *node, clock []int32) bool { return e.pick < len(clock) && clock[e.pick] >= e.index }
 
 // races finds the earlier steps that op of thread t could have come before, and lets the other order be tried. clock
@@ -343,7 +343,7 @@ func (d *DFS) races(t int, op Op, clock []int32) {
 	}
 }
 
-// coEnabled tells whether two dependent steps of different threads can be possible at the same moment.
+// coEnabled reports whether two dependent steps of different threads can be possible at the same moment.
 func coEnabled(a, b Op) bool {
 	switch {
 	case a.Kind == Unlock || b.Kind == Unlock: // whoever holds the lock keeps the other out
@@ -390,7 +390,7 @@ func (d *DFS) reverse(i, t int, clock []int32) {
 	}
 }
 
-// begins tells whether no other step between i and j that does not come after step i comes before step j of a thread.
+// begins reports whether no other step between i and j that does not come after step i comes before step j of a thread.
 func (d *DFS) begins(i, j, thread int, past []int32) bool {
 	n := &d.stack[i]
 	for k := i + 1; k < j; k++ {

@@ -49,7 +49,7 @@ type Obj uint32
 
 // A Resource is what a thread may have to wait for.
 type Resource interface {
-	// Ready tells whether the announced operation can happen now.
+	// Ready reports whether the announced operation can happen now.
 	Ready() bool
 }
 
@@ -85,7 +85,7 @@ func (c Counting) commute(o Counting) bool {
 	return c == Blindly && o != NoCount || o == Blindly && c != NoCount
 }
 
-// Dependent tells whether the order of a and b can matter: they touch the same part of an object and one changes it.
+// Dependent reports whether the order of a and b can matter: they touch the same part of an object and one changes it.
 func (a Op) Dependent(b Op) bool {
 	if a.Also != 0 && a.Also == b.Obj || b.Also != 0 && a.Obj == b.Also {
 		return true
@@ -135,7 +135,7 @@ type Thread struct {
 	steps int
 }
 
-// Done tells whether the thread's function has returned.
+// Done reports whether the thread's function has returned.
 func (t *Thread) Done() bool { return t.done }
 
 // Steps is the number of steps that the thread has made.
@@ -202,7 +202,7 @@ func (r *Run) Agent(owner *Thread, name string, op Op, step func()) *Thread {
 // Owner is the thread on whose behalf an agent acts, nil for others.
 func (t *Thread) Owner() *Thread { return t.owner }
 
-// IsAgent tells whether the thread was made by Agent.
+// IsAgent reports whether the thread was made by Agent.
 func (t *Thread) IsAgent() bool { return t.agent != nil }
 
 // GiveWay announces that the thread turns in a loop until others do something: it goes on only after another thread
@@ -297,7 +297,7 @@ func (r *Run) pick() *Thread {
 	}
 }
 
-// findEnabled lists the threads that can go on, and tells whether one waits that must not be left waiting.
+// findEnabled lists the threads that can go on, and reports whether one waits that must not be left waiting.
 func (r *Run) findEnabled() (waiting bool) {
 	r.enabled = r.enabled[:0]
 	for _, t := range r.threads {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -170,7 +171,7 @@ func (a *admin) neighbours(count int) error {
 			return neighbour(index, n)
 		})
 		// The table is shared by all namespaces, and the kernel takes its time to empty one that is gone.
-		if err != unix.ENOBUFS || time.Now().After(deadline) {
+		if !errors.Is(err, unix.ENOBUFS) || time.Now().After(deadline) {
 			return err
 		}
 		a.neighs--

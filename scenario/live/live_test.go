@@ -562,7 +562,7 @@ func TestInitNet(t *testing.T) {
 	pid := tg.Main().Tgid()
 	check(t, tg.Close())
 	check(t, tg.Close())
-	if err := unix.Kill(pid, 0); err != unix.ESRCH {
+	if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("main is left: %v", err)
 	}
 	wantErr(t, tg.Main().Close(0), errClosed)

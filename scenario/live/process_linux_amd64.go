@@ -59,9 +59,9 @@ type memory struct {
 }
 
 // another makes a process, and another one as long as its id is one to avoid.
-func (tr *tracer) another(make func() (*task, error)) (*task, error) {
+func (tr *tracer) another(start func() (*task, error)) (*task, error) {
 	for {
-		t, err := make()
+		t, err := start()
 		if err != nil || !tr.avoid[t.p.tgid] {
 			return t, err
 		}
@@ -149,7 +149,7 @@ func (t *task) wait() (unix.WaitStatus, error) {
 	for {
 		var ws unix.WaitStatus
 		_, err := unix.Wait4(t.tid, &ws, unix.WALL, nil)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
@@ -340,7 +340,7 @@ func (p *process) reap() error {
 func (t *task) reap() error {
 	for !t.dead {
 		ws, err := t.wait()
-		if err == unix.ECHILD {
+		if errors.Is(err, unix.ECHILD) {
 			t.dead = true
 			delete(t.p.threads, t.tid)
 			return nil
@@ -350,7 +350,7 @@ func (t *task) reap() error {
 		}
 		if ws.Stopped() {
 			// A signal that arrived before the end.
-			if err := unix.PtraceCont(t.tid, 0); err != nil && err != unix.ESRCH {
+			if err := unix.PtraceCont(t.tid, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 				return err
 			}
 		}

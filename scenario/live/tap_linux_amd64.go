@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +41,7 @@ func (t *tap) Read() (p scenario.Packet, ok bool, err error) {
 	err = t.tr.do(func() error {
 		buf := make([]byte, 4096)
 		n, from, err := unix.Recvfrom(t.fd, buf, unix.MSG_TRUNC)
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			return nil
 		}
 		if err != nil {

@@ -107,7 +107,7 @@ func (tg *target) Netlink() (string, error) {
 	for {
 		n, err := f.Read(buf)
 		text = append(text, buf[:n]...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return string(text), nil
 		}
 		if err != nil {
@@ -151,7 +151,7 @@ func (tg *target) Close() error {
 	return err
 }
 
-// Supported tells whether this kernel has mmap'ed netlink, and in one sentence what can be recorded on it.
+// Supported reports whether this kernel has mmap'ed netlink, and in one sentence what can be recorded on it.
 func Supported() (rings bool, why string) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {

@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,11 +66,11 @@ func (t *task) Clone(_ string, flags int) (sys.Task, error) {
 func (t *task) newTask(flags uint64) (sys.Task, error) {
 	var c *task
 	err := t.tr.do(func() (err error) {
-		make := func() (*task, error) { return t.clone(flags) }
+		start := func() (*task, error) { return t.clone(flags) }
 		if flags&unix.CLONE_THREAD != 0 {
-			c, err = make() // it has its process's id
+			c, err = start() // it has its process's id
 		} else {
-			c, err = t.tr.another(make)
+			c, err = t.tr.another(start)
 		}
 		return err
 	})
@@ -81,16 +82,16 @@ func (t *task) newTask(flags uint64) (sys.Task, error) {
 
 func (t *task) ExitGroup() error {
 	return t.tr.do(func() error {
-		if err := t.exit(); err != unix.ESRCH {
+		if err := t.exit(); !errors.Is(err, unix.ESRCH) {
 			return err
 		}
 		return nil
 	})
 }
 
-func (t *task) SetCapability(cap int, raise bool) error {
-	if cap < 0 || cap > 63 {
-		return fmt.Errorf("live: no capability %d: %w", cap, unix.EINVAL)
+func (t *task) SetCapability(capability int, raise bool) error {
+	if capability < 0 || capability > 63 {
+		return fmt.Errorf("live: no capability %d: %w", capability, unix.EINVAL)
 	}
 	return t.tr.do(func() error {
 		a, err := t.arena(8 + 24)
@@ -111,8 +112,8 @@ func (t *task) SetCapability(cap int, raise bool) error {
 		if err != nil {
 			return err
 		}
-		effective := b[cap/32*12:]
-		bits, bit := le.Uint32(effective), uint32(1)<<(cap%32)
+		effective := b[capability/32*12:]
+		bits, bit := le.Uint32(effective), uint32(1)<<(capability%32)
 		if raise {
 			bits |= bit
 		} else {
@@ -188,16 +189,16 @@ func (t *task) EpollCtl(epfd, op, fd int, events uint32) error {
 	})
 }
 
-func (t *task) EpollWait(epfd, max int, timeout sys.Time) (events []sys.EpollEvent, err error) {
-	max = min(max, 1024)
-	room := max
+func (t *task) EpollWait(epfd, limit int, timeout sys.Time) (events []sys.EpollEvent, err error) {
+	limit = min(limit, 1024)
+	room := limit
 	if room < 0 {
 		room = 0 // the kernel refuses it
 	}
 	err = t.tr.do(func() error {
 		mem := make([]byte, epollEventLen*room)
 		b, n, err := t.wait1(unix.SYS_EPOLL_WAIT, mem, timeout, func(at uint64) []uint64 {
-			return []uint64{uint64(epfd), at, uint64(max), milliseconds(timeout)}
+			return []uint64{uint64(epfd), at, uint64(limit), milliseconds(timeout)}
 		})
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestNamespaces(t *testing.T) {
 	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
 		s := m.Open(uapi.NetlinkAudit, 1000, 0)
 		_, err := m.Sendto(s.FD, nltest.Msg(audit.Get, 0, nil), 0, uapi.SockaddrNL{Family: uapi.AFNetlink}.Bytes())
-		if refused := kernel.ErrnoOf(err) == kernel.ECONNREFUSED; refused != (m.Release() == kernel.Linux3_10) {
+		if refused := errors.Is(err, kernel.ECONNREFUSED); refused != (m.Release() == kernel.Linux3_10) {
 			t.Error(err)
 		}
 	})

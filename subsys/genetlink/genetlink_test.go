@@ -1,6 +1,7 @@
 package genetlink_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestBind(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = m.Bind(fd, uapi.SockaddrNL{Family: uapi.AFNetlink, Groups: 2}.Bytes())
-		if refused := kernel.ErrnoOf(err) == kernel.ENOENT; refused != (m.Release() >= kernel.Linux3_19) {
+		if refused := errors.Is(err, kernel.ENOENT); refused != (m.Release() >= kernel.Linux3_19) {
 			t.Errorf("a group of nobody: %v", err)
 		}
 	})

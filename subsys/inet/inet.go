@@ -118,7 +118,7 @@ type Neigh struct {
 	Flags uint8
 }
 
-// Valid tells whether the link-layer address means something (NUD_VALID).
+// Valid reports whether the link-layer address means something (NUD_VALID).
 func (n Neigh) Valid() bool { return n.State&0xde != 0 }
 
 // A Route is an IPv4 route.
@@ -411,7 +411,7 @@ func (s *Stack) RouteAt(i int) (Route, bool) {
 	return s.routes[i], true
 }
 
-// HasTable tells whether a table has routes; 0 stands for any.
+// HasTable reports whether a table has routes; 0 stands for any.
 func (s *Stack) HasTable(table uint8) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

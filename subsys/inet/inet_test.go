@@ -2,6 +2,7 @@ package inet_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -29,7 +30,7 @@ func TestNeighLimit(t *testing.T) {
 	if err := a.PopulateNeigh(cur, 1000); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.PopulateNeigh(cur, 25); kernel.ErrnoOf(err) != kernel.ENOBUFS {
+	if err := b.PopulateNeigh(cur, 25); !errors.Is(err, kernel.ENOBUFS) {
 		t.Errorf("1025 neighbours: %v", err)
 	}
 	if err := a.DelNeigh(cur, 2, netip.MustParseAddr("10.0.0.1")); err != nil {

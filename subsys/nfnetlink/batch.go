@@ -65,7 +65,7 @@ func (f *Family) batchSubsys(res [2]byte) int {
 	return int(binary.BigEndian.Uint16(res[:]))
 }
 
-// batch processes the messages behind BATCH_BEGIN and tells whether all went well.
+// batch processes the messages behind BATCH_BEGIN and reports whether all went well.
 func (f *Family) batch(cur *kernel.Task, m *afnetlink.Message, s *Subsystem) (acks []batchErr, commit bool) {
 	failed := false
 	msg := afnetlink.Msg{SKB: m.SKB}

@@ -35,7 +35,7 @@ type request struct {
 
 func (q *request) stack(r *Rtnetlink) *inet.Stack { return r.inet.Stack(q.m.Net()) }
 
-// short tells whether the payload lacks its header of n bytes.
+// short reports whether the payload lacks its header of n bytes.
 func (q *request) short(n int) bool { return len(q.payload) < n }
 
 // do handles a request (spec 11.3): the do-handler of (family, type), or of the unspecified family. EOPNOTSUPP when

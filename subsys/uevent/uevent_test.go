@@ -2,6 +2,7 @@ package uevent_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestDummy(t *testing.T) {
 			t.Errorf("%q too", got)
 		}
 		_, err := m.Sendto(s.FD, make([]byte, 16), 0, uapi.SockaddrNL{Family: uapi.AFNetlink}.Bytes())
-		if kernel.ErrnoOf(err) != kernel.ECONNREFUSED {
+		if !errors.Is(err, kernel.ECONNREFUSED) {
 			t.Error(err)
 		}
 	})

@@ -1,6 +1,7 @@
 package usersock_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -23,11 +24,11 @@ func TestPermissions(t *testing.T) {
 		if err := to(2000); err != nil || len(b.Recv()) != 1 {
 			t.Error(err)
 		}
-		if err := to(0); kernel.ErrnoOf(err) != kernel.ECONNREFUSED {
+		if err := to(0); !errors.Is(err, kernel.ECONNREFUSED) {
 			t.Errorf("to the kernel: %v", err)
 		}
 		err := m.Bind(a.FD, uapi.SockaddrNL{Family: uapi.AFNetlink, Pid: 1000, Groups: 1}.Bytes())
-		if kernel.ErrnoOf(err) != kernel.EPERM {
+		if !errors.Is(err, kernel.EPERM) {
 			t.Errorf("a group: %v", err)
 		}
 	})

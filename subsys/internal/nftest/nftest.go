@@ -3,6 +3,7 @@ package nftest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -176,7 +177,7 @@ func (s *Sock) Recv() []byte {
 	s.m.T.Helper()
 	buf := make([]byte, 1<<17)
 	n, err := s.Task.Recvmsg(s.FD, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, uapi.MsgDontwait)
-	if kernel.ErrnoOf(err) == kernel.EAGAIN {
+	if errors.Is(err, kernel.EAGAIN) {
 		return nil
 	}
 	check(s.m.T, err)

@@ -3,6 +3,7 @@ package nltest
 
 import (
 	"encoding/binary"
+	"errors"
 	"testing"
 
 	"nlmmap/kernel"
@@ -96,7 +97,7 @@ func (s Sock) Bytes() []byte {
 	buf := make([]byte, 65536)
 	n, err := s.m.Task.Recvmsg(s.FD, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, uapi.MsgDontwait)
 	switch {
-	case kernel.ErrnoOf(err) == kernel.EAGAIN:
+	case errors.Is(err, kernel.EAGAIN):
 		return nil
 	case err != nil:
 		s.m.t.Fatal(err)
