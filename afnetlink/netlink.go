@@ -15,6 +15,7 @@ import (
 	"fmt"
 
 	"nlmmap/kernel"
+	"nlmmap/ringmm"
 	"nlmmap/uapi"
 )
 
@@ -26,6 +27,11 @@ type Netlink struct {
 	table   table
 	taps    kernel.Pointer[[]*Tap]
 	release []func(cur *kernel.Task, r Release)
+
+	// Where kernels differ in the shape of a function, RegisterWith chooses one.
+	claim func(cur *kernel.Task, sk *Sock, portid uint32, taken bool) (claimed bool, err error)
+	rover func(cur *kernel.Task) (next func() int32)
+	txLen func(cur *kernel.Task, f ringmm.Frame, checked uint32) uint32
 }
 
 // Register brings the family up on a machine. The error names a value that a difference does not have.
@@ -39,7 +45,17 @@ func Register(k *kernel.Kernel) (*Netlink, error) {
 
 // RegisterWith is Register for a caller that has resolved the differences of the machine's version.
 func RegisterWith(k *kernel.Kernel, d *Differences) *Netlink {
-	nl := &Netlink{D: *d, k: k}
+	nl := &Netlink{D: *d, k: k, claim: claimChecked, txLen: lenOnce}
+	if d.BindFailedPortid {
+		nl.claim = claimKept
+	}
+	nl.rover = nl.randomRover
+	if d.AutobindRover {
+		nl.rover = nl.sharedRover
+	}
+	if d.TxLenReread {
+		nl.txLen = lenAgain
+	}
 	nl.table.init()
 	nl.taps.Named("netlink_tap_all")
 	k.Register(uapi.AFNetlink, nl)

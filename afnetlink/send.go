@@ -189,7 +189,7 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst 
 		}
 		var s *skb.SKB
 		if inPlace {
-			s = sk.txInPlace(cur, f)
+			s = sk.txInPlace(cur, f, n)
 		} else if s = sk.txCopy(cur, f, n); s == nil {
 			return 0, kernel.ENOBUFS
 		}

@@ -165,30 +165,42 @@ func (nl *Netlink) insert(cur *kernel.Task, sk *Sock, portid uint32) error {
 	socks := &t.proto[sk.Protocol].socks
 	key := sockKey{sk.Net, portid}
 	taken := socks.Load(cur, key) != nil
-	if nl.D.BindFailedPortid {
-		if sk.isBound(cur) {
-			if sk.Portid(cur) == portid {
-				return nil
-			}
-			return kernel.EBUSY
-		}
-		sk.portid.Store(cur, int64(portid))
-		if taken {
-			return kernel.Errorf(kernel.EADDRINUSE, "portid %d is taken", portid)
-		}
-	} else {
-		if taken {
-			return kernel.Errorf(kernel.EADDRINUSE, "portid %d is taken", portid)
-		}
-		if sk.Portid(cur) != 0 {
-			return kernel.EBUSY
-		}
-		sk.portid.Store(cur, int64(portid))
+	if claimed, err := nl.claim(cur, sk, portid, taken); !claimed {
+		return err
 	}
 	sk.bound.Store(cur, 1)
 	sk.Hold(cur)
 	socks.Store(cur, key, sk)
 	return nil
+}
+
+// claimChecked is the part of netlink_insert that gives a socket its portid, where a number that is refused is
+// forgotten. claimed is false if the socket is not to be bound, without an error if it is already.
+func claimChecked(cur *kernel.Task, sk *Sock, portid uint32, taken bool) (claimed bool, err error) {
+	switch {
+	case taken:
+		return false, kernel.Errorf(kernel.EADDRINUSE, "portid %d is taken", portid)
+	case sk.Portid(cur) != 0:
+		return false, kernel.EBUSY
+	}
+	sk.portid.Store(cur, int64(portid))
+	return true, nil
+}
+
+// claimKept is claimChecked where a socket has its number before that is known to be free, and keeps it when it is not
+// (bind-failed-portid).
+func claimKept(cur *kernel.Task, sk *Sock, portid uint32, taken bool) (claimed bool, err error) {
+	if sk.isBound(cur) {
+		if sk.Portid(cur) == portid {
+			return false, nil
+		}
+		return false, kernel.EBUSY
+	}
+	sk.portid.Store(cur, int64(portid))
+	if taken {
+		return false, kernel.Errorf(kernel.EADDRINUSE, "portid %d is taken", portid)
+	}
+	return true, nil
 }
 
 // remove takes sk out of the table: netlink_remove. It reports whether the table held a reference.
@@ -213,36 +225,41 @@ const (
 	rovers         = roverStart - lowestNegative + 1
 )
 
-// autobind gives sk the process id of the caller, or when that is taken a negative number: netlink_autobind.
-func (nl *Netlink) autobind(cur *kernel.Task, sk *Sock) error {
-	candidate := int32(cur.Tgid())
-	rover := int32(roverStart)
-	if !nl.D.AutobindRover {
-		rng := rand.New(rand.NewPCG(nl.k.Config().Seed, 0x6e6c+uint64(nl.table.rover.Add(cur, 1))))
-		rover -= int32(rng.Int64N(rovers))
-	}
-	for {
-		taken := nl.lookup(cur, sk.Net, sk.Protocol, uint32(candidate))
-		if taken == nil {
-			err := nl.insert(cur, sk, uint32(candidate))
-			switch kernel.ErrnoOf(err) {
-			case kernel.EADDRINUSE: // somebody was faster: the next number
-			case kernel.EBUSY: // another thread has bound the socket
-				return nil
-			default:
-				return err
-			}
-		} else {
-			taken.Put(cur)
-		}
-		if nl.D.AutobindRover {
-			candidate = roverStart - int32((nl.table.rover.Add(cur, 1)-1)%rovers)
-			continue
-		}
-		candidate = rover
+// sharedRover makes up the portids of an autobind where all sockets count down together (autobind-rover).
+func (nl *Netlink) sharedRover(cur *kernel.Task) (next func() int32) {
+	return func() int32 { return roverStart - int32((nl.table.rover.Add(cur, 1)-1)%rovers) }
+}
+
+// randomRover makes up the portids of an autobind where each call counts down from a random number.
+func (nl *Netlink) randomRover(cur *kernel.Task) (next func() int32) {
+	rng := rand.New(rand.NewPCG(nl.k.Config().Seed, 0x6e6c+uint64(nl.table.rover.Add(cur, 1))))
+	rover := roverStart - int32(rng.Int64N(rovers))
+	return func() int32 {
+		candidate := rover
 		rover--
 		if rover > roverStart { // wrapped below the lowest
 			rover = roverStart
+		}
+		return candidate
+	}
+}
+
+// autobind gives sk the process id of the caller, or when that is taken a negative number: netlink_autobind.
+func (nl *Netlink) autobind(cur *kernel.Task, sk *Sock) error {
+	next := nl.rover(cur)
+	for candidate := int32(cur.Tgid()); ; candidate = next() {
+		taken := nl.lookup(cur, sk.Net, sk.Protocol, uint32(candidate))
+		if taken != nil {
+			taken.Put(cur)
+			continue
+		}
+		err := nl.insert(cur, sk, uint32(candidate))
+		switch kernel.ErrnoOf(err) {
+		case kernel.EADDRINUSE: // somebody was faster: the next number
+		case kernel.EBUSY: // another thread has bound the socket
+			return nil
+		default:
+			return err
 		}
 	}
 }

@@ -7,14 +7,19 @@ import (
 	"nlmmap/uapi"
 )
 
-// txInPlace makes a message whose data is the frame: only where tx-in-place. The length is read from the frame again
-// after it was checked (tx-len-reread).
-func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame) *skb.SKB {
+// lenOnce and lenAgain are what a TX frame's length is each time that it is needed after it was checked: what it was
+// then, or, with tx-len-reread, what the frame says by now.
+func lenOnce(_ *kernel.Task, _ ringmm.Frame, checked uint32) uint32 { return checked }
+
+func lenAgain(cur *kernel.Task, f ringmm.Frame, _ uint32) uint32 { return f.Len(cur) }
+
+// txInPlace makes a message of the n bytes in a frame whose data is the frame: only where tx-in-place.
+func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame, n uint32) *skb.SKB {
 	s := skb.AllocHead(sk.K, sk.nl.D.SKB.HeadSize)
 	sk.Hold(cur)
 	ringSetupSKB(cur, s, sk, &sk.txRing, f)
 	s.CB.Flags |= skb.TX
-	if beyond := s.SetLen(int(f.Len(cur))); beyond > 0 {
+	if beyond := s.SetLen(int(sk.nl.txLen(cur, f, n))); beyond > 0 {
 		sk.K.Corrupt(cur, "tx-in-place", "the length was read again: the message extends %d bytes beyond frame %d", beyond, f.Pos)
 	}
 	f.SetStatus(cur, uapi.NLMMapStatusReserved)
@@ -25,20 +30,12 @@ func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame) *skb.SKB {
 // txCopy makes a private copy of the n bytes in a frame and releases the frame. It returns nil without memory; the
 // frame then stays.
 func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *skb.SKB {
-	size, copied := n, n
-	if sk.nl.D.TxLenReread {
-		size = f.Len(cur)
-	}
-	s := skb.New(sk.K, int(min(size, 1<<30)))
+	s := skb.New(sk.K, int(min(sk.nl.txLen(cur, f, n), 1<<30)))
 	if s == nil {
 		return nil
 	}
-	if sk.nl.D.TxLenReread {
-		s.SetLen(int(f.Len(cur)))
-		copied = f.Len(cur)
-	} else {
-		s.SetLen(int(n))
-	}
+	s.SetLen(int(sk.nl.txLen(cur, f, n)))
+	copied := sk.nl.txLen(cur, f, n)
 	mem, off := f.Data()
 	data := make([]byte, min(copied, sk.txRing.Maxlen(cur)))
 	mem.Read(cur.CPU(), off, data)

@@ -21,8 +21,9 @@ func versionsCommand() command {
 Without arguments it prints which kernel has which named difference. With a NAME it explains that difference.
 
 With --kernel or --set it describes the kernel composed out of a release (or another composed kernel) and single
-differences, say a vendor's release with backports, and --save keeps it in a file. Every --kernel flag takes such a
-file; an extension ` + versions.Extension + ` may be left out. The file is text:
+differences, say a vendor's release with backports, and --save keeps it in a file. A switch is on or off, other
+differences have named values, or any number of a range: "nlmmap versions NAME" says which. Every --kernel flag takes
+such a file; an extension ` + versions.Extension + ` may be left out. The file is text:
 
   name vendor-4.4
   kernel 4.4.1

@@ -20,63 +20,123 @@ const (
 func (f *NFQueue) subsystem() *nfnetlink.Subsystem {
 	config := []int{uapi.NFQACfgCmd: 4, uapi.NFQACfgParams: 5, uapi.NFQACfgQueueMaxlen: 4, uapi.NFQACfgMask: 4,
 		uapi.NFQACfgFlags: 4}
+	call := f.config
+	if f.D.CfgStrict {
+		call = f.configStrict
+	}
 	verdict := []int{uapi.NFQAVerdictHdr: 8, uapi.NFQAMark: 4, uapi.NFQAPayload: 0}
 	return &nfnetlink.Subsystem{Name: "nf_queue", ID: nfnetlink.SubsysQueue, Handlers: []nfnetlink.Handler{
 		msgPacket:       {CallRCU: func(*kernel.Task, *nfnetlink.Request) error { return kernel.ENOTSUPP }},
 		msgVerdict:      {CallRCU: f.verdict, Policy: verdict},
-		msgConfig:       {Call: f.config, Policy: config},
+		msgConfig:       {Call: call, Policy: config},
 		msgVerdictBatch: {CallRCU: f.verdictBatch, Policy: verdict},
 	}}
 }
 
-// config makes, changes and removes queues: nfqnl_recv_config (spec 12.3).
+// config makes, changes and removes queues: nfqnl_recv_config (spec 12.3), where it is not configStrict. What comes
+// before an error is done.
 //
-// Errors, in this order: with nfq-cfg-strict those of the flags; EPERM for the queue of somebody else; EBUSY when a
-// queue to make exists; ENODEV when there is none; ENOTSUPP for another command; those of the flags.
+// Errors, in this order: EPERM for the queue of somebody else; EBUSY when a queue to make exists; ENODEV when there is
+// none to remove or to change; those of the flags; ENOTSUPP for another command.
 func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 	cmd := r.Cmd()
 	if cmd == nfnetlink.CmdPFBind || cmd == nfnetlink.CmdPFUnbind {
 		return nil
 	}
-	if f.D.CfgStrict {
-		if err := f.checkFlags(r); err != nil {
-			return err
-		}
-	}
-	qs := f.queues(r.Net())
-	q := qs.Lookup(cur, r.ResID)
-	if q != nil && q.portid != r.Portid() {
-		return kernel.Errorf(kernel.EPERM, "queue %d is that of portid %d", q.num, q.portid)
+	q, err := f.own(cur, r)
+	if err != nil {
+		return err
 	}
 	var result error
 	switch cmd {
 	case nfnetlink.NoCmd:
 	case nfnetlink.CmdBind:
-		if q != nil {
-			return kernel.Errorf(kernel.EBUSY, "queue %d exists", q.num)
-		}
-		var err error
-		if q, err = f.create(cur, qs, r.ResID, r.Portid()); err != nil {
+		q, err = f.bind(cur, r, q)
+	case nfnetlink.CmdUnbind:
+		err = f.unbind(cur, r, q) // what else the message asks for is done to a queue that is gone
+	default:
+		result = kernel.Errorf(kernel.ENOTSUPP, "command %d", cmd)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Attr(uapi.NFQACfgParams) == nil && r.Attr(uapi.NFQACfgQueueMaxlen) == nil && r.Attr(uapi.NFQACfgFlags) == nil {
+		return result
+	}
+	if q == nil {
+		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
+	}
+	f.change(cur, r, q)
+	if err := f.checkFlags(r, FlagSecctx); err != nil {
+		return err
+	}
+	q.setFlags(cur, r)
+	return result
+}
+
+// configStrict is nfqnl_recv_config with nfq-cfg-strict: a message is judged before anything is done, and one that
+// removes a queue does nothing else.
+//
+// Errors, in this order: those of the flags; EPERM, EBUSY and ENODEV as for config; ENOTSUPP for another command; ENODEV
+// when there is no queue, even for a message that asks for nothing.
+func (f *NFQueue) configStrict(cur *kernel.Task, r *nfnetlink.Request) error {
+	cmd := r.Cmd()
+	if cmd == nfnetlink.CmdPFBind || cmd == nfnetlink.CmdPFUnbind {
+		return nil
+	}
+	if err := f.checkFlags(r, FlagSecctx|FlagConntrack); err != nil {
+		return err
+	}
+	q, err := f.own(cur, r)
+	if err != nil {
+		return err
+	}
+	switch cmd {
+	case nfnetlink.NoCmd:
+	case nfnetlink.CmdBind:
+		if q, err = f.bind(cur, r, q); err != nil {
 			return err
 		}
 	case nfnetlink.CmdUnbind:
-		if q == nil {
-			return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
-		}
-		destroy(cur, qs, func(o *queue) bool { return o == q })
-		if f.D.CfgStrict {
-			return nil
-		}
+		return f.unbind(cur, r, q)
 	default:
-		result = kernel.Errorf(kernel.ENOTSUPP, "command %d", cmd)
-		if f.D.CfgStrict {
-			return result
-		}
+		return kernel.Errorf(kernel.ENOTSUPP, "command %d", cmd)
 	}
-	asks := r.Attr(uapi.NFQACfgParams) != nil || r.Attr(uapi.NFQACfgQueueMaxlen) != nil || r.Attr(uapi.NFQACfgFlags) != nil
-	if q == nil && (asks || f.D.CfgStrict) {
+	if q == nil {
 		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
 	}
+	f.change(cur, r, q)
+	q.setFlags(cur, r)
+	return nil
+}
+
+// own returns the queue that a CONFIG message is about, nil for none. EPERM for somebody else's.
+func (f *NFQueue) own(cur *kernel.Task, r *nfnetlink.Request) (*queue, error) {
+	q := f.queues(r.Net()).Lookup(cur, r.ResID)
+	if q != nil && q.portid != r.Portid() {
+		return nil, kernel.Errorf(kernel.EPERM, "queue %d is that of portid %d", q.num, q.portid)
+	}
+	return q, nil
+}
+
+// bind makes the queue of a CONFIG message; q is the one that there is already.
+func (f *NFQueue) bind(cur *kernel.Task, r *nfnetlink.Request, q *queue) (*queue, error) {
+	if q != nil {
+		return nil, kernel.Errorf(kernel.EBUSY, "queue %d exists", q.num)
+	}
+	return f.create(cur, f.queues(r.Net()), r.ResID, r.Portid())
+}
+
+func (f *NFQueue) unbind(cur *kernel.Task, r *nfnetlink.Request, q *queue) error {
+	if q == nil {
+		return kernel.Errorf(kernel.ENODEV, "no queue %d", r.ResID)
+	}
+	destroy(cur, f.queues(r.Net()), func(o *queue) bool { return o == q })
+	return nil
+}
+
+// change sets the mode and the length that a CONFIG message asks for.
+func (f *NFQueue) change(cur *kernel.Task, r *nfnetlink.Request, q *queue) {
 	if p := r.Attr(uapi.NFQACfgParams); p != nil {
 		f.setMode(cur, q, binary.BigEndian.Uint32(p), p[4])
 	}
@@ -85,23 +145,11 @@ func (f *NFQueue) config(cur *kernel.Task, r *nfnetlink.Request) error {
 		q.inside.Of(cur).maxlen = n
 		q.lock.Unlock(cur)
 	}
-	if flags, ok := r.Uint32(uapi.NFQACfgFlags); ok {
-		if !f.D.CfgStrict {
-			if err := f.checkFlags(r); err != nil {
-				return err
-			}
-		}
-		mask, _ := r.Uint32(uapi.NFQACfgMask)
-		q.lock.Lock(cur)
-		q.flags.Store(cur, int64(uint32(q.flags.Load(cur))&^mask|flags&mask))
-		q.lock.Unlock(cur)
-	}
-	return result
 }
 
 // checkFlags judges the flags of a CONFIG message. EINVAL without a mask, EOPNOTSUPP for flags that do not exist or are
-// not supported.
-func (f *NFQueue) checkFlags(r *nfnetlink.Request) error {
+// not supported. Those that are not supported can be named if they are not changed.
+func (f *NFQueue) checkFlags(r *nfnetlink.Request, unsupported uint32) error {
 	flags, ok := r.Uint32(uapi.NFQACfgFlags)
 	if !ok {
 		return nil
@@ -109,16 +157,23 @@ func (f *NFQueue) checkFlags(r *nfnetlink.Request) error {
 	if r.Attr(uapi.NFQACfgMask) == nil {
 		return kernel.Errorf(kernel.EINVAL, "flags without a mask")
 	}
-	unsupported := uint32(FlagSecctx)
-	if f.D.CfgStrict {
-		unsupported |= FlagConntrack
-	}
-	// Flags that are not supported can be named if they are not changed.
 	mask, _ := r.Uint32(uapi.NFQACfgMask)
 	if int64(flags) >= int64(f.D.Flags) || flags&mask&unsupported != 0 {
 		return kernel.Errorf(kernel.EOPNOTSUPP, "flags %#x", flags)
 	}
 	return nil
+}
+
+// setFlags changes the flags that a CONFIG message names.
+func (q *queue) setFlags(cur *kernel.Task, r *nfnetlink.Request) {
+	flags, ok := r.Uint32(uapi.NFQACfgFlags)
+	if !ok {
+		return
+	}
+	mask, _ := r.Uint32(uapi.NFQACfgMask)
+	q.lock.Lock(cur)
+	q.flags.Store(cur, int64(uint32(q.flags.Load(cur))&^mask|flags&mask))
+	q.lock.Unlock(cur)
 }
 
 // setMode is nfqnl_set_mode. Modes that do not exist are ignored.
