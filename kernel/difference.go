@@ -82,7 +82,7 @@ func Since(first Release) [releases]bool { return Between(first, releases-1) }
 // Until is true up to and including last.
 func Until(last Release) [releases]bool { return Between(0, last) }
 
-// Only is true for one release, which neither was the first nor is the last.
+// Only is true for one release in the middle: what ended with the first is Until, what came with the last Since.
 func Only(r Release) [releases]bool { return Between(r, r) }
 
 // Between is true from first up to and including last, for what came and went.
