@@ -59,7 +59,7 @@ func findCrash(text string) *Crash {
 
 // A console keeps what a kernel writes to its first serial line.
 type console struct {
-	copy io.Writer // may be nil
+	copies []io.Writer
 
 	mu     sync.Mutex
 	text   strings.Builder
@@ -71,14 +71,14 @@ type console struct {
 // longestConsole is how much is kept: a kernel may write for ever.
 const longestConsole = 4 << 20
 
-func newConsole(log io.Writer) *console { return &console{copy: log, crash: make(chan struct{})} }
+func newConsole() *console { return &console{crash: make(chan struct{})} }
 
 // Write takes what the kernel wrote. It never fails: the machine goes on although nobody may be able to read along.
 func (c *console) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.copy != nil {
-		_, _ = c.copy.Write(b)
+	for _, w := range c.copies {
+		_, _ = w.Write(b)
 	}
 	if c.text.Len() < longestConsole {
 		c.text.Write(b)

@@ -136,7 +136,8 @@ func TestFindCrash(t *testing.T) {
 // TestConsole: a crash is noticed however the bytes arrive, and only once its line is whole.
 func TestConsole(t *testing.T) {
 	var copied strings.Builder
-	c := newConsole(&copied)
+	c := newConsole()
+	c.copies = append(c.copies, &copied)
 	for i := range oops {
 		_, _ = c.Write([]byte(oops[i : i+1]))
 		select {

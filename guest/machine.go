@@ -35,6 +35,13 @@ func (c *Config) commandLine() string {
 	return strings.TrimSpace(line + " " + c.Append)
 }
 
+func (c *Config) memory() int {
+	if c.Memory == 0 {
+		return defaultMemory
+	}
+	return c.Memory
+}
+
 // Descriptors that QEMU inherits.
 const (
 	consoleFD = 3 + iota
@@ -44,15 +51,12 @@ const (
 
 // args are QEMU's arguments. Two processors are two sockets: a kernel without a scheduler for cores takes one of each.
 func (c *Config) args(initramfs string) []string {
-	cpus, memory, accel := max(c.CPUs, 1), c.Memory, "tcg"
-	if memory == 0 {
-		memory = defaultMemory
-	}
+	cpus, accel := max(c.CPUs, 1), "tcg"
 	if c.KVM {
 		accel = "kvm"
 	}
 	return []string{
-		"-accel", accel, "-m", fmt.Sprint(memory), "-smp", fmt.Sprintf("%d,sockets=%d", cpus, cpus),
+		"-accel", accel, "-m", fmt.Sprint(c.memory()), "-smp", fmt.Sprintf("%d,sockets=%d", cpus, cpus),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", consoleFD), "-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=data,fd=%d", dataFD), "-serial", "chardev:data",

@@ -29,6 +29,7 @@ type Machine struct {
 	ended   chan struct{} // closed when QEMU has ended and the console is complete
 	closed  chan struct{} // closed when nobody wants messages any more
 	close   sync.Once
+	kept    *os.File // gets a copy of the console, if set
 }
 
 // An incoming is what the line brought.
@@ -87,7 +88,7 @@ func Start(c Config) (*Machine, error) {
 	}
 	defer dataQEMU.Close()
 	m := &Machine{
-		console: newConsole(c.Console), data: dataEnd, line: NewLine(dataEnd),
+		console: newConsole(), data: dataEnd, line: NewLine(dataEnd),
 		lines: make(chan incoming), ended: make(chan struct{}), closed: make(chan struct{}),
 	}
 	m.cmd = exec.Command(qemu, c.args(fmt.Sprintf("/dev/fd/%d", initramfsFD))...)
@@ -95,10 +96,16 @@ func Start(c Config) (*Machine, error) {
 	m.cmd.ExtraFiles = []*os.File{consoleQEMU, dataQEMU, initrd}
 	// A group of its own keeps the terminal's signals away, so that the caller decides when it ends.
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if c.Console != nil {
+		m.console.copies = append(m.console.copies, c.Console)
+	}
 	if c.Keep != "" {
-		if err := c.keep(archive); err != nil {
+		file, err := c.keep(archive)
+		if err != nil {
 			return nil, err
 		}
+		m.console.copies = append(m.console.copies, file)
+		m.kept = file
 	}
 	started := make(chan error)
 	go m.run(started, consoleEnd)
@@ -128,6 +135,9 @@ func (m *Machine) run(started chan<- error, consoleEnd *os.File) {
 	}()
 	_ = m.cmd.Wait()
 	<-copied
+	if m.kept != nil {
+		m.kept.Close()
+	}
 }
 
 // read takes messages from the line until it ends.
@@ -148,19 +158,29 @@ func (m *Machine) read() {
 	}
 }
 
-// keep leaves the files of the machine in a directory, with a script that boots it by hand.
-func (c *Config) keep(archive []byte) error {
+// keep leaves the files of the machine in a directory, with a script that boots it by hand, and returns the one for its
+// console.
+func (c *Config) keep(archive []byte) (console *os.File, err error) {
 	if err := os.MkdirAll(c.Keep, 0o777); err != nil {
-		return err
+		return nil, err
+	}
+	image, err := filepath.Abs(c.Image.Path)
+	if err != nil {
+		return nil, err
 	}
 	const name = "initramfs.cpio"
-	if err := os.WriteFile(filepath.Join(c.Keep, name), archive, 0o666); err != nil {
-		return err
+	script := fmt.Sprintf(`#!/bin/sh
+# Boots the guest by hand: its console is here, and what it says to the host goes to data.txt.
+cd "$(dirname "$0")" && exec %s -m %d -nodefaults -display none -no-reboot -serial stdio -serial file:data.txt \
+	-kernel '%s' -initrd %s -append '%s'
+`, defaultQEMU, c.memory(), image, name, c.commandLine())
+	if err := os.WriteFile(filepath.Join(c.Keep, "boot.sh"), []byte(script), 0o777); err != nil {
+		return nil, err
 	}
-	script := fmt.Sprintf("#!/bin/sh\n# Boots the guest by hand: the kernel's messages, and below them the data line.\n"+
-		"cd \"$(dirname \"$0\")\" && exec %s -m %d -nodefaults -display none -no-reboot -serial stdio -serial file:data.txt "+
-		"-kernel '%s' -initrd %s -append '%s'\n", defaultQEMU, max(c.Memory, defaultMemory), c.Image.Path, name, c.commandLine())
-	return os.WriteFile(filepath.Join(c.Keep, "boot.sh"), []byte(script), 0o777)
+	if err := os.WriteFile(filepath.Join(c.Keep, name), archive, 0o666); err != nil {
+		return nil, err
+	}
+	return os.Create(filepath.Join(c.Keep, "console.txt"))
 }
 
 // memfile returns a file in memory with the given contents.

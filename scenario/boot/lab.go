@@ -1,10 +1,12 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -38,6 +40,30 @@ type Lab struct {
 	mu        sync.Mutex
 	idle      []*guest.Machine
 	booted    int // guests so far
+
+	console sync.Mutex // guards what all guests write their consoles to
+}
+
+// labelled puts a label in front of every line, since several guests write to one file.
+type labelled struct {
+	to    *sync.Mutex
+	w     io.Writer
+	label string
+	line  []byte // that is not whole yet
+}
+
+func (l *labelled) Write(b []byte) (int, error) {
+	l.line = append(l.line, b...)
+	end := bytes.LastIndexByte(l.line, '\n') + 1
+	l.to.Lock()
+	defer l.to.Unlock()
+	for line := range bytes.Lines(l.line[:end]) {
+		if _, err := fmt.Fprintf(l.w, "%s%s", l.label, line); err != nil {
+			return 0, err
+		}
+	}
+	l.line = append([]byte(nil), l.line[end:]...)
+	return len(b), nil
 }
 
 // A Run is what one run of a scenario gave.
@@ -149,10 +175,14 @@ func (l *Lab) first(ctx context.Context) (*guest.Machine, error) {
 func (l *Lab) boot(ctx context.Context, cfg guest.Config) (*guest.Machine, error) {
 	l.mu.Lock()
 	l.booted++
-	if cfg.Keep != "" {
-		cfg.Keep = filepath.Join(cfg.Keep, fmt.Sprintf("guest-%d", l.booted))
-	}
+	name := fmt.Sprintf("guest-%d", l.booted)
 	l.mu.Unlock()
+	if cfg.Keep != "" {
+		cfg.Keep = filepath.Join(cfg.Keep, name)
+	}
+	if cfg.Console != nil {
+		cfg.Console = &labelled{to: &l.console, w: cfg.Console, label: name + ": "}
+	}
 	m, err := guest.Start(cfg)
 	if err != nil {
 		return nil, err
