@@ -139,6 +139,9 @@ side. Those that need several tasks at once, or weak memory, are found by ` + "`
 		}
 		fmt.Fprintf(&b, " %s |\n", d.link())
 	}
+	if err := l.writeReal(&b); err != nil {
+		return err
+	}
 	for _, d := range l.Defects {
 		fmt.Fprintf(&b, "\n## %s\n\n*%s.* %s\n\n- kernels: %s\n- needs: %s\n", d.Name, d.Title, d.Story, d.in(), d.needs())
 		for _, c := range d.Is {

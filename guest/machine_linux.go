@@ -214,11 +214,13 @@ func (m *Machine) Send(v any) error { return m.line.Send(v) }
 // afterCrash is how long a machine may take to restart after it wrote that it crashed.
 const afterCrash = 3 * time.Second
 
-// Receive waits for the next message of the guest, at most for the given time and until done is closed. If the machine
-// dies first the error is a *Death, and the machine is closed.
+// Receive waits for the next message of the guest, at most for the given time and until done is closed. Time in which the
+// host had no processor for the guest does not count. If the machine dies first the error is a *Death, and the machine is
+// closed.
 func (m *Machine) Receive(done <-chan struct{}, limit time.Duration, v any) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
+	begin, starved := time.Now(), m.starved()
 	crash := m.console.crash
 	for {
 		select {
@@ -232,14 +234,37 @@ func (m *Machine) Receive(done <-chan struct{}, limit time.Duration, v any) erro
 			return json.Unmarshal(in.body, v)
 		case <-crash:
 			crash = nil
-			timer.Reset(afterCrash)
+			begin, limit, starved = time.Now(), afterCrash, m.starved()
+			timer.Reset(limit)
 		case <-timer.C:
+			if left := limit - time.Since(begin) + m.starved() - starved; left > 0 {
+				timer.Reset(max(left, 100*time.Millisecond))
+				continue
+			}
 			return m.death(Hung, limit, "")
 		case <-done:
 			m.Close()
 			return errors.New("interrupted")
 		}
 	}
+}
+
+// starved is how long QEMU wanted to run and had no processor: the longest time that one of its threads waited. A kernel
+// that does not count that says 0.
+func (m *Machine) starved() time.Duration {
+	var longest time.Duration
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", m.cmd.Process.Pid))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		var ran, waited int64
+		if n, _ := fmt.Sscan(string(text), &ran, &waited); n == 2 {
+			longest = max(longest, time.Duration(waited))
+		}
+	}
+	return longest
 }
 
 // death closes the machine and says what became of it. What the console tells goes before everything else.

@@ -11,11 +11,20 @@ const (
 	NotRun  = "not run" // it died in an earlier step
 )
 
-// modelCrashed is how a model's output tells that a real kernel would have crashed.
-const modelCrashed = "the process was killed: OOPS "
+// What a model prints in such a step: that a real kernel would have crashed, or that the task waits for ever.
+const (
+	modelCrashed = "the process was killed: OOPS "
+	modelWaits   = "blocks"
+)
 
-// Died reports whether an output tells of a kernel that crashed, a real one or a model. What they say about it differs:
-// the one what it touched, the other why.
-func Died(output string) bool {
-	return strings.HasPrefix(output, Crashed) || strings.HasPrefix(output, modelCrashed)
+// SameDeath reports whether two outputs tell of the same end of a kernel, one real and the other perhaps a model. What they
+// say about a crash differs: the one what it touched, the other why. A call that waits for ever and cannot be interrupted
+// is a guest that hangs.
+func SameDeath(a, b string) bool {
+	crashed := func(output string) bool {
+		return strings.HasPrefix(output, Crashed) || strings.HasPrefix(output, modelCrashed)
+	}
+	hangs := func(output string) bool { return output == Hangs+"\n" }
+	waits := func(output string) bool { return strings.HasPrefix(output, modelWaits+"\n") }
+	return crashed(a) && crashed(b) || hangs(a) && waits(b) || waits(a) && hangs(b)
 }

@@ -20,7 +20,7 @@ type Result struct {
 	// Failure tells of what is no step's output: the machine could not be made, panicked, hung or leaked.
 	Failure string `json:"failure,omitempty"`
 
-	over bool // both machines died: what would come does not count
+	over bool // both machines came to the same end: what would come does not count
 }
 
 // OK reports whether everything agreed.
@@ -126,7 +126,7 @@ func runSteps(ctx context.Context, boot func() (Target, error), f *File, progres
 }
 
 func (r *Result) compare(s *Step, got string) {
-	r.over = r.over || Died(got) && Died(s.Output)
+	r.over = r.over || SameDeath(got, s.Output)
 	if got == s.Output || r.over {
 		r.Agreed++
 		return

@@ -92,7 +92,7 @@ func (f *imageFlags) add(flags *flag.FlagSet) {
 
 // onlyWithImage refuses flags that mean nothing without an image.
 func (f *imageFlags) onlyWithImage() error {
-	if f.qemu != "" || f.append != "" || f.console != "" || f.keep {
+	if f.path == "" && (f.qemu != "" || f.append != "" || f.console != "" || f.keep) {
 		return errors.New("--qemu, --append, --console and --keep say how to boot an image: give --boot IMAGE too")
 	}
 	return nil

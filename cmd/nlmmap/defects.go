@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"nlmmap/defects"
@@ -18,6 +19,7 @@ func defectsCommand() command {
 		summary: "list the defects of the real kernels, or replay one",
 		help: `Usage: nlmmap defects [-json | -markdown] [--kernel K] [--set NAME=VALUE ...]
        nlmmap defects [-json] NAME
+       nlmmap defects --boot IMAGE [-json] [--kernel K] [--set NAME=VALUE ...] [NAME]
 
 Lists what was wrong with memory-mapped netlink in its lifetime: name, kernels that have it, how it is shown, title.
 With --kernel or --set it says of each defect whether that kernel has it. Where there is a scenario it runs on that
@@ -27,10 +29,16 @@ With a NAME it tells the story of one defect and replays its scenario on a kerne
 not, side by side; lines that differ are marked with |. Both run now; if one does not give what is stored in the
 defect's file (` + defects.Dir + `), that is shown too, and the exit code is 1.
 
+With --boot every defect that one thread can show, or the one that is named, is replayed on the kernel of an image (a
+bzImage) in QEMU, beside the model of its release (or K): what the kernel prints in the step that decides is the defect
+(shown), or what kernels without it print (absent), or neither (differs). A crash shows with the first lines of the
+console. The exit code is 1 if the model says otherwise.
+
 Examples:
   nlmmap defects
   nlmmap defects dump-reserve-in-frame
   nlmmap defects --kernel vendor.kernel
+  nlmmap defects --boot bzImage
 `,
 		run: runDefects,
 	}
@@ -44,11 +52,13 @@ func runDefects(ctx context.Context, e env, c command, args []string) int {
 	dir := flags.String("dir", "", "read the defects' files from this `DIRECTORY` instead of those that are built in")
 	var k kernelFlag
 	k.add(flags, "", kernelUsage)
+	var image imageFlags
+	image.add(flags)
 	rest, code, ok := c.parse(e, flags, args)
 	if !ok {
 		return code
 	}
-	given := k.name != "" || len(k.sets) > 0
+	given := (k.name != "" || len(k.sets) > 0) && image.path == ""
 	if len(rest) > 1 || len(rest) == 1 && given {
 		return e.bad("defects: expected one name, or --kernel and --set; see \"nlmmap defects --help\"")
 	}
@@ -56,7 +66,12 @@ func runDefects(ctx context.Context, e env, c command, args []string) int {
 	if err != nil {
 		return e.bad("%v", err)
 	}
+	if err := image.onlyWithImage(); err != nil {
+		return e.bad("%v", err)
+	}
 	switch {
+	case image.path != "":
+		return e.defectsOnImage(ctx, list, image, k, strings.Join(rest, ""), *asJSON)
 	case len(rest) == 1:
 		return e.replay(ctx, list, rest[0], *asJSON)
 	case given:
