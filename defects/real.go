@@ -83,7 +83,7 @@ func simulatorOnly(r Run) string {
 }
 
 // firstLines is how many lines of a console a list shows.
-const firstLines = 3
+const firstLines = 2
 
 // WriteSightings prints a list of them.
 func WriteSightings(w io.Writer, sightings []Sighting) error {
