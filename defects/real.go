@@ -34,13 +34,13 @@ type Sighting struct {
 func (s Sighting) Agrees() bool { return s.Found == s.Model || s.Found == NotRun }
 
 // Sight judges a real kernel's run of the defect's scenario. model is the run on the model of its release.
-func (d Defect) Sight(real, model Run) Sighting {
-	verdict, expected := d.Judge(real), d.Judge(model)
+func (d Defect) Sight(there, model Run) Sighting {
+	verdict, expected := d.Judge(there), d.Judge(model)
 	s := Sighting{Name: d.Name, Found: Differs, Model: AbsentThere, Seen: verdict.Seen}
 	if expected.Has {
 		s.Model = ShownThere
 	}
-	if text := simulatorOnly(real); text != "" {
+	if text := simulatorOnly(there); text != "" {
 		s.Found, s.Seen = NotRun, text
 		return s
 	}
@@ -48,14 +48,14 @@ func (d Defect) Sight(real, model Run) Sighting {
 		s.Found = ShownThere
 		return s
 	}
-	step := d.decides(real)
+	step := d.decides(there)
 	without := []Run{model}
 	if expected.Has {
 		without = nil
 	}
 	without = append(without, d.Runs[1:]...)
 	for _, run := range without {
-		if run.File.Steps[step].Output == real.File.Steps[step].Output {
+		if run.File.Steps[step].Output == there.File.Steps[step].Output {
 			s.Found = AbsentThere
 		}
 	}

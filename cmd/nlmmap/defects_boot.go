@@ -34,12 +34,12 @@ func (e env) defectsOnImage(ctx context.Context, list defects.List, image imageF
 	}
 	code := exitOK
 	var sightings []defects.Sighting
-	var real, model defects.Run
+	var there, model defects.Run
 	for _, d := range shown {
 		run := runs[d.File]
-		real = d.Played("the image", run.Outputs)
+		there = d.Played("the image", run.Outputs)
 		model = d.Play(ctx, e.bootHeap, "the model of "+v.String(), v)
-		s := d.Sight(real, model)
+		s := d.Sight(there, model)
 		if run.Death != nil && run.Death.Crash != nil {
 			s.Console = run.Death.Crash.Lines
 		}
@@ -52,7 +52,7 @@ func (e env) defectsOnImage(ctx context.Context, list defects.List, image imageF
 	case asJSON:
 		err = writeJSON(e.stdout, sightings)
 	case name != "":
-		err = e.showOnImage(shown[0], sightings[0], real, model)
+		err = e.showOnImage(shown[0], sightings[0], there, model)
 	default:
 		err = defects.WriteSightings(e.stdout, sightings)
 	}
@@ -104,12 +104,12 @@ func (e env) playOnImage(ctx context.Context, image imageFlags, shown []defects.
 // consoleLines is how much of a console is shown for one defect.
 const consoleLines = 30
 
-func (e env) showOnImage(d defects.Defect, s defects.Sighting, real, model defects.Run) error {
+func (e env) showOnImage(d defects.Defect, s defects.Sighting, there, model defects.Run) error {
 	if err := d.Explain(e.stdout); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.stdout, "here     %s; %s: %s\n         %s\n\n", s.Found, model.Label, s.Model, s.Seen)
-	if err := defects.SideBySide(e.stdout, real, model); err != nil {
+	if err := defects.SideBySide(e.stdout, there, model); err != nil {
 		return err
 	}
 	if len(s.Console) > 0 {
