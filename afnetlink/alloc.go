@@ -38,6 +38,7 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 	sk.rxRing.Forward(cur)
 	f, free := sk.rxRing.Current(cur, uapi.NLMMapStatusUnused)
 	if !free {
+		emit(sk, cur, LossEvent{Sock: sk})
 		sk.ReceiveQueue.Lock.Unlock(cur)
 		m.Free(cur)
 		sk.overrun(cur)

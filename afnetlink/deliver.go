@@ -14,6 +14,7 @@ import (
 func (sk *Sock) sendSKB(cur *kernel.Task, m *skb.SKB) int {
 	n := m.Len()
 	sk.nl.deliverTap(cur, m, sk.Protocol)
+	emit(sk, cur, DeliverEvent{sk, m})
 	switch {
 	case m.CB.Flags&skb.Mmaped != 0:
 		sk.queueMmapedSKB(cur, m)
@@ -37,6 +38,10 @@ func (sk *Sock) header(cur *kernel.Task, m *skb.SKB) ringmm.Header {
 	if m.Freed(cur) {
 		sk.K.Corrupt(cur, "copy-header-after-unlock", "the header of a COPY frame is made from a message that was received and freed")
 	}
+	return sk.headerOf(m)
+}
+
+func (sk *Sock) headerOf(m *skb.SKB) ringmm.Header {
 	ns := sk.Opener.UserNS
 	return ringmm.Header{Len: uint32(m.Len()), Group: m.CB.DstGroup, Pid: uint32(m.CB.Creds.Pid),
 		UID: ns.FromKID(m.CB.Creds.UID), GID: ns.FromKID(m.CB.Creds.GID)}
@@ -60,6 +65,7 @@ func (sk *Sock) ringSetCopied(cur *kernel.Task, m *skb.SKB) {
 	sk.ReceiveQueue.Lock.Lock(cur)
 	f, free := sk.rxRing.Current(cur, uapi.NLMMapStatusUnused)
 	if !free {
+		emit(sk, cur, LossEvent{sk, m})
 		sk.ReceiveQueue.Lock.Unlock(cur)
 		m.Free(cur)
 		sk.overrun(cur)
@@ -85,6 +91,7 @@ func (sk *Sock) attachSKB(cur *kernel.Task, m *skb.SKB, deadline kernel.Time, ss
 	}
 	if deadline == 0 {
 		if ssk == nil || ssk.kernel {
+			emit(sk, cur, LossEvent{sk, m})
 			sk.overrun(cur)
 		}
 		sk.Put(cur)
@@ -181,6 +188,7 @@ func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *skb.SKB, portid, gr
 				delivered = true
 				c = nil
 			default:
+				emit(sk, cur, LossEvent{Sock: sk})
 				sk.overrun(cur)
 				failed = failed || sk.has(cur, flagBroadcastError)
 			}

@@ -98,6 +98,7 @@ func (nl *Netlink) DumpStart(cur *kernel.Task, m *Message, msg Msg, control Dump
 	}
 	*sk.cb.cb.Of(cur) = &Callback{DumpControl: control, SKB: request, Nlh: msg, Portid: request.CB.Portid, Net: sk.Net}
 	sk.cb.running.Store(cur, 1)
+	sk.dumps(cur, DumpBegins, nil)
 	sk.cbMutex.Unlock(cur)
 	err := sk.dump(cur)
 	sk.Put(cur)
@@ -130,6 +131,7 @@ func (sk *Sock) dump(cur *kernel.Task) error {
 	setOwnerR(cur, s, sk)
 	n := cb.Dump(cur, s, cb)
 	if n > 0 {
+		sk.dumps(cur, DumpPart, s)
 		sk.cbMutex.Unlock(cur)
 		sk.dumpDeliver(cur, s)
 		return nil
@@ -139,10 +141,12 @@ func (sk *Sock) dump(cur *kernel.Task) error {
 		s.Free(cur)
 		return kernel.Errorf(kernel.ENOBUFS, "NLMSG_DONE does not fit")
 	}
+	sk.dumps(cur, DumpPart, s)
 	sk.dumpDeliver(cur, s)
 	if cb.Done != nil {
 		cb.Done(cur, cb)
 	}
+	sk.dumps(cur, DumpEnds, nil)
 	sk.cb.running.Store(cur, 0)
 	*sk.cb.cb.Of(cur) = nil
 	sk.cbMutex.Unlock(cur)

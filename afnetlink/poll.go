@@ -10,11 +10,13 @@ import (
 func (sk *Sock) Poll(cur *kernel.Task, pt *kernel.PollTable) uint32 {
 	hasRing := sk.rxRing.IsSet(cur)
 	if hasRing {
+		sk.dumps(cur, DumpLooks, nil)
 		for sk.cb.running.Load(cur) != 0 && sk.rxRing.DumpSpace(cur) {
 			if err := sk.dump(cur); err != nil {
 				sk.dumpFailed(cur, err)
 				break
 			}
+			sk.dumps(cur, DumpLooks, nil)
 		}
 		sk.rcvWake(cur)
 	}

@@ -42,6 +42,9 @@ func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	if sk.nl.D.DumpRecvlen {
 		sk.maxRecvmsgLen.Store(cur, min(max(sk.maxRecvmsgLen.Load(cur), int64(m.Len())), maxRecvlen))
 	}
+	if flags&uapi.MsgPeek == 0 {
+		emit(sk, cur, ReceiveEvent{sk, s})
+	}
 	data := s.Message(cur)
 	m.Flags = 0
 	n, err := kernel.Scatter(m, data)

@@ -35,6 +35,7 @@ func (sk *Sock) setRing(cur *kernel.Task, req uapi.NLMMapReq, tx bool) error {
 	queue.Lock.Lock(cur)
 	old := ring.Swap(cur, blocks)
 	purged := queue.Splice(cur)
+	emit(sk, cur, RingEvent{sk, tx, ring, req, purged})
 	queue.Lock.Unlock(cur)
 	sk.pgVecLock.Unlock(cur)
 	for _, m := range purged {

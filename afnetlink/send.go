@@ -177,6 +177,7 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst 
 	for {
 		f, valid := ring.Current(cur, uapi.NLMMapStatusValid)
 		if !valid {
+			emit(sk, cur, TxEndEvent{sk, f.Pos})
 			if flags&uapi.MsgDontwait != 0 || ring.Pending.Load(cur) == 0 {
 				return sum, nil
 			}

@@ -93,6 +93,7 @@ func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 	sk.cb.init(sk.cbMutex)
 	sk.rxRing.Init(nl.k, &nl.D.Ring, "rx", &sk.ReceiveQueue.Lock.Mutex, &sk.pgVecLock)
 	sk.txRing.Init(nl.k, &nl.D.Ring, "tx", &sk.pgVecLock, &sk.WriteQueue.Lock.Mutex)
+	emit(sk, cur, SocketEvent{Sock: sk})
 	return sk
 }
 
@@ -119,6 +120,7 @@ func (sk *Sock) Release(cur *kernel.Task) {
 // destruct runs with the last reference to the socket: netlink_sock_destruct. A dump that still runs ends without
 // DONE.
 func (sk *Sock) destruct(cur *kernel.Task) {
+	emit(sk, cur, SocketEvent{Sock: sk, Gone: true})
 	sk.cb.drop(cur)
 	sk.PurgeReceiveQueue(cur)
 	if sk.nl.D.RingCloseLocking {

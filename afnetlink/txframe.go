@@ -22,6 +22,9 @@ func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame, n uint32) *skb.SKB {
 	if beyond := s.SetLen(int(sk.nl.txLen(cur, f, n))); beyond > 0 {
 		sk.K.Corrupt(cur, "tx-in-place", "the length was read again: the message extends %d bytes beyond frame %d", beyond, f.Pos)
 	}
+	if sk.K.Watched() {
+		sk.K.Emit(cur, TxEvent{sk, f.Pos, n, s.Peek(cur)})
+	}
 	f.SetStatus(cur, uapi.NLMMapStatusReserved)
 	sk.txRing.Pending.Add(cur, 1)
 	return s
@@ -43,6 +46,7 @@ func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *skb.SKB {
 		sk.K.Corrupt(cur, "tx-len-reread", "the length was read again: %d bytes are written behind the message's buffer", int(copied)-s.Len())
 		data = data[:min(len(data), s.Len())]
 	}
+	emit(sk, cur, TxEvent{sk, f.Pos, n, data})
 	s.Write(cur, 0, data)
 	f.SetStatus(cur, uapi.NLMMapStatusUnused)
 	return s

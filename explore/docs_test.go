@@ -12,6 +12,7 @@ import (
 
 	"nlmmap/defects"
 	"nlmmap/explore"
+	"nlmmap/invariant"
 )
 
 var update = flag.Bool("update", false, "write the generated parts of docs/exploration.md and docs/invariants.md")
@@ -74,8 +75,8 @@ func TestInvariantsDoc(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString("# Invariants\n\nEvery run of an exploration is watched for these rules; most are checked at each event, the rest when the run\n" +
-		"has ended. See [exploration.md](exploration.md). Generated from `explore.Invariants`.\n")
-	for _, i := range explore.Invariants() {
+		"has ended. See [exploration.md](exploration.md). Generated from package `invariant`.\n")
+	for _, i := range invariant.All() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", i.Name, i.Statement, i.Why)
 		broken := false
 		for _, s := range explore.Scores(list) {

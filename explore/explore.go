@@ -21,6 +21,8 @@ import (
 	"strings"
 	"time"
 
+	"nlmmap/defects"
+	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
@@ -51,8 +53,8 @@ type Options struct {
 	Time time.Duration
 	// MaxSteps ends a run as a livelock; 0 means 20,000.
 	MaxSteps int
-	// Ignore names invariants and defects whose violation is not a failure. Only, if not empty, names the only ones
-	// that are.
+	// Ignore names invariants whose violation is not a failure, and defects whose effects are none. Only, if not empty,
+	// names the only ones that are. Names that nothing has are an error of the search.
 	Ignore, Only []string
 	// KeepGoing reports no failure but counts violations by name in Result.Violations.
 	KeepGoing bool
@@ -97,14 +99,8 @@ func (r Result) String() string {
 	return s
 }
 
-// A Violation is an invariant that a run broke.
-type Violation struct {
-	Name string // of the invariant or the defect
-	What string
-	Oops bool `json:",omitempty"` // a real kernel would have crashed
-}
-
-func (v Violation) Error() string { return v.Name + ": " + v.What }
+// A Violation is an invariant that a run broke, with who is to blame.
+type Violation = invariant.Violation
 
 // A World is one run of a program: a machine, its tasks and the watch on its invariants.
 type World struct {
@@ -124,6 +120,7 @@ type World struct {
 	optional int
 	fail     *Violation
 	seen     []Violation
+	unruly   bool
 }
 
 // Process makes a process; drive it during Setup directly and with Go after.
@@ -152,6 +149,10 @@ func (w *World) Softirq(name string, fn func(t *kernel.Task)) {
 	t.Go(fn)
 }
 
+// Unruly says that the program breaks the rules for programs on purpose: violations that it is to blame for are
+// overlooked.
+func (w *World) Unruly() { w.unruly = true }
+
 // Finally adds a check for when all tasks are done.
 func (w *World) Finally(fn func()) { w.finally = append(w.finally, fn) }
 
@@ -165,7 +166,10 @@ func (w *World) Outcome(report func() string) { w.report = report }
 func (w *World) WhenStuck(wake func() bool) { w.stuck = wake }
 
 // MessageWaits reports whether there is a message, in a ring or a queue, that nobody has taken.
-func (w *World) MessageWaits() bool { return slices.ContainsFunc(w.watch.sockets(), w.watch.readable) }
+func (w *World) MessageWaits() bool {
+	_, ok := w.watch.Readable()
+	return ok
+}
 
 // Optional runs step, unless the search for a smaller failing program leaves it out.
 func (w *World) Optional(step func()) {
@@ -189,13 +193,16 @@ func (w *World) Must(err error) {
 	}
 }
 
-// Violate fails the run.
+// Violate fails the run. Who is to blame is who has broken a rule before, if somebody has.
 func (w *World) Violate(name, format string, args ...any) {
-	w.violate(Violation{Name: name, What: fmt.Sprintf(format, args...)})
+	w.violate(Violation{Name: name, What: fmt.Sprintf(format, args...), Blame: w.watch.Blame()})
 }
 
 func (w *World) violate(v Violation) {
-	if slices.Contains(w.opts.Ignore, v.Name) || len(w.opts.Only) > 0 && !slices.Contains(w.opts.Only, v.Name) {
+	if w.unruly && v.Blame.Program != "" && v.Name != "assertion" {
+		return
+	}
+	if slices.ContainsFunc(w.opts.Ignore, v.Called) || len(w.opts.Only) > 0 && !slices.ContainsFunc(w.opts.Only, v.Called) {
 		return
 	}
 	w.seen = append(w.seen, v)
@@ -284,7 +291,7 @@ func (w *World) end(err error) {
 		w.tell()
 		return
 	}
-	w.watch.quiescent()
+	w.watch.Rest(w.K, true)
 	w.tell()
 	for _, fn := range w.finally {
 		fn()
@@ -315,6 +322,9 @@ func Explore(ctx context.Context, p Program, o Options) Result {
 
 // search runs p again and again. visit, if not nil, is told of each run that came to its end.
 func search(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) (res Result) {
+	if res.Err = o.check(); res.Err != nil {
+		return res
+	}
 	if o.Time == 0 {
 		o.Time = time.Minute
 	}
@@ -450,8 +460,28 @@ func (s *searcher) switches() []sched.Switch {
 	return s.last.Switches
 }
 
+// check returns an error for names that nothing has.
+func (o Options) check() error {
+	names := slices.Concat(o.Only, o.Ignore)
+	if invariant.CheckNames(names, nil) == nil {
+		return nil
+	}
+	list, err := defects.All()
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, d := range list.Defects {
+		known = append(known, d.Name)
+	}
+	return invariant.CheckNames(names, known)
+}
+
 // Replay runs a program once with the given switches and returns the violation, nil for none.
 func Replay(p Program, o Options, switches []sched.Switch) (*Violation, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	w, err := once(p, &o, &sched.Replay{Switches: switches}, nil, nil)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
@@ -264,7 +265,7 @@ func (ob *observer) event(r kernel.Record) {
 		return
 	}
 	switch e := r.Event.(type) {
-	case kernel.LockEvent, kernel.WakeEvent:
+	case kernel.LockEvent, kernel.WakeEvent, kernel.Observation:
 	case kernel.SyscallEvent:
 		if e.Done {
 			ob.note(e.String())
@@ -282,12 +283,13 @@ func (f *Failure) Print(out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "violated: %s\n", f.Violation.Name)
-	for _, inv := range Invariants() {
-		if inv.Name == f.Violation.Name {
-			fmt.Fprintf(out, "  rule: %s\n", inv.Statement)
-		}
+	if inv, ok := invariant.Lookup(f.Violation.Name); ok {
+		fmt.Fprintf(out, "  rule: %s\n", inv.Statement)
 	}
 	fmt.Fprintf(out, "  here: %s\n", f.Violation.What)
+	if f.Violation.Name != "assertion" {
+		fmt.Fprintf(out, "  blame: %v\n", f.Violation.Blame)
+	}
 	f.table(out, threads, rows)
 	fmt.Fprintf(out, "\nreplay: %s\n    or: %s\n", f.Command(), f.Snippet())
 	return nil

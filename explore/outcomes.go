@@ -25,7 +25,7 @@ func (o Outcome) String() string {
 	s := o.Text
 	for _, v := range o.Violations {
 		if v.Oops {
-			s += "; oops " + v.Name
+			s += "; oops " + v.Blame.Defect
 		} else {
 			s += "; violates " + v.Name
 		}

@@ -64,7 +64,7 @@ func (s Score) Play(ctx context.Context, budget time.Duration) (ScoreResult, err
 	return r, nil
 }
 
-// Problem says in what the result falls short, empty if in nothing: the defect is found, in at most 4 switches, and
+// Problem says in what the result falls short, empty if in nothing: the defect is found, in blamed as such and in at most 4 switches, and
 // where it is absent the search is complete and finds nothing.
 func (r ScoreResult) Problem() string {
 	switch {
@@ -72,6 +72,8 @@ func (r ScoreResult) Problem() string {
 		return r.Found.Err.Error()
 	case r.Found.Failure == nil:
 		return "not found: " + r.Found.String()
+	case r.Found.Failure.Violation.Blame.Defect != r.Defect:
+		return fmt.Sprintf("blamed on %v", r.Found.Failure.Violation.Blame)
 	case len(r.Found.Failure.Switches) > 4:
 		return fmt.Sprintf("%d switches are needed", len(r.Found.Failure.Switches))
 	case r.Without == nil:

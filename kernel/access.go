@@ -1,21 +1,25 @@
 package kernel
 
 import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
 	"nlmmap/kernel/mm"
 	"nlmmap/uapi"
 )
 
-// page finds the page of a userspace access, as the processor and the fault handler do together.
-func (t *Task) page(addr uint64, write bool) (pte, error) {
+// page finds the page of a userspace access and its mapping, as the processor and the fault handler do together.
+func (t *Task) page(addr uint64, write bool) (*VMA, pte, error) {
 	v := t.as.find(addr)
 	if v == nil || v.Prot == uapi.ProtNone || write && v.Prot&uapi.ProtWrite == 0 {
-		return pte{}, SIGSEGV
+		return nil, pte{}, SIGSEGV
 	}
 	p := &v.pages[(addr-v.Start)/uapi.PageSize]
 	switch {
 	case p.mem == nil:
 		if !t.k.D.FaultAnon {
-			return pte{}, SIGBUS
+			return nil, pte{}, SIGBUS
 		}
 		t.faultAnon(p, write)
 	case write && v.Private && !p.own:
@@ -27,7 +31,7 @@ func (t *Task) page(addr uint64, write bool) (pte, error) {
 	case write && p.mem == t.k.zero:
 		t.k.Corrupt(t, "fault-anon", "a write changes the page of zeros that every process sees")
 	}
-	return *p, nil
+	return v, *p, nil
 }
 
 // faultAnon is the fault of difference fault-anon (spec defects 4.41).
@@ -44,24 +48,41 @@ func (t *Task) faultAnon(p *pte, write bool) {
 	*p = pte{mem: t.k.zero}
 }
 
-// access calls do for each page of [addr, addr+n) with the memory, the offset in it and the range of the access.
-func (t *Task) access(addr uint64, n int, write bool, do func(m *mm.Memory, off, from, to int)) error {
+// An access is a way in which programs touch memory.
+type access uint8
+
+const (
+	loadWord access = iota
+	storeWord
+	readBytes
+	writeBytes
+)
+
+func (a access) write() bool { return a == storeWord || a == writeBytes }
+
+// access copies between buf and the task's memory, page by page.
+func (t *Task) access(addr uint64, buf []byte, a access) error {
 	if t.abandoned() {
 		return ErrKilled
 	}
-	for from := 0; from < n; {
+	for from, n := 0, len(buf); from < n; {
 		at := addr + uint64(from)
 		to := min(n, from+int(uapi.PageSize-at&pageMask))
 		// The lock is not held over the access in controlled mode, where it is a scheduling point.
 		t.as.mu.Lock()
-		p, err := t.page(at, write)
+		v, p, err := t.page(at, a.write())
 		if err != nil || t.th != nil {
 			t.as.mu.Unlock()
 		}
 		if err != nil {
 			return err
 		}
-		do(p.mem, p.off+int(at&pageMask), from, to)
+		off := p.off + int(at&pageMask)
+		if t.k.Watched() && !p.own && p.mem != t.k.zero {
+			t.watched(v, at, p.mem, off, buf[from:to], a)
+		} else {
+			t.touch(p.mem, off, buf[from:to], a)
+		}
 		if t.th == nil {
 			t.as.mu.Unlock()
 		}
@@ -70,32 +91,83 @@ func (t *Task) access(addr uint64, n int, write bool, do func(m *mm.Memory, off,
 	return nil
 }
 
-// Load32 reads the aligned word at addr as userspace does, with acquire order. SIGSEGV or SIGBUS when it faults.
-func (t *Task) Load32(addr uint64) (val uint32, err error) {
-	err = t.access(addr&^3, 4, false, func(m *mm.Memory, off, _, _ int) {
-		val = m.Load32(t.cpu, off)
+// touch makes an access.
+func (t *Task) touch(m *mm.Memory, off int, buf []byte, a access) {
+	switch a {
+	case loadWord:
+		binary.LittleEndian.PutUint32(buf, m.Load32(t.cpu, off))
 		t.cpu.Barrier(mm.Acquire)
-	})
-	return val, err
+	case storeWord:
+		t.cpu.Barrier(mm.Release)
+		m.Store32(t.cpu, off, binary.LittleEndian.Uint32(buf))
+	case readBytes:
+		m.Read(t.cpu, off, buf)
+	case writeBytes:
+		m.Write(t.cpu, off, buf)
+	}
+}
+
+// watched makes an access to memory that is shared with the kernel and tells of it. Without a CPU of the model a store
+// is told of before it is made and a load after: in free mode whoever meets a store has been told of it.
+func (t *Task) watched(v *VMA, at uint64, m *mm.Memory, off int, buf []byte, a access) {
+	file, start := v.File, int(v.Pgoff*uapi.PageSize+at-v.Start)-off
+	if t.cpu != nil {
+		t.cpu.Probe = func(write bool, off int, data []byte) {
+			t.k.Emit(t, AccessEvent{File: file, Off: start + off, Write: write, Data: data})
+		}
+		t.touch(m, off, buf, a)
+		t.cpu.Probe = nil
+		return
+	}
+	if !a.write() {
+		t.touch(m, off, buf, a)
+	}
+	t.k.Emit(t, AccessEvent{File: file, Off: start + off, Write: a.write(), Data: bytes.Clone(buf)})
+	if a.write() {
+		t.touch(m, off, buf, a)
+	}
+}
+
+// An AccessEvent tells of an access of a program to mapped memory that it shares with the kernel: of a load with what
+// it saw, of a store when it becomes visible to others. Accesses to what RawMem
+// returned are not seen.
+type AccessEvent struct {
+	File  *File
+	Off   int // in the mapped file
+	Write bool
+	Data  []byte
+}
+
+// Observation implements Observation.
+func (AccessEvent) Observation() {}
+
+func (e AccessEvent) String() string {
+	what := "load"
+	if e.Write {
+		what = "store"
+	}
+	return fmt.Sprintf("%s of %d bytes at %d: %.16x", what, len(e.Data), e.Off, e.Data)
+}
+
+// Load32 reads the aligned word at addr as userspace does, with acquire order. SIGSEGV or SIGBUS when it faults.
+func (t *Task) Load32(addr uint64) (uint32, error) {
+	var b [4]byte
+	err := t.access(addr&^3, b[:], loadWord)
+	return binary.LittleEndian.Uint32(b[:]), err
 }
 
 // Store32 writes the aligned word at addr, with release order.
 func (t *Task) Store32(addr uint64, val uint32) error {
-	return t.access(addr&^3, 4, true, func(m *mm.Memory, off, _, _ int) {
-		t.cpu.Barrier(mm.Release)
-		m.Store32(t.cpu, off, val)
-	})
+	var b [4]byte
+	binary.LittleEndian.PutUint32(b[:], val)
+	return t.access(addr&^3, b[:], storeWord)
 }
 
 // ReadMem copies bytes from the task's memory.
-func (t *Task) ReadMem(addr uint64, buf []byte) error {
-	return t.access(addr, len(buf), false, func(m *mm.Memory, off, from, to int) { m.Read(t.cpu, off, buf[from:to]) })
-}
+func (t *Task) ReadMem(addr uint64, buf []byte) error { return t.access(addr, buf, readBytes) }
 
 // WriteMem copies bytes to the task's memory.
-func (t *Task) WriteMem(addr uint64, buf []byte) error {
-	return t.access(addr, len(buf), true, func(m *mm.Memory, off, from, to int) { m.Write(t.cpu, off, buf[from:to]) })
-}
+func (t *Task) WriteMem(addr uint64, buf []byte) error { return t.access(addr, buf, writeBytes) }
 
 // RawMem returns the really mapped bytes at addr, for programs that touch memory without the machine in between: only
 // with Config.Memfd, and only inside one mapping. They are valid until the mapping changes; touching them against its
@@ -107,6 +179,17 @@ func (t *Task) RawMem(addr uint64, n int) ([]byte, error) {
 	if v == nil || v.raw == nil || addr+uint64(n) > v.End {
 		return nil, Errorf(EFAULT, "no really mapped memory at %#x", addr)
 	}
+	if t.k.Watched() {
+		t.k.Emit(t, RawMemEvent{v.File})
+	}
 	off := int(addr - v.Start)
 	return v.raw.Bytes()[off : off+n : off+n], nil
 }
+
+// A RawMemEvent tells of a program that has got really mapped bytes of a file: what it does with them nobody sees.
+type RawMemEvent struct{ File *File }
+
+// Observation implements Observation.
+func (RawMemEvent) Observation() {}
+
+func (e RawMemEvent) String() string { return "raw memory" }

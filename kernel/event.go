@@ -9,6 +9,12 @@ import (
 // An Event is something observable. Each package has types of its own; listeners switch on them.
 type Event interface{ String() string }
 
+// An Observation is an event that checkers keep books by and that tells people nothing new: traces leave it out.
+type Observation interface {
+	Event
+	Observation()
+}
+
 // A Record is an event with where and when it happened.
 type Record struct {
 	Seq   uint64

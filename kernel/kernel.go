@@ -72,7 +72,7 @@ type Config struct {
 	// Trace receives everything observable; nil costs one branch for each event. It is called in the middle of what it
 	// is told of: it must not make system calls or touch a task's memory.
 	Trace func(Record)
-	// Quiet leaves locks, wake-ups, system calls and frame states out of what Trace receives.
+	// Quiet leaves locks, wake-ups and frame states out of what Trace receives: what no invariant observes.
 	Quiet bool
 }
 

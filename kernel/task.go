@@ -335,7 +335,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 		return 0, ErrKilled
 	}
 	t.point(sched.Enter, 0, false, call.Name)
-	if t.k.Tracing() {
+	if t.k.Watched() {
 		t.k.Emit(t, SyscallEvent{Call: call})
 	}
 	t.blocked = false
@@ -356,7 +356,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 			err = fmt.Errorf("%w (interrupted after %v: %w)", ErrBlocks, t.k.cfg.Patience, err)
 		}
 		t.signal.Store(false)
-		if t.k.Tracing() {
+		if t.k.Watched() {
 			t.k.Emit(t, SyscallEvent{Call: call, Done: true, N: n, Err: err})
 		}
 	}()

@@ -26,6 +26,7 @@ func Program(f *scenario.File) explore.Program {
 
 // setup sets a run up. did is told of every step before the block.
 func setup(w *explore.World, f *scenario.File, did func(s *scenario.Step, output string)) {
+	w.Unruly()
 	if f.InitNet() {
 		w.Net = w.K.InitNet()
 	}

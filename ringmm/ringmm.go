@@ -97,6 +97,11 @@ func (r *Ring) Init(k *kernel.Kernel, d *Differences, name string, user, other *
 // Name is "rx" or "tx".
 func (r *Ring) Name() string { return r.name }
 
+// SkipsForward and Ordered report how the ring's kernel differs, for checkers: whether it has the difference skip-forward,
+// and whether set-status-barrier.
+func (r *Ring) SkipsForward() bool { return r.d.SkipForward }
+func (r *Ring) Ordered() bool      { return r.d.SetStatusBarrier }
+
 // IsSet reports whether the ring has memory: the test of pg_vec that much code makes without a lock.
 func (r *Ring) IsSet(cur *kernel.Task) bool { return r.pgVec.Load(cur) != nil }
 
@@ -395,7 +400,7 @@ func (f Frame) Status(cur *kernel.Task) uint32 {
 
 // SetStatus stores the first word: netlink_set_status.
 func (f Frame) SetStatus(cur *kernel.Task, status uint32) {
-	if f.ring.k.Tracing() {
+	if f.ring.k.Watched() {
 		f.trace(cur, status)
 	}
 	if f.ring.d.SetStatusBarrier {

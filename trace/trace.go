@@ -31,6 +31,8 @@ func (p *Printer) Record(r kernel.Record) {
 	}
 	call, isCall := r.Event.(kernel.SyscallEvent)
 	switch e := r.Event.(type) {
+	case kernel.Observation:
+		return
 	case kernel.LockEvent:
 		if !p.Locks {
 			return

@@ -82,8 +82,9 @@ func (h *hostile) scribble(t *tape) {
 
 // event is the kernel's listener.
 func (h *hostile) event(r kernel.Record) {
-	if _, inAccess := r.Event.(kernel.Corruption); inAccess {
-		return // may come out of an access of this very program
+	switch r.Event.(type) {
+	case kernel.Corruption, kernel.AccessEvent:
+		return // come out of an access of this very program
 	}
 	if h.busy || h.sock == nil || len(h.inner) == 0 {
 		return

@@ -12,6 +12,7 @@ import (
 
 	"nlmmap/defects"
 	"nlmmap/explore"
+	"nlmmap/invariant"
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
 	"nlmmap/scenario"
@@ -218,7 +219,7 @@ func (e env) listPrograms() int {
 		fmt.Fprintf(e.stdout, "  %-22s %s\n", p.Name, p.Doc)
 	}
 	fmt.Fprintln(e.stdout, "\nInvariants:")
-	for _, i := range explore.Invariants() {
+	for _, i := range invariant.All() {
 		fmt.Fprintf(e.stdout, "  %-22s %s\n", i.Name, i.Statement)
 	}
 	return exitOK

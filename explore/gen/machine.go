@@ -30,6 +30,7 @@ type machine struct {
 
 // run is the program as a set-up of package explore.
 func (p Program) run(w *explore.World) {
+	w.Unruly()
 	m := &machine{w: w, p: p, main: w.Process("main").(*kernel.Task), epfd: -1, pair: -1, over: -1}
 	m.all = append(m.all, m.main)
 	for _, o := range p.Setup {

@@ -1,6 +1,7 @@
 package mm
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +61,8 @@ func (b *Bus) Broken() bool { return len(b.delayed) > 0 }
 type CPU struct {
 	Thread *sched.Thread
 	Bus    *Bus
+	// Probe, if it is set, is told of the CPU's accesses; each store remembers the probe that it was made under.
+	Probe Probe
 
 	obj    sched.Obj // the store buffer
 	buffer []*store  // oldest first
@@ -83,11 +86,23 @@ type CPU struct {
 	known    bool // to the bus
 }
 
+// A Probe is told of an access when it happens: of a load with what it has seen, of a store when others can see it. It
+// gets a copy of the data.
+type Probe func(write bool, off int, data []byte)
+
+// tell tells the probe of an access.
+func (p Probe) tell(write bool, off int, data []byte) {
+	if p != nil {
+		p(write, off, append([]byte(nil), data...))
+	}
+}
+
 // A store waits in a store buffer.
 type store struct {
 	mem   *Memory
 	off   int
 	data  []byte
+	probe Probe
 	epoch int
 	after int // for sched.Op.After
 	age   int // for sched.Op.Age
@@ -139,11 +154,15 @@ func (c *CPU) load32(m *Memory, off int) uint32 {
 	if !m.check(off, 4, "load") {
 		return 0
 	}
-	if c.Bus.Model == SC {
-		return atomic.LoadUint32(m.word(off))
-	}
 	var b [4]byte
+	if c.Bus.Model == SC {
+		val := atomic.LoadUint32(m.word(off))
+		binary.LittleEndian.PutUint32(b[:], val)
+		c.Probe.tell(false, off, b[:])
+		return val
+	}
 	c.see(m, off, b[:], false)
+	c.Probe.tell(false, off, b[:])
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
@@ -155,6 +174,9 @@ func (c *CPU) store32(m *Memory, off int, val uint32) {
 	c.point(sched.Store, m, off, 4, true)
 	if m.check(off, 4, "store") {
 		atomic.StoreUint32(m.word(off), val)
+		if c.Probe != nil {
+			c.Probe(true, off, binary.LittleEndian.AppendUint32(nil, val))
+		}
 	}
 }
 
@@ -163,6 +185,7 @@ func (c *CPU) read(m *Memory, off int, dst []byte) {
 	for _, to := range chunks(len(dst)) {
 		if c.Bus.Model == Weak && len(c.Bus.delayed) > 0 {
 			if c.together(m, off+from, dst[from:to]) {
+				c.Probe.tell(false, off+from, dst[from:to])
 				from = to
 				continue
 			}
@@ -177,6 +200,7 @@ func (c *CPU) read(m *Memory, off int, dst []byte) {
 		default:
 			c.see(m, off+from, dst[from:to], true)
 		}
+		c.Probe.tell(false, off+from, dst[from:to])
 		from = to
 	}
 }
@@ -190,6 +214,7 @@ func (c *CPU) write(m *Memory, off int, src []byte) {
 			c.point(sched.Write, m, off+from, to-from, true)
 			if m.check(off+from, to-from, "write") {
 				copy(m.buf[off+from:], src[from:to])
+				c.Probe.tell(true, off+from, src[from:to])
 			}
 		}
 		from = to
@@ -224,7 +249,7 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 	if r := (room{c, sl}); !r.Ready() {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: r, Label: "room in the store buffer"})
 	}
-	s := &store{mem: m, off: off, data: data, epoch: c.epoch, after: c.Bus.Run.Steps(), age: c.stores, release: release}
+	s := &store{mem: m, off: off, data: data, probe: c.Probe, epoch: c.epoch, after: c.Bus.Run.Steps(), age: c.stores, release: release}
 	s.needs = c.needed(s, depends)
 	c.buffer = append(c.buffer, s)
 	if sl.store == nil {
@@ -290,6 +315,7 @@ func (sl *slot) drain() {
 		}
 		copy(s.mem.buf[s.off:], s.data)
 		c.Bus.arrived(c, s)
+		s.probe.tell(true, s.off, s.data)
 	}
 	if c.Bus.Model == TSO && len(c.buffer) > 0 {
 		sl.fill(c.buffer[0])

@@ -1,0 +1,383 @@
+package invariant
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
+	"nlmmap/ringmm"
+	"nlmmap/uapi"
+)
+
+func frameOwnership(c check) {
+	switch e := c.event.(type) {
+	case afnetlink.ClaimEvent:
+		s := c.socket(e.Sock)
+		switch f := s.rx.frame(e.Pos); {
+		case f.queue && (f.owner == taken || f.owner == ready && !f.ready && s.rx.unused(e.Pos)):
+			// The frame of a queued message is UNUSED until its header is written, without the lock.
+			c.blame(s, "copy-header-after-unlock", "rx[%d] is taken for a message while another is about to be announced by it", e.Pos)
+		case f.owner == taken:
+			c.blame(s, "", "rx[%d] is taken for a message while another is being written to it", e.Pos)
+		case f.owner == ready:
+			c.blame(s, "", "rx[%d] is taken for a message while another lies in it that nobody has released", e.Pos)
+		case f.owner == kept && !s.blind:
+			c.accuse(f.keeper, "rx[%d] is marked by a program that does not have it, while the kernel takes it", e.Pos)
+		}
+	case afnetlink.PublishEvent:
+		s := c.socket(e.Sock)
+		f := s.rx.frame(e.Pos)
+		switch {
+		case e.TX:
+			c.blame(s, "tx-fib-lookup-resend", "tx[%d] is published as if it was an RX frame", e.Pos)
+		case s.orphans[e.SKB]:
+			c.blame(s, "set-ring-races", "rx[%d] is published for a message that was built in a ring that was removed", e.Pos)
+		case f.owner != taken || e.SKB != nil && f.skb != e.SKB:
+			c.blame(s, "", "rx[%d] is published for a message that does not own it any more", e.Pos)
+		}
+	}
+}
+
+// unused reports whether a frame that was published can still be UNUSED for some task: as memory has it, or as it had it.
+func (r *ring) unused(pos uint32) bool {
+	if cfg := r.s.sk.K.Config(); cfg.Mode == kernel.Controlled && cfg.Memory == mm.Weak {
+		return true
+	}
+	status, ok := r.ring.Inspect(key).Status(pos)
+	return ok && status == uapi.NLMMapStatusUnused
+}
+
+func publication(c check) {
+	if _, ok := c.event.(kernel.AccessEvent); !ok || c.event.(kernel.AccessEvent).Write {
+		return
+	}
+	for _, t := range c.touches {
+		f := t.f
+		// Who has not seen that the frame is ready may read anything: readOwn says so.
+		if t.ring.tx || f.owner != ready || f.sights[c.task] == nil {
+			continue
+		}
+		for _, word := range [...]struct {
+			off  int
+			name string
+			want uint32
+		}{{uapi.NMLen, "length", f.header.Len}, {uapi.NMGroup, "group", f.header.Group}, {uapi.NMPid, "pid", f.header.Pid},
+			{uapi.NMUID, "uid", f.header.UID}, {uapi.NMGID, "gid", f.header.GID}} {
+			if got, ok := t.word(word.off); ok && got != word.want && (f.skb != nil || word.off == uapi.NMLen) {
+				c.blame(t.ring.s, c.unpublished(t), "%s reads %s %d, the kernel published %d", t.ring.name(t.pos), word.name, got, word.want)
+				return
+			}
+		}
+		at, data := t.message()
+		if n := min(len(data), len(f.data)-at); f.status == uapi.NLMMapStatusValid && n > 0 && !bytes.Equal(data[:n], f.data[at:at+n]) {
+			c.blame(t.ring.s, c.unpublished(t), "%s reads other bytes than the kernel published", t.ring.name(t.pos))
+			return
+		}
+	}
+}
+
+// unpublished is what can make a reader see something else than the kernel published.
+func (c check) unpublished(t touch) string {
+	cfg := t.ring.s.sk.K.Config()
+	switch {
+	case t.f.shift > 0:
+		return "dump-reserve-in-frame"
+	case c.damage != "":
+		return c.damage
+	case cfg.Mode == kernel.Controlled && cfg.Memory != mm.SC && !t.ring.ring.Ordered():
+		return "set-status-barrier"
+	}
+	return ""
+}
+
+func order(c check) {
+	switch e := c.event.(type) {
+	case afnetlink.ClaimEvent:
+		s := c.socket(e.Sock)
+		for pos := s.rx.next(s.rx.last); pos != int(e.Pos) && uint32(pos) < s.rx.req.FrameNr; pos = s.rx.next(pos) {
+			f := s.rx.frame(uint32(pos))
+			if f.skipped {
+				if pos == s.rx.last {
+					break // once round
+				}
+				continue
+			}
+			cause := ""
+			if !s.rx.ring.SkipsForward() && s.rx.anySkipped() {
+				cause = "skip-forward-broken"
+			}
+			if !s.blind {
+				c.blame(s, cause, "rx[%d] is taken, and rx[%d] before it is passed over", e.Pos, pos)
+			}
+			return
+		}
+	case afnetlink.ReceiveEvent:
+		s := c.socket(e.Sock)
+		for i, m := range s.coming {
+			if m.skb != e.SKB {
+				continue
+			}
+			for _, before := range s.coming[:i] {
+				if before.by == m.by {
+					c.blame(s, "", "a message of task %s is received before one that it sent earlier", m.by.Name)
+					return
+				}
+			}
+		}
+	case afnetlink.PublishEvent:
+		id, ok := queuedPacket(e)
+		if !ok {
+			return
+		}
+		s := c.socket(e.Sock)
+		claim := s.rx.frame(e.Pos).claim
+		for _, o := range s.rx.ids {
+			if o.queue == id.queue && (o.claim < claim) != (o.id < id.id) {
+				c.blame(s, "nfq-id-order", "the frames of packets %d and %d lie in the other order: a batch verdict up to one hits the other", o.id, id.id)
+				return
+			}
+		}
+	}
+}
+
+func (r *ring) anySkipped() bool {
+	for _, f := range r.frames {
+		if f.skipped {
+			return true
+		}
+	}
+	return false
+}
+
+// A packetID is a queued packet in a frame.
+type packetID struct {
+	claim int
+	packet
+}
+
+type packet struct {
+	queue uint16
+	id    uint32
+}
+
+// queuedPacket finds the packet in a frame of packet queueing.
+func queuedPacket(e afnetlink.PublishEvent) (p packet, ok bool) {
+	if e.Sock.Protocol != uapi.NetlinkNetfilter || len(e.Data) < uapi.NLMsgHdrlen+4 {
+		return p, false
+	}
+	if uapi.ParseNLMsgHdr(e.Data).Type != uapi.NFQNLMsgPacket {
+		return p, false
+	}
+	p.queue = binary.BigEndian.Uint16(e.Data[uapi.NLMsgHdrlen+2:])
+	for a := range uapi.WellFormed(uapi.Attrs(e.Data[uapi.NLMsgHdrlen:], 4)) {
+		if a.Type == uapi.NFQAPacketHdr && len(a.Data) >= 4 {
+			p.id = binary.BigEndian.Uint32(a.Data)
+			return p, true
+		}
+	}
+	return p, false
+}
+
+func copyPairs(c check) {
+	switch e := c.event.(type) {
+	case afnetlink.PublishEvent:
+		s := c.socket(e.Sock)
+		if e.Status != uapi.NLMMapStatusCopy || e.SKB == nil {
+			return
+		}
+		switch {
+		case !s.waits(e.SKB):
+			c.blame(s, "copy-header-after-unlock", "rx[%d] announces a message that was received before", e.Pos)
+		case int(e.Header.Len) != e.SKB.Len():
+			c.blame(s, "", "rx[%d] announces %d bytes for a message of %d", e.Pos, e.Header.Len, e.SKB.Len())
+		}
+	case afnetlink.ReceiveEvent:
+		s := c.socket(e.Sock)
+		if len(s.announced) > 0 && s.announced[0].skb != e.SKB {
+			c.blame(s, "", "recvmsg returns a message of %d bytes, the oldest COPY frame announces one of %d", e.SKB.Len(), s.announced[0].n)
+		}
+	}
+}
+
+func dumpComplete(c check) {
+	e, ok := c.event.(afnetlink.DumpStepEvent)
+	if !ok {
+		return
+	}
+	s := c.socket(e.Sock)
+	d := &s.dump
+	switch e.Step {
+	case afnetlink.DumpBegins:
+		if d.running {
+			c.blame(s, "", "a dump begins while another runs")
+		}
+	case afnetlink.DumpPart:
+		if d.done > 0 || !d.running {
+			c.blame(s, "", "a dump goes on behind its DONE")
+			return
+		}
+		seen := map[string]bool{}
+		for m := range uapi.WellFormed(uapi.Messages(e.Data)) {
+			if m.Header.Type == uapi.NLMsgDone {
+				continue
+			}
+			key := string(m.Payload)
+			if d.entries[key] || seen[key] {
+				c.blame(s, "", "a dump shows an entry twice, in messages of %d bytes", len(m.Payload))
+				return
+			}
+			seen[key] = true
+		}
+	case afnetlink.DumpEnds:
+		if d.done != 1 {
+			c.blame(s, "", "a dump ends with %d times DONE", d.done)
+		}
+	}
+}
+
+// A dump is the watch's own book of a running dump.
+type dump struct {
+	running bool
+	done    int
+	entries map[string]bool
+}
+
+func (w *Watch) noteDump(cur *kernel.Task, e afnetlink.DumpStepEvent) {
+	s := w.socket(e.Sock)
+	switch e.Step {
+	case afnetlink.DumpBegins:
+		s.dump = dump{running: true, entries: map[string]bool{}}
+	case afnetlink.DumpLooks:
+		w.looked[cur] = s.rx.frame(e.Sock.Inspect(key).RxRing.Head).owner != free
+	case afnetlink.DumpPart:
+		for m := range uapi.WellFormed(uapi.Messages(e.Data)) {
+			if m.Header.Type == uapi.NLMsgDone {
+				s.dump.done++
+			} else if s.dump.entries != nil {
+				s.dump.entries[string(m.Payload)] = true
+			}
+		}
+	case afnetlink.DumpEnds:
+		s.dump.running, s.dump.entries = false, nil
+	}
+}
+
+func dumpOverrun(c check) {
+	switch e := c.event.(type) {
+	case kernel.SyscallEvent:
+		if !e.Done {
+			delete(c.looked, c.task)
+		}
+	case afnetlink.LossEvent:
+		if s := c.socket(e.Sock); c.looked[c.task] && s.dump.running && !s.blind {
+			c.blame(s, "", "poll goes on with a dump for which the ring has no free frame")
+		}
+	}
+}
+
+func txOnce(c check) {
+	switch e := c.event.(type) {
+	case afnetlink.TxEvent:
+		s := c.socket(e.Sock)
+		f := s.tx.frame(e.Pos)
+		if s.blind || f.touched {
+			return
+		}
+		if f.owner != ready {
+			c.blame(s, "", "tx[%d] is sent, and no program has made it VALID since it was sent last", e.Pos)
+		} else if s.tx.next(s.tx.last) != int(e.Pos) {
+			c.blame(s, "", "tx[%d] is sent, and tx[%d] comes next", e.Pos, s.tx.next(s.tx.last))
+		}
+	case ringmm.FrameEvent:
+		if r := c.rings[e.Ring]; r != nil && r.tx && e.To == uapi.NLMMapStatusUnused && r.frame(e.Pos).owner != taken {
+			c.blame(r.s, "", "tx[%d] is released, and was not sent since it was released last", e.Pos)
+		}
+	case afnetlink.TxEndEvent:
+		s := c.socket(e.Sock)
+		if s.tx.last >= 0 && s.tx.next(s.tx.last) != int(e.Pos) {
+			c.blame(s, "", "sending ends at tx[%d], and tx[%d] comes next", e.Pos, s.tx.next(s.tx.last))
+		}
+	}
+}
+
+func txBounded(c check) {
+	if e, ok := c.event.(afnetlink.TxEvent); ok {
+		s := c.socket(e.Sock)
+		if n := c.calls[c.task]; n == int(s.tx.req.FrameNr) {
+			c.blame(s, "tx-error-loses-progress", "one call sends more than the %d frames of the ring: who keeps filling keeps the sender in the kernel", n)
+		}
+	}
+}
+
+func validatedIsExecuted(c check) {
+	e, ok := c.event.(afnetlink.TxEvent)
+	if !ok {
+		return
+	}
+	s := c.socket(e.Sock)
+	f := s.tx.frame(e.Pos)
+	switch {
+	case s.blind:
+	case f.touched:
+		if int(e.Checked) != len(e.Data) {
+			c.blame(s, "tx-len-reread", "tx[%d] was found good with %d bytes and is sent with %d", e.Pos, e.Checked, len(e.Data))
+		}
+	case f.owner == ready && !bytes.Equal(e.Data, f.data):
+		cause := ""
+		if cfg := s.sk.K.Config(); cfg.Mode == kernel.Controlled && cfg.Memory == mm.Weak {
+			cause = "get-status-barrier"
+		}
+		c.blame(s, cause, "tx[%d] was VALID with %d bytes %.16q and is sent as %d bytes %.16q", e.Pos, len(f.data), f.data, len(e.Data), e.Data)
+	}
+}
+
+func receivedOnce(c check) {
+	e, ok := c.event.(afnetlink.ReceiveEvent)
+	if !ok {
+		return
+	}
+	s := c.socket(e.Sock)
+	for _, m := range s.coming {
+		if m.skb == e.SKB {
+			return
+		}
+	}
+	c.blame(s, "", "a message of %d bytes is received twice, or was never sent", e.SKB.Len())
+}
+
+func integrity(c check) {
+	switch e := c.event.(type) {
+	case kernel.Corruption:
+		if e.Defect != "memory" && e.Defect != "tainted" {
+			c.Report(Violation{Name: c.name, What: e.What, Blame: Blame{Defect: e.Defect}})
+		}
+	case kernel.Oops:
+		c.Report(Violation{Name: c.name, What: "oops: " + e.What, Blame: Blame{Defect: e.Defect}, Oops: true})
+	}
+}
+
+func memory(c check) {
+	if e, ok := c.event.(kernel.Corruption); ok && e.Defect == "memory" {
+		// Alone a kernel tests before it uses: another task has removed the ring in between.
+		c.blame(nil, "set-ring-races", "%s", e.What)
+	}
+}
+
+func warnings(c check) {
+	switch e := c.event.(type) {
+	case kernel.Warning:
+		c.blame(nil, "", "%s", e.What)
+	case kernel.Corruption:
+		if e.Defect == "tainted" {
+			c.blame(nil, "", "%s", e.What)
+		}
+	}
+}
+
+func lockOrder(c check) {
+	if e, ok := c.event.(kernel.LockOrder); ok {
+		c.blame(nil, "", "%v", e)
+	}
+}
