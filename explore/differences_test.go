@@ -41,7 +41,7 @@ func TestDefectsComposed(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					o := explore.Options{Version: v, Memory: x.Memory, Only: []string{x.Invariant}, Time: time.Minute}
+					o := explore.Options{Version: v, Memory: x.Memory, Only: []string{d.Name}, Time: time.Minute}
 					res := explore.Explore(context.Background(), p, o)
 					if found, has := res.Failure != nil, list.Has(d, v); found != has || !has && !res.Exhausted || res.Err != nil {
 						t.Errorf("%s: %s on %v: %v; has it the defect? %v", d.Name, p.Name, v, res, has)
