@@ -7,19 +7,18 @@ import (
 	"slices"
 	"strings"
 
-	"nlmmap/afnetlink"
+	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
 	"nlmmap/scenario"
 	"nlmmap/scenario/sim"
-	"nlmmap/skb"
 )
 
-// A checker follows a scenario on the simulator and checks after each step what holds while no call runs. It keeps
-// books of its own about descriptors, from the directives and whether they succeeded.
+// A checker follows a scenario on the simulator, watches the invariants, and checks after each step what holds while no
+// call runs. It keeps books of its own about descriptors, from the directives and whether they succeeded.
 type checker struct {
-	m      *sim.Machine
-	claims map[frame]*skb.SKB
+	m     *sim.Machine
+	watch invariant.Watch
 
 	files     []*kernel.File // of netlink sockets, oldest first
 	opened    *kernel.File   // by the present step
@@ -28,18 +27,12 @@ type checker struct {
 	processes map[string]*process
 	all       []*process
 
-	oops        bool
-	corruptions []kernel.Corruption
-	fail        error
+	oops bool
+	fail error
 }
 
 // An inFlight is a descriptor in an SCM_RIGHTS message that an end of a socket pair has not received.
 type inFlight struct{ file, end *kernel.File }
-
-type frame struct {
-	sk  *afnetlink.Sock
-	pos uint32
-}
 
 // A process has its open descriptors: by name, and how often each file is open under any name.
 type process struct {
@@ -56,7 +49,9 @@ func (p *process) add(name string, f *kernel.File) {
 
 func newChecker() *checker {
 	main := &process{map[string]*kernel.File{}, map[*kernel.File]int{}}
-	return &checker{claims: map[frame]*skb.SKB{}, peers: map[*kernel.File]*kernel.File{}, processes: map[string]*process{"main": main}, all: []*process{main}}
+	c := &checker{peers: map[*kernel.File]*kernel.File{}, processes: map[string]*process{"main": main}, all: []*process{main}}
+	c.watch.Report = c.violated
+	return c
 }
 
 func (c *checker) failf(format string, args ...any) {
@@ -65,29 +60,21 @@ func (c *checker) failf(format string, args ...any) {
 	}
 }
 
+// violated hears of the invariants that the kernel breaks. What programs do wrong is theirs, and known defects are no news.
+func (c *checker) violated(v invariant.Violation) {
+	if v.Blame.Kernel() {
+		c.failf("%v", v)
+	}
+}
+
 // record hears of every event.
 func (c *checker) record(r kernel.Record) {
+	c.watch.Record(r)
 	switch e := r.Event.(type) {
 	case kernel.SyscallEvent:
 		if e.Done && e.Err == nil && e.Call.Name == "socket" {
 			c.opened = r.Task.FileOf(inspect.Key{}, e.N)
 		}
-	case afnetlink.ClaimEvent:
-		at := frame{e.Sock, e.Pos}
-		if c.claims[at] != nil {
-			c.failf("frame-ownership: rx[%d] of portid %v is taken for two messages", e.Pos, e.Portid)
-		}
-		c.claims[at] = e.SKB
-	case afnetlink.PublishEvent:
-		at := frame{e.Sock, e.Pos}
-		if owner := c.claims[at]; owner == nil || e.SKB != nil && owner != e.SKB {
-			c.failf("frame-ownership: rx[%d] of portid %v is published for a message that does not own it", e.Pos, e.Portid)
-		}
-		delete(c.claims, at)
-	case kernel.Warning:
-		c.failf("%v", e.Error())
-	case kernel.Corruption:
-		c.corruptions = append(c.corruptions, e)
 	case kernel.Oops:
 		c.oops = true
 	}
@@ -175,10 +162,11 @@ func (c *checker) descriptors(f *kernel.File) (n int) {
 
 // check compares the kernel's counts with what can be counted from outside.
 func (c *checker) check() error {
+	k := c.m.Kernel
+	c.watch.Rest(k, false)
 	if c.fail != nil {
 		return c.fail
 	}
-	k := c.m.Kernel
 	if k.Tainted() || c.oops {
 		return nil
 	}
@@ -204,11 +192,6 @@ func (c *checker) check() error {
 }
 
 func (c *checker) checkFile(i int, f *kernel.File, vmas int, cur *kernel.Task, hung bool) error {
-	sk := afnetlink.SockOf(f)
-	now := sk.Inspect(inspect.Key{})
-	if now.Mapped != vmas {
-		return fmt.Errorf("mapped: socket %d counts %d mappings, there are %d", i, now.Mapped, vmas)
-	}
 	count := vmas + c.descriptors(f)
 	for _, o := range c.inFlight {
 		if o.file == f {
@@ -217,35 +200,6 @@ func (c *checker) checkFile(i int, f *kernel.File, vmas int, cur *kernel.Task, h
 	}
 	if n := f.Count(cur); n != count && !hung { // a call that hangs keeps its reference
 		return fmt.Errorf("accounting: f_count of socket %d is %d, there are %d references", i, n, count)
-	}
-	charged := 0
-	for _, m := range sk.ReceiveQueue.Inspect(inspect.Key{}) {
-		if m.Sk == any(sk) {
-			charged += m.Truesize
-		}
-	}
-	if n := sk.Rmem.Inspect(inspect.Key{}); n != int64(charged) {
-		return fmt.Errorf("accounting: rmem of socket %d is %d, its queue has %d bytes", i, n, charged)
-	}
-	held := 0
-	for at := range c.claims {
-		if at.sk == sk {
-			held++
-		}
-	}
-	if n := now.RxRing.Pending; n != int64(held) {
-		return fmt.Errorf("pending: socket %d counts %d reserved RX frames, the kernel holds %d", i, n, held)
-	}
-	if n := now.TxRing.Pending; n != 0 && !hung {
-		return fmt.Errorf("pending: socket %d counts %d reserved TX frames and nothing runs", i, n)
-	}
-	return checkHeads(i, now)
-}
-
-// checkHeads: the kernel's position lies in the ring, and its figures fit the memory.
-func checkHeads(i int, now afnetlink.State) error {
-	if now.RxRing.Set && now.RxRing.Head >= now.RxRing.Frames || now.TxRing.Set && now.TxRing.Head >= now.TxRing.Frames {
-		return fmt.Errorf("memory: head of a ring of socket %d lies behind its frames", i)
 	}
 	return nil
 }
@@ -293,13 +247,6 @@ func (to target) play(f *scenario.File) (outputs []string, c *checker, err error
 	}
 	if err := c.m.Close(); err != nil {
 		return outputs, c, fmt.Errorf("at close: %w", err)
-	}
-	if c.fail == nil && !c.m.Kernel.Tainted() && !c.oops {
-		for at, m := range c.claims {
-			if m != nil {
-				return outputs, c, fmt.Errorf("at close: rx[%d] of portid %d was taken and never published", at.pos, at.sk.Inspect(inspect.Key{}).Portid)
-			}
-		}
 	}
 	return outputs, c, c.fail
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/trace"
@@ -544,3 +545,26 @@ func sameAnswers(t *rapid.T) {
 func TestSameAnswers(t *testing.T) { rapid.Check(t, sameAnswers) }
 
 func FuzzSameAnswers(f *testing.F) { f.Fuzz(rapid.MakeFuzz(sameAnswers)) }
+
+// TestKnownDefectIsNoNews: what follows from a defect that the kernel is known to have is blamed on that defect. 3.10.4
+// answers a FIB lookup out of a TX ring into the TX frame, which it gives back twice.
+func TestKnownDefectIsNoNews(t *testing.T) {
+	f := parse("socket a fib_lookup\n\nbind a portid=1000\n\nring a tx block_size=4096 block_nr=1 frame_size=1024 frame_nr=4\n\nmmap a m\n\n" +
+		"fill m 0\nmsg type=0 flags=request seq=1 payload=40\n\nkick a\n")
+	var seen []invariant.Violation
+	watch := invariant.Watch{Report: func(v invariant.Violation) { seen = append(seen, v) }}
+	to := target{version: kernel.Version{Release: kernel.Linux3_10}, heap: true, listen: watch.Record}
+	if outputs, _, err := to.play(f); err != nil {
+		t.Errorf("%v\n\n%s", err, recorded(f, outputs))
+	}
+	names := map[string]bool{}
+	for _, v := range seen {
+		names[v.Name] = true
+		if v.Name == "frame-ownership" && v.Blame.Defect != "tx-fib-lookup-resend" || v.Blame.Kernel() {
+			t.Errorf("%v: to blame is %v", v, v.Blame)
+		}
+	}
+	if !names["frame-ownership"] {
+		t.Errorf("the frame that comes back twice is not seen: %v", seen)
+	}
+}

@@ -52,7 +52,7 @@ var list = []Invariant{
 	},
 	{
 		Name: "accounting",
-		Statement: "A socket is charged for the messages in its queue and no others; when all tasks have ended nothing is left: " +
+		Statement: "A program's socket is charged for the messages in its queue and no others; when all tasks have ended nothing is left: " +
 			"no socket, message, reference, mapping, page or charge.",
 		Why:     "A leak in a kernel lasts until the next boot.",
 		Checked: "at rest, when the machine is closed, and at every warning of the model",

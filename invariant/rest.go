@@ -51,6 +51,9 @@ func mapped(c check) {
 
 func charges(c check) {
 	for _, s := range c.sockets {
+		if s.sk.IsKernel() {
+			continue // it is charged for the request of a dump that goes on
+		}
 		charged := 0
 		for _, m := range s.sk.ReceiveQueue.Inspect(key) {
 			if m.Sk == any(s.sk) {

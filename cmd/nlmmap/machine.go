@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"strings"
 
+	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/scenario/boot"
@@ -19,12 +21,49 @@ type config struct {
 	heap    bool // ring memory on the heap: faster to boot, but no other process could map it
 	// listen hears of everything observable; nil is faster.
 	listen func(kernel.Record)
+	// watch watches the invariants.
+	watch bool
 }
 
 // machines makes them. It stands between the command and the simulator, so that tests can do without.
 type machines struct {
 	boot func(config) (scenario.Target, error)
 	live liveKernel
+}
+
+// A watched machine is one whose invariants are watched: what its kernel breaks, by no known defect, is an error when it
+// is closed.
+type watched struct {
+	*sim.Machine
+	watch  invariant.Watch
+	broken []error
+}
+
+func newWatched(cfg sim.Config) (scenario.Target, error) {
+	w := &watched{}
+	w.watch.Report = func(v invariant.Violation) {
+		if v.Blame.Kernel() && len(w.broken) < 10 {
+			w.broken = append(w.broken, v)
+		}
+	}
+	listen := cfg.Trace
+	cfg.Quiet = listen == nil
+	cfg.Trace = func(r kernel.Record) {
+		w.watch.Record(r)
+		if listen != nil {
+			listen(r)
+		}
+	}
+	var err error
+	w.Machine, err = sim.New(cfg)
+	return w, err
+}
+
+// Close implements scenario.Target.
+func (w *watched) Close() error {
+	w.watch.Rest(w.Kernel, false)
+	err := w.Machine.Close()
+	return errors.Join(append(w.broken, err)...)
 }
 
 // A liveKernel is the kernel that the command itself runs on.
@@ -37,7 +76,11 @@ type liveKernel struct {
 func simulator() machines {
 	return machines{
 		boot: func(c config) (scenario.Target, error) {
-			return sim.New(sim.Config{Version: c.version, InitNet: c.initNet, Heap: c.heap, Trace: c.listen})
+			cfg := sim.Config{Version: c.version, InitNet: c.initNet, Heap: c.heap, Trace: c.listen}
+			if c.watch {
+				return newWatched(cfg)
+			}
+			return sim.New(cfg)
 		},
 		live: liveKernel{
 			describe: boot.Underneath,

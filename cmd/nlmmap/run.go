@@ -20,7 +20,8 @@ func runCommand() command {
 		summary: "run a scenario and print it with what the model did",
 		help: `Usage: nlmmap run [--kernel K] [--set NAME=VALUE ...] [--trace] FILE|-
 
-Prints the scenario with the outputs of the model. The file needs no outputs; those it has are replaced.
+Prints the scenario with the outputs of the model, and watches the invariants (docs/invariants.md): one that the
+model breaks, by no known defect, is an error. The file needs no outputs; those it has are replaced.
 A comment "# namespace: initial" above the first step makes it run in the initial network namespace, not in a fresh one.
 
 Examples:
@@ -56,7 +57,7 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 	if err := serial([]*scenario.File{f}, "a parallel block has no output but a set of outcomes: \"nlmmap explore\" prints it"); err != nil {
 		return e.bad("%v", err)
 	}
-	cfg := config{version: version, initNet: f.InitNet()}
+	cfg := config{version: version, watch: true, initNet: f.InitNet()}
 	if *traced {
 		cfg.listen = (&trace.Printer{W: e.stderr}).Record
 	}

@@ -357,7 +357,7 @@ func (e env) verifyOne(ctx context.Context, j job) result {
 
 func (e env) verifyRecording(ctx context.Context, j job) *scenario.Result {
 	boot := func() (scenario.Target, error) {
-		return e.machines.boot(config{version: j.kernel, initNet: j.file.InitNet()})
+		return e.machines.boot(config{version: j.kernel, initNet: j.file.InitNet(), watch: true})
 	}
 	r := scenario.Verify(ctx, boot, j.file)
 	if ctx.Err() != nil && !r.OK() {

@@ -20,8 +20,9 @@ type Config struct {
 	InitNet bool
 	// Heap keeps ring memory on the heap instead of in really mapped memfds.
 	Heap bool
-	// Trace receives everything observable.
+	// Trace receives everything observable, with Quiet only what invariants observe.
 	Trace func(kernel.Record)
+	Quiet bool
 }
 
 // Machine is the target. Beyond scenario.Target it gives access to the simulated kernel.
@@ -36,7 +37,7 @@ type Machine struct {
 
 // New boots a machine with one process, main.
 func New(cfg Config) (*Machine, error) {
-	k, err := kernel.Boot(kernel.Config{Version: cfg.Version, Memfd: !cfg.Heap, Trace: cfg.Trace})
+	k, err := kernel.Boot(kernel.Config{Version: cfg.Version, Memfd: !cfg.Heap, Trace: cfg.Trace, Quiet: cfg.Quiet})
 	if err != nil {
 		return nil, err
 	}
