@@ -50,7 +50,12 @@ func exampleMachine(r kernel.Release) *kernel.Kernel {
 	return k
 }
 
-// conversation is a program without rings: requests, groups, answers by recvmsg. It returns what it has seen.
+// A program returns what it has seen.
+type program func(t sys.Task) (log []string, err error)
+
+var programs = []program{conversation, rings}
+
+// conversation is a program without rings: requests, groups, answers by recvmsg.
 func conversation(t sys.Task) (log []string, err error) {
 	note := func(format string, args ...any) { log = append(log, fmt.Sprintf(format, args...)) }
 	s, err := userspace.Open(t, uapi.NetlinkRoute, userspace.Config{Portid: 1234, Groups: 1})
