@@ -13,6 +13,7 @@ import (
 	"nlmmap/kernel"
 	"nlmmap/sys"
 	"nlmmap/uapi"
+	"nlmmap/userspace"
 )
 
 // TestDeclared has programs whose outcomes depend on words that a search must be told of: who has a socket's name, its
@@ -67,6 +68,9 @@ func usersock(w *explore.World, t sys.Task) int {
 	return fd
 }
 
+// oneFrame is the smallest ring.
+var oneFrame = uapi.NLMMapReq{BlockSize: uapi.PageSize, BlockNr: 1, FrameSize: uapi.PageSize, FrameNr: 1}
+
 func address(portid uint32) []byte {
 	return uapi.SockaddrNL{Family: uapi.AFNetlink, Pid: portid}.Bytes()
 }
@@ -85,20 +89,21 @@ func bindBind(w *explore.World) {
 // other call seems to have the file.
 func kickGetsockname(w *explore.World) {
 	main := w.Process("first")
-	fd := w.Socket(main, uapi.NetlinkFIBLookup, 1000)
-	w.SetRing(main, fd, uapi.NetlinkTxRing, 1, 512)
-	_, tx := w.Map(main, fd)
+	s := w.Open(main, uapi.NetlinkFIBLookup, userspace.Config{TX: oneFrame, Portid: 1000})
 	msg := make([]byte, uapi.NLMsgHdrlen+80)
 	uapi.NLMsgHdr{Len: uint32(len(msg)), Flags: uapi.NLMFRequest}.Put(msg)
-	tx.Fill(0, msg)
-	w.Must(main.Munmap(tx.Address(0), uapi.PageSize)) // the mapping is a reference too
+	w.Must(s.TX.Send(msg, nil))
+	w.Must(main.Munmap(s.TX.Addr(0), uapi.PageSize)) // the mapping is a reference too
 	other := second(w, main)
-	w.Go(main, func(sys.Task) { _, _ = tx.Kick(uapi.MsgDontwait) })
-	w.Go(other, func(t sys.Task) { _, _ = t.Getsockname(fd) })
+	w.Go(main, func(t sys.Task) {
+		_, _ = t.Sendmsg(s.FD(), &sys.Msghdr{Name: address(0), Iov: []sys.Iovec{{}}}, uapi.MsgDontwait)
+	})
+	w.Go(other, func(t sys.Task) { _, _ = t.Getsockname(s.FD()) })
 	w.Outcome(func() string {
-		_, tx := w.Map(main, fd)
+		frame, err := main.Mmap(0, uapi.PageSize, uapi.ProtRead, uapi.MapShared, s.FD(), 0)
+		w.Must(err)
 		now := make([]byte, len(msg))
-		w.Must(main.ReadMem(tx.Address(0)+uapi.NLMMapHdrlen, now))
+		w.Must(main.ReadMem(frame+uapi.NLMMapHdrlen, now))
 		if bytes.Equal(now, msg) {
 			return "copied"
 		}
@@ -122,7 +127,7 @@ func connectSend(w *explore.World) {
 func optionOverrun(w *explore.World) {
 	main := w.Process("receiver")
 	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
-	w.SetRing(main, fd, uapi.NetlinkRxRing, 1, 512)
+	w.Must(main.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, oneFrame.Bytes()))
 	other := w.Process("sender")
 	from := w.Socket(other, uapi.NetlinkUsersock, 2000)
 	send := func() { _, _ = sys.Sendto(other, from, make([]byte, 16), uapi.MsgDontwait, address(1000)) }

@@ -61,7 +61,8 @@ func TestDefectsComposed(t *testing.T) {
 func headSize(w *explore.World) {
 	t := w.Process("sender")
 	fd := w.Socket(t, uapi.NetlinkRoute, 1000)
-	w.SetRing(t, fd, uapi.NetlinkRxRing, 2, 1024)
+	ring := uapi.NLMMapReq{BlockSize: 4096, BlockNr: 1, FrameSize: 2048, FrameNr: 2}
+	w.Must(t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, ring.Bytes()))
 	w.Go(t, func(t sys.Task) {
 		noop := make([]byte, uapi.NLMsgHdrlen)
 		uapi.NLMsgHdr{Len: uapi.NLMsgHdrlen, Type: uapi.NLMsgNoop, Flags: uapi.NLMFRequest | uapi.NLMFAck, Seq: 1}.Put(noop)

@@ -17,6 +17,7 @@ import (
 	"nlmmap/kernel/sched"
 	"nlmmap/sys"
 	"nlmmap/uapi"
+	"nlmmap/userspace"
 )
 
 // TestScores finds every defect that needs concurrency or weak memory, and shows that it is absent where it was
@@ -58,6 +59,7 @@ func TestProgramsAreClean(t *testing.T) {
 		{"two-senders", mm.SC}, {"skipping-reader", mm.SC}, {"dump-and-close", mm.SC}, {"dump-acks-reader", mm.SC},
 		{"tx-second-thread", mm.Weak}, {"tx-shared-memory", mm.Weak}, {"tx-writer", mm.TSO}, {"two-mappers", mm.Weak},
 		{"fork-exit-tx", mm.Weak}, {"locks", mm.SC}, {"nflog-batch", mm.SC},
+		{"queue-judge", mm.SC}, {"queue-tx-ring", mm.SC}, {"logger", mm.Weak}, {"dumper", mm.Weak}, {"diag-dumper", mm.SC},
 	} {
 		t.Run(fmt.Sprintf("%s/%v", tt.program, tt.memory), func(t *testing.T) {
 			p, ok := explore.Lookup(tt.program)
@@ -142,18 +144,18 @@ func TestRandomSeeds(t *testing.T) {
 // lossy is a program of somebody's own: a counter of acknowledgements that two tasks change without care.
 func lossy(w *explore.World) {
 	main := w.Process("main")
-	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
-	w.SetRing(main, fd, uapi.NetlinkTxRing, 1, 512)
-	_, tx := w.Map(main, fd)
+	s := w.Open(main, uapi.NetlinkRoute, userspace.Config{TX: userspace.RingRequest(512, 8), Portid: 1000})
 	second, err := sys.Thread(main, "second")
 	w.Must(err)
-	word := func(t sys.Task) {
-		r := tx.As(t)
-		r.SetStatus(0, r.Status(0)+1)
+	status := func(t sys.Task) uint32 {
+		v, err := t.Load32(s.TX.Addr(0))
+		w.Must(err)
+		return v
 	}
-	w.Go(main, word)
-	w.Go(second, word)
-	w.Finally(func() { w.Assert(tx.Status(0) == 2, "the counter is %d and not 2", tx.Status(0)) })
+	count := func(t sys.Task) { w.Must(t.Store32(s.TX.Addr(0), status(t)+1)) }
+	w.Go(main, count)
+	w.Go(second, count)
+	w.Finally(func() { w.Assert(status(main) == 2, "the counter is %d and not 2", status(main)) })
 }
 
 func Example() {
