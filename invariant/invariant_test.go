@@ -1,0 +1,150 @@
+package invariant_test
+
+import (
+	"slices"
+	"testing"
+
+	"nlmmap/afnetlink"
+	"nlmmap/invariant"
+	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
+	"nlmmap/ringmm"
+	"nlmmap/skb"
+	"nlmmap/subsys"
+	"nlmmap/uapi"
+)
+
+// A stage is a socket with both rings, on which a test plays a kernel that does wrong: by the events that it would emit.
+type stage struct {
+	k    *kernel.Kernel
+	task *kernel.Task
+	file *kernel.File
+	sk   *afnetlink.Sock
+	w    *invariant.Watch
+}
+
+func (s stage) emit(e kernel.Event) { s.w.Record(kernel.Record{Task: s.task, Event: e}) }
+
+func (s stage) message() *skb.SKB { return skb.New(s.k, 100) }
+
+// access is a load or a store of the program at an offset of the mapping.
+func (s stage) access(off int, write bool, data ...byte) {
+	s.emit(kernel.AccessEvent{File: s.file, Off: off, Write: write, Data: data})
+}
+
+func newStage(t *testing.T, report func(invariant.Violation)) stage {
+	t.Helper()
+	w := &invariant.Watch{Report: report}
+	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: kernel.Linux4_4}, Trace: w.Record, Quiet: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := subsys.Register(k); err != nil {
+		t.Fatal(err)
+	}
+	task := k.NewProcess("program", k.NewNet())
+	fd, err := task.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkRoute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := uapi.NLMMapReq{BlockSize: 4096, BlockNr: 1, FrameSize: 2048, FrameNr: 2}
+	for _, ring := range []int{uapi.NetlinkRxRing, uapi.NetlinkTxRing} {
+		if err := task.Setsockopt(fd, uapi.SolNetlink, ring, req.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := task.FileOf(inspect.Key{}, fd)
+	return stage{k, task, file, afnetlink.SockOf(file), w}
+}
+
+// TestEachCanFail: a kernel that does wrong, as its events tell, breaks the invariant, and nobody else is blamed. The
+// rules of programs fail in package explore.
+func TestEachCanFail(t *testing.T) {
+	tests := map[string]func(s stage){
+		"frame-ownership": func(s stage) {
+			m := skb.AllocHead(s.k, 232)
+			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem, 24, 2024)
+			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
+			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
+		},
+		"publication": func(s stage) {
+			m := s.message()
+			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
+			s.emit(afnetlink.PublishEvent{Sock: s.sk, Pos: 0, SKB: m, Status: uapi.NLMMapStatusValid, Header: ringmm.Header{Len: 4}, Data: []byte("good")})
+			s.access(0, false, uapi.NLMMapStatusValid, 0, 0, 0, 4, 0, 0, 0)
+			s.access(uapi.NLMMapHdrlen, false, []byte("evil")...)
+		},
+		"no-silent-loss": func(s stage) {
+			s.emit(afnetlink.LossEvent{Sock: s.sk})
+			s.w.Rest(s.k, true)
+		},
+		"order": func(s stage) { s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 1, SKB: s.message()}) },
+		"copy-pairs": func(s stage) {
+			a, b := s.message(), s.message()
+			for pos, m := range []*skb.SKB{a, b} {
+				s.emit(afnetlink.DeliverEvent{Sock: s.sk, SKB: m})
+				s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: uint32(pos), SKB: m})
+			}
+			s.emit(afnetlink.ReceiveEvent{Sock: s.sk, SKB: b})
+		},
+		"pending": func(s stage) {
+			m := skb.AllocHead(s.k, 232)
+			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem, 24, 2024)
+			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
+			s.w.Rest(s.k, true)
+		},
+		"accounting":    func(s stage) { s.emit(kernel.Warning{What: "a reference is lost"}) },
+		"dump-complete": func(s stage) { s.emit(afnetlink.DumpStepEvent{Sock: s.sk, Step: afnetlink.DumpEnds}) },
+		"dump-overrun": func(s stage) {
+			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: s.message()})
+			s.emit(afnetlink.DumpStepEvent{Sock: s.sk, Step: afnetlink.DumpBegins})
+			s.emit(afnetlink.DumpStepEvent{Sock: s.sk, Step: afnetlink.DumpLooks})
+			s.emit(afnetlink.LossEvent{Sock: s.sk})
+		},
+		"tx-once": func(s stage) { s.emit(afnetlink.TxEvent{Sock: s.sk, Pos: 0}) },
+		"tx-bounded": func(s stage) {
+			for pos := range uint32(3) {
+				s.emit(afnetlink.TxEvent{Sock: s.sk, Pos: pos % 2})
+			}
+		},
+		"validated-is-executed": func(s stage) {
+			s.access(4096, true, uapi.NLMMapStatusValid, 0, 0, 0)
+			s.emit(afnetlink.TxEvent{Sock: s.sk, Pos: 0, Checked: 4, Data: []byte("evil")})
+		},
+		"integrity":  func(s stage) { s.emit(kernel.Oops{Defect: "dead-ring-oops", What: "a null pointer"}) },
+		"memory":     func(s stage) { s.emit(kernel.Corruption{Defect: "memory", What: "a store to freed memory"}) },
+		"lock-order": func(s stage) { s.emit(kernel.LockOrder{Outer: "a", Inner: "b"}) },
+	}
+	// mapped fails with the mutants of the counts, the others end a run or are what programs break: see package explore.
+	elsewhere := []string{"mapped", "poll", "deadlock", "livelock", "panic"}
+	for _, inv := range invariant.All() {
+		act := tests[inv.Name]
+		if act == nil {
+			if !inv.ByProgram && !slices.Contains(elsewhere, inv.Name) {
+				t.Errorf("nothing shows that %s can fail", inv.Name)
+			}
+			continue
+		}
+		t.Run(inv.Name, func(t *testing.T) {
+			var seen []invariant.Violation
+			act(newStage(t, func(v invariant.Violation) { seen = append(seen, v) }))
+			i := slices.IndexFunc(seen, func(v invariant.Violation) bool { return v.Name == inv.Name })
+			if i < 0 {
+				t.Fatalf("not found among %v", seen)
+			}
+			if seen[i].Blame.Program != "" {
+				t.Errorf("%v: to blame is %v", seen[i], seen[i].Blame)
+			}
+		})
+	}
+}
+
+// TestCheckNames: a name that nothing has is an error that lists those there are.
+func TestCheckNames(t *testing.T) {
+	if err := invariant.CheckNames([]string{"order", "nfq-id-order"}, []string{"nfq-id-order"}); err != nil {
+		t.Error(err)
+	}
+	if err := invariant.CheckNames([]string{"order", "nosuch"}, nil); err == nil {
+		t.Error("nosuch is a name")
+	}
+}
