@@ -96,7 +96,7 @@ func TestEachCanFail(t *testing.T) {
 		"accounting":    func(s stage) { s.emit(kernel.Warning{What: "a reference is lost"}) },
 		"dump-complete": func(s stage) { s.emit(afnetlink.DumpStepEvent{Sock: s.sk, Step: afnetlink.DumpEnds}) },
 		"dump-overrun": func(s stage) {
-			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: s.message()})
+			s.access(0, true, uapi.NLMMapStatusSkip, 0, 0, 0)
 			s.emit(afnetlink.DumpStepEvent{Sock: s.sk, Step: afnetlink.DumpBegins})
 			s.emit(afnetlink.DumpStepEvent{Sock: s.sk, Step: afnetlink.DumpLooks})
 			s.emit(afnetlink.LossEvent{Sock: s.sk})

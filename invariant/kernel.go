@@ -250,7 +250,9 @@ func (w *Watch) noteDump(cur *kernel.Task, e afnetlink.DumpStepEvent) {
 	case afnetlink.DumpBegins:
 		s.dump = dump{running: true, entries: map[string]bool{}}
 	case afnetlink.DumpLooks:
-		w.looked[cur] = s.rx.frame(e.Sock.Inspect(key).RxRing.Head).owner != free
+		// A frame that is just being taken is the head no longer when poll looks.
+		o := s.rx.frame(e.Sock.Inspect(key).RxRing.Head).owner
+		w.looked[cur] = o == ready || o == kept
 	case afnetlink.DumpPart:
 		for m := range uapi.WellFormed(uapi.Messages(e.Data)) {
 			if m.Header.Type == uapi.NLMsgDone {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -25,8 +26,15 @@ func stress(t *testing.T, fn func(t *testing.T, k *kernel.Kernel)) {
 			}
 			t.Run(fmt.Sprintf("%v/memfd=%t", r, memfd), func(t *testing.T) {
 				t.Parallel()
-				k := boot(t, kernel.Config{Mode: kernel.Free, Memfd: memfd, Version: kernel.Version{Release: r}})
+				// The programs tread on each other's frames on purpose: only what the kernel breaks counts.
+				watch := invariant.Watch{Report: func(v invariant.Violation) {
+					if v.Blame.Kernel() {
+						t.Errorf("%v", v)
+					}
+				}}
+				k := boot(t, kernel.Config{Mode: kernel.Free, Memfd: memfd, Version: kernel.Version{Release: r}, Trace: watch.Record, Quiet: true})
 				fn(t, k)
+				watch.Rest(k, true)
 				finish(t, k)
 			})
 		}
