@@ -179,7 +179,7 @@ func (c *checker) check() error {
 			continue
 		}
 		seen[t.Memory()] = true
-		for _, v := range t.VMAs() {
+		for _, v := range t.VMAs(inspect.Key{}) {
 			vmas[v.File]++
 		}
 	}

@@ -129,7 +129,7 @@ func TestUserSenderWaits(t *testing.T) {
 				}
 			}
 		}}
-		m.k.ModTimer(&timer, 100*kernel.Millisecond)
+		m.k.ModTimer(m.Task, &timer, 100*kernel.Millisecond)
 		at = m.k.Now()
 		_, err = m.Sendto(a, []byte("x"), 0, addr(2, 0))
 		must(t, err)

@@ -134,7 +134,7 @@ func (nl *Netlink) Unicast(cur *kernel.Task, ssk *Sock, m *skb.SKB, portid uint3
 			return 0, err
 		}
 		if retry {
-			if deadline != kernel.Forever && nl.k.Now() >= deadline {
+			if deadline != kernel.Forever && nl.k.Deadline(cur, 0) >= deadline {
 				deadline = 0
 			}
 			continue

@@ -67,7 +67,7 @@ func (sk *Sock) deadline(cur *kernel.Task, flags int) kernel.Time {
 	if timeout == 0 {
 		return 0
 	}
-	return sk.K.Deadline(timeout)
+	return sk.K.Deadline(cur, timeout)
 }
 
 // send multicasts a message where it has a group, and in any case unicasts it.

@@ -6,11 +6,13 @@ import (
 	"fmt"
 
 	"nlmmap/kernel/mm"
+	"nlmmap/kernel/sched"
 	"nlmmap/uapi"
 )
 
-// page finds the page of a userspace access and its mapping, as the processor and the fault handler do together.
-func (t *Task) page(addr uint64, write bool) (*VMA, pte, error) {
+// page finds the page of a userspace access and its mapping, as the processor and the fault handler do together. own is
+// the private copy that a write is going to make, if it was made already.
+func (t *Task) page(addr uint64, write bool, own *mm.Memory) (*VMA, pte, error) {
 	v := t.as.find(addr)
 	if v == nil || v.Prot == uapi.ProtNone || write && v.Prot&uapi.ProtWrite == 0 {
 		return nil, pte{}, SIGSEGV
@@ -25,13 +27,47 @@ func (t *Task) page(addr uint64, write bool) (*VMA, pte, error) {
 	case write && v.Private && !p.own:
 		// The really mapped page copies itself; the page of zeros and the heap's pages do not.
 		if v.raw == nil || p.mem != v.raw.Memory() {
-			*p = pte{mem: clonePage(t, p.mem, p.off)}
+			if own == nil {
+				own = clonePage(t.k, nil, p.mem, p.off)
+			}
+			*p = pte{mem: own}
 		}
 		p.own = true
 	case write && p.mem == t.k.zero:
 		t.k.Corrupt(t, "fault-anon", "a write changes the page of zeros that every process sees")
 	}
 	return v, *p, nil
+}
+
+// faults reports whether a userspace access changes the page table.
+func (t *Task) faults(addr uint64, write bool) bool {
+	v := t.as.find(addr)
+	if v == nil || v.Prot == uapi.ProtNone || write && v.Prot&uapi.ProtWrite == 0 {
+		return false
+	}
+	p := v.pages[(addr-v.Start)/uapi.PageSize]
+	return p.mem == nil && t.k.D.FaultAnon || p.mem != nil && write && v.Private && !p.own
+}
+
+// walk has the points of an access before the access itself: where others may change the page table, and where a
+// private copy of a page is made, which it returns.
+func (t *Task) walk(addr uint64, write bool) (own *mm.Memory) {
+	if t.th == nil {
+		return nil
+	}
+	// Whether the access is going to fault may change until it happens: then it is announced again.
+	for told := !t.faults(addr, write); told != t.faults(addr, write); {
+		told = t.faults(addr, write)
+		kind := sched.Load
+		if told {
+			kind = sched.Store
+			if p := t.as.pte(addr); p.mem != nil {
+				own = clonePage(t.k, t.cpu, p.mem, p.off)
+			}
+		}
+		t.as.point(t, kind, addr, addr+1)
+	}
+	return own
 }
 
 // faultAnon is the fault of difference fault-anon (spec defects 4.41).
@@ -68,9 +104,10 @@ func (t *Task) access(addr uint64, buf []byte, a access) error {
 	for from, n := 0, len(buf); from < n; {
 		at := addr + uint64(from)
 		to := min(n, from+int(uapi.PageSize-at&pageMask))
+		own := t.walk(at, a.write())
 		// The lock is not held over the access in controlled mode, where it is a scheduling point.
 		t.as.mu.Lock()
-		v, p, err := t.page(at, a.write())
+		v, p, err := t.page(at, a.write(), own)
 		if err != nil || t.th != nil {
 			t.as.mu.Unlock()
 		}

@@ -4,7 +4,9 @@ import (
 	"slices"
 	"sync"
 
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/mm"
+	"nlmmap/kernel/sched"
 	"nlmmap/uapi"
 )
 
@@ -15,12 +17,18 @@ const mmapTop = 0x7fff_f000_0000
 const mremapMax = 4 << 30
 
 // An AddressSpace is the memory of a process: its mappings, in order of address. Threads share one (mm_struct).
+//
+// The list and what a VMA has change under sem, and at a point that says which pages (change): userspace's accesses look
+// at them without sem, as a processor looks at its page tables, at a point of their own. Before a second task has the
+// address space neither is needed.
 type AddressSpace struct {
-	k     *Kernel
-	sem   Mutex        // mmap_sem: changes of the list of mappings
-	mu    sync.RWMutex // Free mode: userspace's accesses against changes
-	vmas  []*VMA
-	users Ref
+	k      *Kernel
+	sem    Mutex        // mmap_sem: changes of the list of mappings
+	mu     sync.RWMutex // Free mode: userspace's accesses against changes
+	vmas   []*VMA
+	shared bool      // two tasks have or had it; set by the first, when it is alone
+	table  sched.Obj // the page table
+	users  Ref
 }
 
 func newAddressSpace(k *Kernel) *AddressSpace {
@@ -28,6 +36,39 @@ func newAddressSpace(k *Kernel) *AddressSpace {
 	as.sem.Name = "mmap_sem"
 	as.users.Named("mm_users", 1)
 	return as
+}
+
+// share lets one more task use the address space.
+func (as *AddressSpace) share(cur *Task) *AddressSpace {
+	if !as.shared {
+		as.shared = true
+	}
+	as.users.Get(cur)
+	return as
+}
+
+// point is where the accesses to the pages of [start, end) and changes of them meet.
+func (as *AddressSpace) point(cur *Task, kind sched.Kind, start, end uint64) {
+	if cur.th == nil || !as.shared {
+		return
+	}
+	if as.table == 0 {
+		as.table = as.k.cfg.Run.NewObj()
+	}
+	op := sched.Op{Kind: kind, Write: kind == sched.Store, Obj: as.table, Label: "page table"}
+	// Numbers of pages count from the last multiple of 2^32; a range around one is everything.
+	if first, n := start/uapi.PageSize&(1<<32-1), (end-start+pageMask)/uapi.PageSize; first+n < 1<<32 {
+		op.Off, op.Len = uint32(first), uint32(n)
+	}
+	cur.th.Point(op)
+}
+
+// change comes before a change of the pages of [start, end).
+func (as *AddressSpace) change(cur *Task, start, end uint64) {
+	if cur.th != nil && as.shared && !as.sem.Held(cur) && !cur.unwinding && as.users.v.Load() > 0 {
+		as.k.Warn(cur, "mappings are changed without %s", as.sem.Name)
+	}
+	as.point(cur, sched.Store, start, end)
 }
 
 // A VMA is one mapping: the pages [Start, End).
@@ -127,6 +168,14 @@ func (as *AddressSpace) find(addr uint64) *VMA {
 	return nil
 }
 
+// pte returns the page at addr, the zero value for none.
+func (as *AddressSpace) pte(addr uint64) pte {
+	if v := as.find(addr); v != nil {
+		return v.pages[(addr-v.Start)/uapi.PageSize]
+	}
+	return pte{}
+}
+
 // unmappedArea returns the highest free range below mmapTop.
 func (as *AddressSpace) unmappedArea(size uint64) uint64 {
 	end := uint64(mmapTop)
@@ -139,9 +188,15 @@ func (as *AddressSpace) unmappedArea(size uint64) uint64 {
 	return end - size
 }
 
-func (as *AddressSpace) insert(v *VMA) {
+func (as *AddressSpace) insert(cur *Task, v *VMA) {
+	as.change(cur, v.Start, v.End)
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.enter(v)
+}
+
+// enter puts a mapping into the list.
+func (as *AddressSpace) enter(v *VMA) {
 	i, _ := slices.BinarySearchFunc(as.vmas, v.Start, func(o *VMA, start uint64) int {
 		if o.Start < start {
 			return -1
@@ -151,7 +206,7 @@ func (as *AddressSpace) insert(v *VMA) {
 	as.vmas = slices.Insert(as.vmas, i, v)
 }
 
-// split cuts v at addr; v keeps the lower part (split_vma).
+// split cuts v at addr; v keeps the lower part (split_vma). No access can tell.
 func (as *AddressSpace) split(cur *Task, v *VMA, addr uint64) {
 	as.mu.Lock()
 	upper := *v
@@ -161,9 +216,9 @@ func (as *AddressSpace) split(cur *Task, v *VMA, addr uint64) {
 	upper.pages = v.pages[at:]
 	v.pages = v.pages[:at:at]
 	v.raw, upper.raw = v.raw.Split(int(at * uapi.PageSize))
+	as.enter(&upper)
 	as.mu.Unlock()
 	as.open(cur, &upper)
-	as.insert(&upper)
 }
 
 // isolate makes the bounds of [start, end) bounds of mappings and returns the mappings inside.
@@ -185,6 +240,7 @@ func (as *AddressSpace) isolate(cur *Task, start, end uint64) []*VMA {
 // unmap removes what is mapped in [start, end).
 func (as *AddressSpace) unmap(cur *Task, start, end uint64) {
 	for _, v := range as.isolate(cur, start, end) {
+		as.change(cur, v.Start, v.End)
 		as.mu.Lock()
 		as.vmas = slices.DeleteFunc(as.vmas, func(o *VMA) bool { return o == v })
 		as.mu.Unlock()
@@ -197,6 +253,7 @@ func (as *AddressSpace) fork(cur *Task) (*AddressSpace, error) {
 	child := newAddressSpace(as.k)
 	as.sem.Lock(cur)
 	defer as.sem.Unlock(cur)
+	as.point(cur, sched.Load, 0, 0)
 	for _, v := range as.vmas {
 		if v.DontFork {
 			continue
@@ -212,11 +269,11 @@ func (as *AddressSpace) fork(cur *Task) (*AddressSpace, error) {
 		for i := range c.pages {
 			if p := &c.pages[i]; p.own && (c.raw == nil || p.mem != c.raw.Memory()) {
 				// Both sides keep the bytes; neither sees later writes of the other.
-				p.mem, p.off = clonePage(cur, p.mem, p.off), 0
+				p.mem, p.off = clonePage(as.k, cur.cpu, p.mem, p.off), 0
 			}
 		}
 		as.open(cur, &c)
-		child.insert(&c)
+		child.insert(cur, &c)
 	}
 	return child, nil
 }
@@ -232,10 +289,10 @@ func ownPages(v *VMA) []int {
 	return own
 }
 
-func clonePage(cur *Task, mem *mm.Memory, off int) *mm.Memory {
+func clonePage(k *Kernel, cpu *mm.CPU, mem *mm.Memory, off int) *mm.Memory {
 	buf := make([]byte, uapi.PageSize)
-	mem.Read(nil, off, buf)
-	page := mm.NewHeap(uapi.PageSize, func(what string) { cur.k.Warn(nil, "private page: %s", what) })
+	mem.Read(cpu, off, buf)
+	page := mm.NewHeap(uapi.PageSize, func(what string) { k.Warn(nil, "private page: %s", what) })
 	page.Write(nil, 0, buf)
 	return page
 }
@@ -248,7 +305,7 @@ func (as *AddressSpace) put(cur *Task) {
 }
 
 // VMAs returns the live mappings, in order of address, for checkers and printing.
-func (t *Task) VMAs() []*VMA {
+func (t *Task) VMAs(inspect.Key) []*VMA {
 	if t.as == nil {
 		return nil
 	}
@@ -299,7 +356,7 @@ func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (ui
 			return 0, err
 		}
 		t.k.Count(ResVMA, 1)
-		as.insert(v)
+		as.insert(t, v)
 		return 0, nil
 	})
 	return addr, err
@@ -350,8 +407,11 @@ func (t *Task) Mprotect(addr, length uint64, prot int) error {
 			to := min(end, v.End)
 			if v.Prot != prot {
 				for _, v := range t.as.isolate(t, addr, to) {
+					t.as.change(t, v.Start, v.End)
+					t.as.mu.Lock()
 					v.Prot = prot
 					v.raw.Protect(prot)
+					t.as.mu.Unlock()
 				}
 			}
 			addr = to
@@ -399,7 +459,7 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 			}
 			if addr+oldlen == v.End && t.as.free(v.End, addr+newlen) {
 				newaddr = addr
-				return 0, t.as.grow(v, newlen-oldlen)
+				return 0, t.as.grow(t, v, newlen-oldlen)
 			}
 		}
 		if fixed {
@@ -423,7 +483,8 @@ func (as *AddressSpace) free(start, end uint64) bool {
 }
 
 // grow adds pages that are not present.
-func (as *AddressSpace) grow(v *VMA, by uint64) error {
+func (as *AddressSpace) grow(cur *Task, v *VMA, by uint64) error {
+	as.change(cur, v.End, v.End+by)
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	raw, err := v.raw.Grow(int(by), ownPages(v))
@@ -464,10 +525,10 @@ func (as *AddressSpace) move(cur *Task, v *VMA, addr, oldlen, newlen, newaddr ui
 	}
 	n.moveRaw(v.raw)
 	as.open(cur, &n)
-	as.insert(&n)
+	as.insert(cur, &n)
 	as.unmap(cur, addr, addr+oldlen)
 	if newlen > oldlen {
-		return as.grow(&n, newlen-oldlen)
+		return as.grow(cur, &n, newlen-oldlen)
 	}
 	return nil
 }
@@ -506,6 +567,7 @@ func (t *Task) Madvise(addr, length uint64, advice int) error {
 func (as *AddressSpace) advise(cur *Task, v *VMA, from, to uint64, advice int) {
 	switch advice {
 	case uapi.MadvDontneed:
+		as.change(cur, from, to)
 		as.mu.Lock()
 		clear(v.pages[(from-v.Start)/uapi.PageSize : (to-v.Start)/uapi.PageSize])
 		as.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 //	Pointer[T]   a pointer that is read without a lock (RCU)
 //	Ref          a count of references
 //	Index[K, V]  a table that is searched without a lock (RCU)
+//	Shared[T]    a value that is read, or changed, in one step
 //	Guarded[T]   a value that is touched under its lock only
 //
 // Whoever holds a lock under which alone a word changes (Guard) reads it without a scheduling point.
@@ -349,6 +350,56 @@ func (x *Index[K, V]) list() []V {
 
 // Inspect returns everything, oldest first, without being a scheduling point.
 func (x *Index[K, V]) Inspect(inspect.Key) []V { return x.list() }
+
+// A Shared is a value that is read, or changed, in one step: what a lock guards that is held only between two scheduling
+// points. The zero value has the zero value of T.
+type Shared[T any] struct {
+	mu sync.RWMutex // Free mode; never held at a scheduling point
+	v  T
+	word
+}
+
+// Named gives a first value and a name for the tables of explorations.
+func (s *Shared[T]) Named(name string, v T) { s.name, s.v = name, v }
+
+// Read lets look see the value. It must not change it, nor meet a scheduling point.
+func (s *Shared[T]) Read(cur *Task, look func(*T)) {
+	s.load(cur)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	look(&s.v)
+}
+
+// Get returns a copy of the value.
+func (s *Shared[T]) Get(cur *Task) (v T) {
+	s.Read(cur, func(now *T) { v = *now })
+	return v
+}
+
+// Change lets change do so. It must not meet a scheduling point.
+func (s *Shared[T]) Change(cur *Task, change func(*T)) {
+	s.change(cur, sched.RMW)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.v)
+}
+
+// Count lets change add to numbers that it does not look at: the order of two such changes does not matter.
+func (s *Shared[T]) Count(cur *Task, change func(*T)) {
+	if cur.th != nil {
+		cur.th.Point(sched.Op{Kind: sched.RMW, Obj: s.id(cur), Write: true, Counts: sched.Blindly, Label: s.name})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.v)
+}
+
+// Inspect lets look see the value without being a scheduling point.
+func (s *Shared[T]) Inspect(_ inspect.Key, look func(*T)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	look(&s.v)
+}
 
 // A Guarded is a value that is touched only under its lock. In controlled mode touching it without is a warning of the
 // machine; in Free mode the race detector sees it.

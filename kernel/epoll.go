@@ -192,7 +192,7 @@ func (t *Task) EpollWait(epfd, limit int, timeout Time) (events []EpollEvent, er
 		if limit <= 0 {
 			return -1, Errorf(EINVAL, "room for %d events", limit)
 		}
-		deadline := t.k.Deadline(timeout)
+		deadline := t.k.Deadline(t, timeout)
 		if timeout == 0 {
 			deadline = 0
 		}
@@ -207,7 +207,7 @@ func (t *Task) EpollWait(epfd, limit int, timeout Time) (events []EpollEvent, er
 				return len(events), nil
 			case t.signal.Load():
 				return -1, EINTR
-			case t.k.Now() >= deadline:
+			case deadline != Forever && t.k.now(t) >= deadline:
 				return 0, nil
 			}
 			t.schedule(deadline)

@@ -377,7 +377,7 @@ func TestBadRanges(t *testing.T) {
 	wantErr(t, err, kernel.ENOMEM)
 	_, err = m.Mremap(addr, uapi.PageSize, uapi.PageSize, true, true, 1<<63)
 	wantErr(t, err, kernel.EINVAL)
-	if v := m.VMAs(); len(v) != 1 || v[0].Start != addr || v[0].Size() != uapi.PageSize {
+	if v := m.VMAs(inspect.Key{}); len(v) != 1 || v[0].Start != addr || v[0].Size() != uapi.PageSize {
 		t.Errorf("mappings %v", v)
 	}
 }

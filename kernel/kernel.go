@@ -35,6 +35,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/mm"
 	"nlmmap/kernel/sched"
 	"nlmmap/uapi"
@@ -90,11 +91,11 @@ type Kernel struct {
 	taskMu   sync.Mutex // tasks, nextPid, nets in Free mode
 
 	clock  clock
-	live   [nResources]atomic.Int64
-	pages  atomic.Int64 // bytes of ring memory
+	live   [nResources]atomic.Int64 // only Close looks at them
+	pages  Atomic                   // bytes of ring memory
 	bus    mm.Bus
-	zero   *mm.Memory // the page that reads of absent pages see (fault-anon)
-	seq    atomic.Uint64
+	zero   *mm.Memory    // the page that reads of absent pages see (fault-anon)
+	seq    atomic.Uint64 // of trace records
 	warnMu sync.Mutex
 	warns  []Warning
 	taint  atomic.Bool
@@ -145,6 +146,8 @@ func Boot(cfg Config) (*Kernel, error) {
 	}
 	k.initNet = &Net{k: k, ID: 0}
 	k.nets = []*Net{k.initNet}
+	k.pages.Named("pages", 0)
+	k.inodes.Named("inodes", 0)
 	k.bus = mm.Bus{Run: cfg.Run, Model: cfg.Memory}
 	if cfg.Run != nil {
 		cfg.Run.Idle = k.idle
@@ -212,8 +215,8 @@ func (k *Kernel) Live(r Resource) int64 { return k.live[r].Load() }
 
 // AllocPages returns size bytes of zeroed ring memory, or ENOMEM when the machine has no room for it.
 func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
-	if k.pages.Add(size) > k.cfg.RAM {
-		k.pages.Add(-size)
+	if k.pages.Add(cur, size) > k.cfg.RAM {
+		k.pages.Count(cur, -size)
 		return nil, Errorf(ENOMEM, "%d bytes do not fit the machine's %d", size, k.cfg.RAM)
 	}
 	// With one task at a time an access outside is an error of the model; with several the modelled kernels do it.
@@ -229,7 +232,7 @@ func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
 		m = mm.NewHeap(int(size), report)
 	}
 	if err != nil {
-		k.pages.Add(-size)
+		k.pages.Count(cur, -size)
 		return nil, Errorf(ENOMEM, "%v", err)
 	}
 	k.Count(ResPages, 1)
@@ -239,12 +242,12 @@ func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
 // FreePages gives memory from AllocPages back. It meets every access to it.
 func (k *Kernel) FreePages(cur *Task, m *mm.Memory) {
 	cur.cpu.Free(m)
-	k.pages.Add(-int64(m.Size()))
+	k.pages.Count(cur, -int64(m.Size()))
 	k.Count(ResPages, -1)
 }
 
 // PagesInUse is the ring memory that is allocated, in bytes.
-func (k *Kernel) PagesInUse() int64 { return k.pages.Load() }
+func (k *Kernel) PagesInUse(key inspect.Key) int64 { return k.pages.Inspect(key) }
 
 // Close ends all tasks and proves that nothing leaked: no socket, skb, file, mapping, ring memory or timer is left,
 // and no warning was given. The error tells what is wrong. A tainted machine cannot prove it.
@@ -281,7 +284,7 @@ func (k *Kernel) Close() error {
 			errs = append(errs, fmt.Errorf("%d %v leaked", n, r))
 		}
 	}
-	if n := k.pages.Load(); n != 0 {
+	if n := k.pages.v.Load(); n != 0 {
 		errs = append(errs, fmt.Errorf("%d bytes of ring memory leaked", n))
 	}
 	for _, w := range k.Warnings() {

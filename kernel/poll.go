@@ -62,7 +62,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 			}
 		}
 	}()
-	deadline := t.k.Deadline(timeout)
+	deadline := t.k.Deadline(t, timeout)
 	register := pt
 	for {
 		t.prepareToSleep()
@@ -83,7 +83,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 			return n, nil
 		case t.signal.Load():
 			return -1, EINTR
-		case t.k.Now() >= deadline:
+		case deadline != Forever && t.k.now(t) >= deadline:
 			return 0, nil
 		}
 		t.schedule(deadline)

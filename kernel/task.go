@@ -148,8 +148,7 @@ func (t *Task) Fork(name string) (*Task, error) {
 func (t *Task) CloneVM(name string) (*Task, error) {
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
-		child.files, child.as = t.files.copy(t), t.as
-		t.as.users.Get(t)
+		child.files, child.as = t.files.copy(t), t.as.share(t)
 		t.k.adopt(child, 0)
 		return child.pid, nil
 	})
@@ -163,8 +162,7 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 func (t *Task) Thread(name string) (*Task, error) {
 	th := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
-		th.files, th.as = t.files.share(t), t.as
-		t.as.users.Get(t)
+		th.files, th.as = t.files.share(t), t.as.share(t)
 		t.k.adopt(th, t.tgid)
 		return th.pid, nil
 	})

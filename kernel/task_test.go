@@ -26,7 +26,7 @@ func TestPoll(t *testing.T) {
 		t.Errorf("poll: %d %v at %v", n, err, m.Kernel.Now())
 	}
 	timer := kernel.Timer{Fn: func(cur *kernel.Task) { d.push(cur, 9) }}
-	m.ModTimer(&timer, 5*kernel.Millisecond)
+	m.ModTimer(m.KernelTask("test"), &timer, 5*kernel.Millisecond)
 	fds := in()
 	if n, err := m.Task.Poll(fds, kernel.Second); n != 1 || err != nil || m.Kernel.Now() != 35*kernel.Millisecond || fds[0].Revents != uapi.PollIn {
 		t.Errorf("poll: %d %v %#x at %v", n, err, fds[0].Revents, m.Kernel.Now())
@@ -133,16 +133,16 @@ func TestTimers(t *testing.T) {
 	}{{"c", 3}, {"a", 1}, {"b1", 2}, {"b2", 2}, {"never", 2}} {
 		tm := &kernel.Timer{Fn: func(*kernel.Task) { fired = append(fired, fmt.Sprint(c.name, "@", int64(m.Kernel.Now()))) }}
 		timers[c.name] = tm
-		m.ModTimer(tm, c.at)
+		m.ModTimer(m.KernelTask("test"), tm, c.at)
 	}
-	if !m.DelTimer(timers["never"]) || m.DelTimer(timers["never"]) || m.TimerPending(timers["never"]) || !m.TimerPending(timers["a"]) {
+	if !m.DelTimer(m.KernelTask("test"), timers["never"]) || m.DelTimer(m.KernelTask("test"), timers["never"]) || m.TimerPending(m.KernelTask("test"), timers["never"]) || !m.TimerPending(m.KernelTask("test"), timers["a"]) {
 		t.Error("a stopped timer is pending")
 	}
 	m.Advance(2)
 	if got := strings.Join(fired, " "); got != "a@1 b1@2 b2@2" {
 		t.Error(got)
 	}
-	m.ModTimer(timers["c"], 10)
+	m.ModTimer(m.KernelTask("test"), timers["c"], 10)
 	m.Advance(1)
 	if !m.FireTimer(m.KernelTask("irq")) || m.FireTimer(m.KernelTask("irq")) || fired[3] != "c@12" {
 		t.Error(fired)
@@ -285,7 +285,7 @@ func TestCloseReportsLeaks(t *testing.T) {
 	must(t, err)
 	_, err = k.AllocPages(k.KernelTask("leak"), uapi.PageSize)
 	must(t, err)
-	k.ModTimer(&kernel.Timer{Fn: func(*kernel.Task) {}}, kernel.Second)
+	k.ModTimer(k.KernelTask("test"), &kernel.Timer{Fn: func(*kernel.Task) {}}, kernel.Second)
 	k.Count(kernel.ResSKB, 2)
 	err = k.Close()
 	for _, want := range []string{"1 ring memory blocks leaked", "4096 bytes of ring memory leaked", "1 timers leaked", "2 skbs leaked"} {
@@ -550,7 +550,7 @@ func TestRAM(t *testing.T) {
 	wantErr(t, err, kernel.ENOMEM)
 	must(t, m.Task.Close(fd))
 	m.open(3)
-	if m.PagesInUse() != 3*uapi.PageSize {
-		t.Error(m.PagesInUse())
+	if m.PagesInUse(inspect.Key{}) != 3*uapi.PageSize {
+		t.Error(m.PagesInUse(inspect.Key{}))
 	}
 }

@@ -28,6 +28,8 @@ type clock struct {
 	time   Time
 	start  time.Time
 	timers []*Timer // in order of when, then of their making
+	list   sched.Obj
+	passes word // what lets time pass, against who looks at the time
 }
 
 func (c *clock) now(k *Kernel) Time {
@@ -51,19 +53,44 @@ type Timer struct {
 	when    Time
 	pending bool
 	real    *time.Timer
+	obj     sched.Obj
+}
+
+// point is where whoever looks at a timer, changes it, or fires the first of all meet; t is nil when there is none.
+func (c *clock) point(cur *Task, kind sched.Kind, t *Timer) {
+	if cur.th == nil {
+		return
+	}
+	if c.list == 0 {
+		c.list = cur.k.cfg.Run.NewObj()
+	}
+	var obj sched.Obj
+	if t != nil {
+		if t.obj == 0 {
+			t.obj = cur.k.cfg.Run.NewObj()
+		}
+		obj = t.obj
+	}
+	op := sched.Op{Kind: kind, Obj: obj, Label: "timer"}
+	if kind != sched.Load {
+		op.Write, op.Obj, op.Also = true, c.list, obj
+	}
+	cur.th.Point(op)
 }
 
 // TimerPending reports whether t is going to fire.
-func (k *Kernel) TimerPending(t *Timer) bool {
+func (k *Kernel) TimerPending(cur *Task, t *Timer) bool {
+	k.clock.point(cur, sched.Load, t)
 	k.clock.mu.Lock()
 	defer k.clock.mu.Unlock()
 	return t.pending
 }
 
 // ModTimer lets t fire d from now.
-func (k *Kernel) ModTimer(t *Timer, d Time) {
-	k.DelTimer(t)
-	now := k.Now()
+func (k *Kernel) ModTimer(cur *Task, t *Timer, d Time) {
+	now := k.now(cur)
+	k.clock.point(cur, sched.Store, t)
+	k.delTimer(t)
 	c := &k.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,7 +108,12 @@ func (k *Kernel) ModTimer(t *Timer, d Time) {
 }
 
 // DelTimer stops t and reports whether it was pending.
-func (k *Kernel) DelTimer(t *Timer) bool {
+func (k *Kernel) DelTimer(cur *Task, t *Timer) bool {
+	k.clock.point(cur, sched.Store, t)
+	return k.delTimer(t)
+}
+
+func (k *Kernel) delTimer(t *Timer) bool {
 	c := &k.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +130,7 @@ func (k *Kernel) DelTimer(t *Timer) bool {
 }
 
 func (k *Kernel) fire(t *Timer) {
-	if k.DelTimer(t) {
+	if k.delTimer(t) {
 		t.Fn(k.KernelTask("timer"))
 	}
 }
@@ -131,12 +163,28 @@ func (k *Kernel) Advance(d Time) {
 // an exploration calls it to be the timer interrupt.
 func (k *Kernel) FireTimer(cur *Task) bool {
 	t := k.nextTimer(Forever)
-	if t == nil || !k.DelTimer(t) {
+	for {
+		k.clock.point(cur, sched.RMW, t)
+		// Another one may have become the first meanwhile.
+		first := k.nextTimer(Forever)
+		if first == t {
+			break
+		}
+		t = first
+	}
+	if t == nil || !k.delTimer(t) {
 		return false
 	}
+	k.clock.passes.change(cur, sched.Store)
 	k.setTime(max(t.when, k.Now()))
 	t.Fn(cur)
 	return true
+}
+
+// now is Now for a task.
+func (k *Kernel) now(cur *Task) Time {
+	k.clock.passes.load(cur)
+	return k.Now()
 }
 
 func (k *Kernel) setTime(t Time) {
@@ -324,11 +372,11 @@ func (t *Task) scheduleInline(deadline Time) {
 }
 
 // Deadline returns when a timeout that starts now is over; negative is never.
-func (k *Kernel) Deadline(timeout Time) Time {
+func (k *Kernel) Deadline(cur *Task, timeout Time) Time {
 	if timeout < 0 || timeout == Forever {
 		return Forever
 	}
-	return k.Now() + timeout
+	return k.now(cur) + timeout
 }
 
 // WaitEvent sleeps on q until done returns true. It returns EINTR when a signal came and EAGAIN when deadline has
@@ -345,7 +393,7 @@ func (t *Task) WaitEvent(q *WaitQueue, deadline Time, done func() bool) error {
 		if t.signal.Load() {
 			return EINTR
 		}
-		if t.k.Now() >= deadline {
+		if deadline != Forever && t.k.now(t) >= deadline {
 			return EAGAIN
 		}
 		t.schedule(deadline)

@@ -132,8 +132,8 @@ func TestPrepareAgainstSpec(t *testing.T) {
 			}
 			return
 		}
-		if k.PagesInUse() > 0 != (want == 0 && req.BlockNr > 0) {
-			t.Fatalf("%+v: %d bytes in use after %v", req, k.PagesInUse(), want)
+		if k.PagesInUse(inspect.Key{}) > 0 != (want == 0 && req.BlockNr > 0) {
+			t.Fatalf("%+v: %d bytes in use after %v", req, k.PagesInUse(inspect.Key{}), want)
 		}
 		if err == nil {
 			ring.Free(cur, ring.Swap(cur, b))

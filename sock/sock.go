@@ -174,7 +174,7 @@ func (e SkError) Error() string { return "pending socket error" }
 // RecvDatagram waits for the oldest message and takes it, or with MSG_PEEK takes a reference: skb_recv_datagram (spec
 // 9, steps 2 to 4). Errors: a SkError, EAGAIN when there is none in time, EINTR.
 func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
-	deadline := s.K.Deadline(s.RecvTimeout(cur, flags))
+	deadline := s.K.Deadline(cur, s.RecvTimeout(cur, flags))
 	if flags&uapi.MsgDontwait != 0 {
 		deadline = 0
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
 )
@@ -206,7 +207,7 @@ func (h *hostile) run() {
 	h.task = h.k.NewProcess("hostile", h.k.InitNet())
 	h.peer = open(t, h.k.NewProcess("peer", h.k.InitNet()), proto, userspace.Config{})
 	s := open(t, h.task, proto, userspace.Config{RX: r, TX: r, Groups: 1})
-	h.base = h.task.VMAs()[0].Start
+	h.base = h.task.VMAs(inspect.Key{})[0].Start
 	h.sock = s
 	for len(h.tape) > 0 {
 		h.step()
@@ -227,7 +228,7 @@ func TestHostileNeighbour(t *testing.T) {
 			task := k.NewProcess("victim", k.InitNet())
 			req := ring(4)
 			s := open(t, task, uapi.NetlinkRoute, userspace.Config{RX: req, TX: req})
-			base := task.VMAs()[0].Start
+			base := task.VMAs(inspect.Key{})[0].Start
 			child, err := task.Fork("scribbler")
 			must(t, err)
 			stop := make(chan struct{})

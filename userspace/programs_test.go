@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/subsys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -105,7 +106,7 @@ func TestQueueJudgesPackets(t *testing.T) {
 					t.Errorf("%d packets, %d copied, %d verdicts, %d refused, %d overruns", q.Packets.Load(), q.Copied.Load(),
 						q.Verdicts.Load(), q.Refused.Load(), q.Overruns.Load())
 				}
-				if st := s.Inet(net).Stats(); st.Delivered != 42 || st.Dropped != 0 || st.Queued != 0 {
+				if st := s.Inet(net).Inspect(inspect.Key{}); st.Delivered != 42 || st.Dropped != 0 || st.Queued != 0 {
 					t.Errorf("%+v", st)
 				}
 				if lengths[128] != 40 || lengths[8028] != 2 {
@@ -225,14 +226,14 @@ func stressPrograms(t *testing.T, s *subsys.System, net *kernel.Net, answer user
 	})
 	// All that was not lost on the way is judged in the end.
 	for range 400 {
-		if st := s.Inet(net).Stats(); st.Queued == 0 {
+		if st := s.Inet(net).Inspect(inspect.Key{}); st.Queued == 0 {
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	cancel()
 	programs.Wait()
-	st := s.Inet(net).Stats()
+	st := s.Inet(net).Inspect(inspect.Key{})
 	if st.Sent != senders*each || st.Delivered+st.Dropped != st.Sent || st.Queued != 0 {
 		t.Errorf("%+v; %d packets, %d verdicts, %d refused, %d overruns", st, q.Packets.Load(), q.Verdicts.Load(), q.Refused.Load(), q.Overruns.Load())
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
 )
@@ -132,7 +133,7 @@ func TestReaderReceivesCopies(t *testing.T) {
 
 // frameAddr is where frame i of a socket's first ring starts.
 func frameAddr(s *userspace.Socket, r uapi.NLMMapReq, i int) uint64 {
-	return s.Task().(*kernel.Task).VMAs()[0].Start + uint64(i)*uint64(r.FrameSize)
+	return s.Task().(*kernel.Task).VMAs(inspect.Key{})[0].Start + uint64(i)*uint64(r.FrameSize)
 }
 
 func status(t errorer, s *userspace.Socket, r uapi.NLMMapReq, i int) uint32 {

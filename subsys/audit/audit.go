@@ -9,7 +9,6 @@ package audit
 
 import (
 	"slices"
-	"sync"
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
@@ -52,15 +51,15 @@ type Audit struct {
 	nl *afnetlink.Netlink
 
 	mutex kernel.Mutex // audit_cmd_mutex
-	mu    sync.Mutex   // threads in Free mode
 	// threads are the kernel threads that have not sent their answer yet.
-	threads []*kernel.Timer
+	threads kernel.Shared[[]*kernel.Timer]
 }
 
 // Register brings the subsystem up: audit_init.
 func Register(nl *afnetlink.Netlink, d *Differences) *Audit {
 	a := &Audit{D: *d, nl: nl}
 	a.mutex.Name = "audit_cmd"
+	a.threads.Named("audit threads", nil)
 	// With the namespaces came the group of readers.
 	nl.KernelCreate(uapi.NetlinkAudit, afnetlink.KernelCfg{Groups: 1, NonrootRecv: a.D.Netns, InitNetOnly: !a.D.Netns,
 		Input: a.input, Bind: bind})
@@ -111,15 +110,15 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 	}
 	switch h.Type {
 	case Get:
-		a.answer(m, h, Get, 0, make([]byte, a.D.StatusSize))
+		a.answer(cur, m, h, Get, 0, make([]byte, a.D.StatusSize))
 	case SignalInfo:
-		a.answer(m, h, SignalInfo, 0, make([]byte, sigInfoLen))
+		a.answer(cur, m, h, SignalInfo, 0, make([]byte, sigInfoLen))
 	case ttyGet:
-		a.answer(m, h, ttyGet, 0, make([]byte, ttyStatusLen))
+		a.answer(cur, m, h, ttyGet, 0, make([]byte, ttyStatusLen))
 	case getFeature:
-		a.answer(m, h, Get, 0, make([]byte, featuresLen))
+		a.answer(cur, m, h, Get, 0, make([]byte, featuresLen))
 	case ListRules:
-		a.answer(m, h, uapi.NLMsgDone, uapi.NLMFMulti, nil)
+		a.answer(cur, m, h, uapi.NLMsgDone, uapi.NLMFMulti, nil)
 	case addRule, delRule, makeEquiv:
 		return kernel.Errorf(kernel.EINVAL, "audit rules are not modelled")
 	}
@@ -128,11 +127,11 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 
 // answer lets a kernel thread send a message to the requester: audit_send_reply. It comes after the call, or in the
 // middle of it.
-func (a *Audit) answer(m *afnetlink.Message, h uapi.NLMsgHdr, typ, flags uint16, payload []byte) {
+func (a *Audit) answer(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr, typ, flags uint16, payload []byte) {
 	k, net, portid := a.nl.Kernel(), m.Net(), m.SKB.CB.Portid
 	t := &kernel.Timer{}
 	t.Fn = func(cur *kernel.Task) {
-		a.forget(t)
+		a.forget(cur, t)
 		s := skb.New(k, uapi.NLMsgTotalSize(len(payload)))
 		if s == nil {
 			return
@@ -145,25 +144,19 @@ func (a *Audit) answer(m *afnetlink.Message, h uapi.NLMsgHdr, typ, flags uint16,
 		b.Put(cur, s, payload)
 		_, _ = a.nl.Unicast(cur, a.nl.KernelSock(net, uapi.NetlinkAudit), s, portid, 0)
 	}
-	a.mu.Lock()
-	a.threads = append(a.threads, t)
-	a.mu.Unlock()
-	k.ModTimer(t, 0)
+	a.threads.Change(cur, func(threads *[]*kernel.Timer) { *threads = append(*threads, t) })
+	k.ModTimer(cur, t, 0)
 }
 
-func (a *Audit) forget(t *kernel.Timer) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.threads = slices.DeleteFunc(a.threads, func(o *kernel.Timer) bool { return o == t })
+func (a *Audit) forget(cur *kernel.Task, t *kernel.Timer) {
+	a.threads.Change(cur, func(threads *[]*kernel.Timer) {
+		*threads = slices.DeleteFunc(*threads, func(o *kernel.Timer) bool { return o == t })
+	})
 }
 
 // exit ends the threads.
-func (a *Audit) exit(*kernel.Task) {
-	a.mu.Lock()
-	threads := a.threads
-	a.threads = nil
-	a.mu.Unlock()
-	for _, t := range threads {
-		a.nl.Kernel().DelTimer(t)
+func (a *Audit) exit(cur *kernel.Task) {
+	for _, t := range a.threads.Get(cur) {
+		a.nl.Kernel().DelTimer(cur, t)
 	}
 }

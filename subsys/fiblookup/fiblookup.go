@@ -54,7 +54,7 @@ func (l *lookup) input(cur *kernel.Task, m *afnetlink.Message) {
 	answer := l.nl.Clone(cur, m.SKB)
 	frn := make([]byte, resultLen)
 	answer.Read(cur, uapi.NLMsgHdrlen, frn)
-	l.lookup(m.Net(), frn)
+	l.lookup(cur, m.Net(), frn)
 	answer.Write(cur, uapi.NLMsgHdrlen, frn)
 	portid := m.SKB.CB.Portid
 	answer.CB.Portid, answer.CB.DstGroup = 0, 0
@@ -62,13 +62,13 @@ func (l *lookup) input(cur *kernel.Task, m *afnetlink.Message) {
 }
 
 // lookup fills the result in: nl_fib_lookup.
-func (l *lookup) lookup(net *kernel.Net, frn []byte) {
+func (l *lookup) lookup(cur *kernel.Task, net *kernel.Net, frn []byte) {
 	table := frn[offTable]
 	code := -int32(kernel.ENOENT)
 	// A table that does not exist has no result at all: tables are made with their first route.
-	if l.inet.Stack(net).HasTable(table) {
+	if l.inet.Stack(net).HasTable(cur, table) {
 		frn[offTableID] = table
-		route, err := l.inet.Stack(net).Lookup(netip.AddrFrom4([4]byte(frn)), table)
+		route, err := l.inet.Stack(net).Lookup(cur, netip.AddrFrom4([4]byte(frn)), table)
 		code = -int32(kernel.ErrnoOf(err))
 		if err == nil {
 			frn[offTableID] = route.Table

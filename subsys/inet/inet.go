@@ -15,8 +15,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -58,7 +56,7 @@ const LoIndex = 1
 // Inet is the network stack of a machine.
 type Inet struct {
 	k         *kernel.Kernel
-	neighs    atomic.Int64
+	neighs    kernel.Atomic // in all namespaces together
 	notifiers []Notifier
 }
 
@@ -81,7 +79,11 @@ const (
 )
 
 // Register brings the stack up on a machine. Namespaces get theirs when it is first asked for.
-func Register(k *kernel.Kernel) *Inet { return &Inet{k: k} }
+func Register(k *kernel.Kernel) *Inet {
+	in := &Inet{k: k}
+	in.neighs.Named("neighbours", 0)
+	return in
+}
 
 // Notify adds a notifier.
 func (in *Inet) Notify(n Notifier) { in.notifiers = append(in.notifiers, n) }
@@ -89,7 +91,14 @@ func (in *Inet) Notify(n Notifier) { in.notifiers = append(in.notifiers, n) }
 // Stack returns the stack of a namespace.
 func (in *Inet) Stack(net *kernel.Net) *Stack {
 	return net.Value(in, func() any {
-		return &Stack{in: in, net: net, devices: []Device{{Index: LoIndex, Name: "lo", Loopback: true}}}
+		s := &Stack{in: in, net: net}
+		s.devices.Named("devices", []Device{{Index: LoIndex, Name: "lo", Loopback: true}})
+		s.addrs.Named("addresses", nil)
+		s.neighs.Named("neighbours", neighs{})
+		s.routes.Named("routes", nil)
+		s.output.rules.Named("rules", nil)
+		s.output.stats.Named("packets", Stats{})
+		return s
 	}).(*Stack)
 }
 
@@ -140,19 +149,23 @@ func (r Route) order(o Route) int {
 		cmp.Compare(r.TOS, o.TOS), cmp.Compare(r.Priority, o.Priority))
 }
 
-// A Stack is the network stack of one namespace. mu keeps its lists whole in Free mode and is never held at a
-// scheduling point; what must not interleave is under the rtnl mutex of the caller.
+// A Stack is the network stack of one namespace. Each list is read, or changed, in one step; what must not interleave is
+// under the rtnl mutex of the caller.
 type Stack struct {
 	in  *Inet
 	net *kernel.Net
 
-	mu      sync.RWMutex
-	devices []Device
-	addrs   []Addr
-	neighs  []Neigh
-	known   map[neighKey]int // index into neighs
-	routes  []Route
+	devices kernel.Shared[[]Device]
+	addrs   kernel.Shared[[]Addr]
+	neighs  kernel.Shared[neighs]
+	routes  kernel.Shared[[]Route]
 	output  output
+}
+
+// neighs is the neighbours, in the order of their making.
+type neighs struct {
+	list  []Neigh
+	known map[neighKey]int // index into list
 }
 
 type neighKey struct {
@@ -164,32 +177,32 @@ type neighKey struct {
 func (s *Stack) Net() *kernel.Net { return s.net }
 
 // Device returns the device with an index.
-func (s *Stack) Device(index int) (Device, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if index < 1 || index > len(s.devices) {
-		return Device{}, false
-	}
-	return s.devices[index-1], true
+func (s *Stack) Device(cur *kernel.Task, index int) (d Device, ok bool) {
+	s.devices.Read(cur, func(devices *[]Device) {
+		if ok = index >= 1 && index <= len(*devices); ok {
+			d = (*devices)[index-1]
+		}
+	})
+	return d, ok
 }
 
 // Devices returns all devices, by index.
-func (s *Stack) Devices() []Device {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return slices.Clone(s.devices)
+func (s *Stack) Devices(cur *kernel.Task) (list []Device) {
+	s.devices.Read(cur, func(devices *[]Device) { list = slices.Clone(*devices) })
+	return list
 }
 
 // AddDummy makes a dummy device, which is down. An empty name stands for the first free one of d0, d1, ...
 func (s *Stack) AddDummy(cur *kernel.Task, name string) Device {
-	s.mu.Lock()
-	index := len(s.devices) + 1
-	d := Device{Index: index, Name: name, MAC: [6]byte{2, 0, 0, 0, 0, byte(index)}}
-	if name == "" {
-		d.Name = fmt.Sprintf("d%d", index-2)
-	}
-	s.devices = append(s.devices, d)
-	s.mu.Unlock()
+	var d Device
+	s.devices.Change(cur, func(devices *[]Device) {
+		index := len(*devices) + 1
+		d = Device{Index: index, Name: name, MAC: [6]byte{2, 0, 0, 0, 0, byte(index)}}
+		if name == "" {
+			d.Name = fmt.Sprintf("d%d", index-2)
+		}
+		*devices = append(*devices, d)
+	})
 	s.tellLink(cur, d, LinkAdded)
 	return d
 }
@@ -197,26 +210,30 @@ func (s *Stack) AddDummy(cur *kernel.Task, name string) Device {
 // SetUp brings a device up or down. lo gets 127.0.0.1/8 with its routes when it comes up first. ENODEV when there is
 // no such device.
 func (s *Stack) SetUp(cur *kernel.Task, index int, up bool) error {
-	s.mu.Lock()
-	if index < 1 || index > len(s.devices) {
-		s.mu.Unlock()
+	now, ok := s.Device(cur, index)
+	if !ok {
 		return kernel.Errorf(kernel.ENODEV, "no device %d", index)
 	}
-	d := &s.devices[index-1]
-	if d.Up == up {
-		s.mu.Unlock()
+	if now.Up == up {
 		return nil
 	}
-	d.Up = up
-	now := *d
-	configure := up && d.Loopback && !slices.ContainsFunc(s.addrs, func(a Addr) bool { return a.Dev == LoIndex })
-	s.mu.Unlock()
-	if up {
-		s.tellLink(cur, now, LinkUp)
-	} else {
-		s.tellLink(cur, now, LinkDown)
+	changed := false
+	s.devices.Change(cur, func(devices *[]Device) {
+		d := &(*devices)[index-1]
+		changed = d.Up != up
+		d.Up = up
+		now = *d
+	})
+	if !changed {
+		return nil
 	}
-	if configure {
+	if !up {
+		s.tellLink(cur, now, LinkDown)
+		return nil
+	}
+	s.tellLink(cur, now, LinkUp)
+	hasAddr := func(a Addr) bool { return a.Dev == LoIndex }
+	if now.Loopback && !slices.ContainsFunc(s.Addrs(cur), hasAddr) {
 		s.AddAddr(cur, Addr{netip.MustParsePrefix("127.0.0.1/8"), LoIndex, ScopeHost})
 	}
 	return nil
@@ -234,19 +251,16 @@ func (s *Stack) tellLink(cur *kernel.Task, d Device, what LinkChange) {
 }
 
 // Addrs returns all addresses, oldest first.
-func (s *Stack) Addrs() []Addr {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return slices.Clone(s.addrs)
+func (s *Stack) Addrs(cur *kernel.Task) (list []Addr) {
+	s.addrs.Read(cur, func(addrs *[]Addr) { list = slices.Clone(*addrs) })
+	return list
 }
 
 // AddAddr gives a device an address, with the routes that come with it: the address itself and the broadcast
 // addresses of its network in the local table, and the network, which is in the local table for lo and in the main
 // table for others.
 func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
-	s.mu.Lock()
-	s.addrs = append(s.addrs, a)
-	s.mu.Unlock()
+	s.addrs.Change(cur, func(addrs *[]Addr) { *addrs = append(*addrs, a) })
 	for _, n := range s.in.notifiers {
 		if n.Addr != nil {
 			n.Addr(cur, s, a)
@@ -283,26 +297,33 @@ func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
 // AddNeigh makes or changes a neighbour (neigh_add). ENODEV when there is no such device, ENOBUFS when the table,
 // which all namespaces share, is full.
 func (s *Stack) AddNeigh(cur *kernel.Task, n Neigh) error {
-	if _, ok := s.Device(n.Dev); !ok {
+	if _, ok := s.Device(cur, n.Dev); !ok {
 		return kernel.Errorf(kernel.ENODEV, "no device %d", n.Dev)
 	}
+	// A place is taken before the table is looked at, and given back where it was not needed.
+	full := s.in.neighs.Add(cur, 1) > maxNeighs
 	key := neighKey{n.Dst, n.Dev}
-	s.mu.Lock()
-	if i, ok := s.known[key]; ok {
-		s.neighs[i] = n
-	} else {
-		if s.in.neighs.Add(1) > maxNeighs {
-			s.in.neighs.Add(-1)
-			s.mu.Unlock()
-			return kernel.Errorf(kernel.ENOBUFS, "there are %d neighbours", maxNeighs)
+	known := false
+	s.neighs.Change(cur, func(t *neighs) {
+		i, ok := t.known[key]
+		switch {
+		case ok:
+			known = true
+			t.list[i] = n
+		case !full:
+			if t.known == nil {
+				t.known = map[neighKey]int{}
+			}
+			t.known[key] = len(t.list)
+			t.list = append(t.list, n)
 		}
-		if s.known == nil {
-			s.known = map[neighKey]int{}
-		}
-		s.known[key] = len(s.neighs)
-		s.neighs = append(s.neighs, n)
+	})
+	if known || full {
+		s.in.neighs.Count(cur, -1)
 	}
-	s.mu.Unlock()
+	if full && !known {
+		return kernel.Errorf(kernel.ENOBUFS, "there are %d neighbours", maxNeighs)
+	}
 	s.tellNeigh(cur, n, false)
 	return nil
 }
@@ -310,20 +331,24 @@ func (s *Stack) AddNeigh(cur *kernel.Task, n Neigh) error {
 // DelNeigh removes a neighbour (neigh_delete). ENOENT when there is none.
 func (s *Stack) DelNeigh(cur *kernel.Task, dev int, dst netip.Addr) error {
 	key := neighKey{dst, dev}
-	s.mu.Lock()
-	i, ok := s.known[key]
-	if !ok {
-		s.mu.Unlock()
+	var n Neigh
+	found := false
+	s.neighs.Change(cur, func(t *neighs) {
+		i, ok := t.known[key]
+		if found = ok; !ok {
+			return
+		}
+		n = t.list[i]
+		t.list = slices.Delete(t.list, i, i+1)
+		delete(t.known, key)
+		for j := i; j < len(t.list); j++ {
+			t.known[neighKey{t.list[j].Dst, t.list[j].Dev}] = j
+		}
+	})
+	if !found {
 		return kernel.Errorf(kernel.ENOENT, "no neighbour %v on device %d", dst, dev)
 	}
-	n := s.neighs[i]
-	s.neighs = slices.Delete(s.neighs, i, i+1)
-	delete(s.known, key)
-	for j := i; j < len(s.neighs); j++ {
-		s.known[neighKey{s.neighs[j].Dst, s.neighs[j].Dev}] = j
-	}
-	s.in.neighs.Add(-1)
-	s.mu.Unlock()
+	s.in.neighs.Count(cur, -1)
 	s.tellNeigh(cur, n, true)
 	return nil
 }
@@ -337,42 +362,44 @@ func (s *Stack) tellNeigh(cur *kernel.Task, n Neigh, gone bool) {
 }
 
 // FindNeigh returns a neighbour.
-func (s *Stack) FindNeigh(dev int, dst netip.Addr) (Neigh, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	i, ok := s.known[neighKey{dst, dev}]
-	if !ok {
-		return Neigh{}, false
-	}
-	return s.neighs[i], true
+func (s *Stack) FindNeigh(cur *kernel.Task, dev int, dst netip.Addr) (n Neigh, ok bool) {
+	s.neighs.Read(cur, func(t *neighs) {
+		var i int
+		if i, ok = t.known[neighKey{dst, dev}]; ok {
+			n = t.list[i]
+		}
+	})
+	return n, ok
 }
 
 // NeighAt returns the neighbour with a position in the order of a dump, which is that of their making. The order of a
 // kernel is that of a hash table and cannot be foretold.
-func (s *Stack) NeighAt(i int) (Neigh, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if i < 0 || i >= len(s.neighs) {
-		return Neigh{}, false
-	}
-	return s.neighs[i], true
+func (s *Stack) NeighAt(cur *kernel.Task, i int) (n Neigh, ok bool) {
+	s.neighs.Read(cur, func(t *neighs) {
+		if ok = i >= 0 && i < len(t.list); ok {
+			n = t.list[i]
+		}
+	})
+	return n, ok
 }
 
 // AddRoute adds a route. EEXIST when there is one with the same table, destination, TOS and priority; ENODEV when
 // there is no such device.
 func (s *Stack) AddRoute(cur *kernel.Task, r Route) error {
-	if _, ok := s.Device(r.Dev); !ok {
+	if _, ok := s.Device(cur, r.Dev); !ok {
 		return kernel.Errorf(kernel.ENODEV, "no device %d", r.Dev)
 	}
 	r.Dst = r.Dst.Masked()
-	s.mu.Lock()
-	i, found := slices.BinarySearchFunc(s.routes, r, Route.order)
-	if found {
-		s.mu.Unlock()
+	exists := false
+	s.routes.Change(cur, func(routes *[]Route) {
+		i, found := slices.BinarySearchFunc(*routes, r, Route.order)
+		if exists = found; !found {
+			*routes = slices.Insert(*routes, i, r)
+		}
+	})
+	if exists {
 		return kernel.Errorf(kernel.EEXIST, "there is a route to %v", r.Dst)
 	}
-	s.routes = slices.Insert(s.routes, i, r)
-	s.mu.Unlock()
 	s.tellRoute(cur, r, false)
 	return nil
 }
@@ -380,15 +407,17 @@ func (s *Stack) AddRoute(cur *kernel.Task, r Route) error {
 // DelRoute removes a route. ESRCH when there is none.
 func (s *Stack) DelRoute(cur *kernel.Task, r Route) error {
 	r.Dst = r.Dst.Masked()
-	s.mu.Lock()
-	i, found := slices.BinarySearchFunc(s.routes, r, Route.order)
-	if !found {
-		s.mu.Unlock()
+	exists := false
+	s.routes.Change(cur, func(routes *[]Route) {
+		i, found := slices.BinarySearchFunc(*routes, r, Route.order)
+		if exists = found; found {
+			r = (*routes)[i]
+			*routes = slices.Delete(*routes, i, i+1)
+		}
+	})
+	if !exists {
 		return kernel.Errorf(kernel.ESRCH, "no route to %v", r.Dst)
 	}
-	r = s.routes[i]
-	s.routes = slices.Delete(s.routes, i, i+1)
-	s.mu.Unlock()
 	s.tellRoute(cur, r, true)
 	return nil
 }
@@ -402,43 +431,43 @@ func (s *Stack) tellRoute(cur *kernel.Task, r Route, gone bool) {
 }
 
 // RouteAt returns the route with a position in the order of a dump (spec 11.5).
-func (s *Stack) RouteAt(i int) (Route, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if i < 0 || i >= len(s.routes) {
-		return Route{}, false
-	}
-	return s.routes[i], true
+func (s *Stack) RouteAt(cur *kernel.Task, i int) (r Route, ok bool) {
+	s.routes.Read(cur, func(routes *[]Route) {
+		if ok = i >= 0 && i < len(*routes); ok {
+			r = (*routes)[i]
+		}
+	})
+	return r, ok
 }
 
 // HasTable reports whether a table has routes; 0 stands for any.
-func (s *Stack) HasTable(table uint8) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return slices.ContainsFunc(s.routes, func(r Route) bool { return table == 0 || r.Table == table })
+func (s *Stack) HasTable(cur *kernel.Task, table uint8) (has bool) {
+	s.routes.Read(cur, func(routes *[]Route) {
+		has = slices.ContainsFunc(*routes, func(r Route) bool { return table == 0 || r.Table == table })
+	})
+	return has
 }
 
 // Lookup finds the route to a destination, in the local table before the main one, or only in the given table if that
 // is not 0: the longest prefix wins. ENETUNREACH when there is none.
-func (s *Stack) Lookup(dst netip.Addr, table uint8) (Route, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, t := range [...]uint8{TableLocal, TableMain} {
-		if table != 0 && table != t {
-			continue
-		}
-		var best Route
-		found := false
-		for _, r := range s.routes {
-			if r.Table == t && r.Dst.Contains(dst) && (!found || r.Dst.Bits() > best.Dst.Bits()) {
-				best, found = r, true
+func (s *Stack) Lookup(cur *kernel.Task, dst netip.Addr, table uint8) (best Route, err error) {
+	found := false
+	s.routes.Read(cur, func(routes *[]Route) {
+		for _, t := range [...]uint8{TableLocal, TableMain} {
+			if table != 0 && table != t || found {
+				continue
+			}
+			for _, r := range *routes {
+				if r.Table == t && r.Dst.Contains(dst) && (!found || r.Dst.Bits() > best.Dst.Bits()) {
+					best, found = r, true
+				}
 			}
 		}
-		if found {
-			return best, nil
-		}
+	})
+	if !found {
+		return Route{}, kernel.Errorf(ENETUNREACH, "no route to %v", dst)
 	}
-	return Route{}, kernel.Errorf(ENETUNREACH, "no route to %v", dst)
+	return best, nil
 }
 
 // PopulateNeigh is what an administrator does for an experiment: a dummy device, brought up, and count permanent

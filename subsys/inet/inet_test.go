@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/subsys/inet"
 )
 
@@ -36,11 +37,11 @@ func TestNeighLimit(t *testing.T) {
 	if err := a.DelNeigh(cur, 2, netip.MustParseAddr("10.0.0.1")); err != nil {
 		t.Fatal(err)
 	}
-	n, _ := a.NeighAt(0)
+	n, _ := a.NeighAt(cur, 0)
 	if n.Dst != netip.MustParseAddr("10.0.0.2") {
 		t.Errorf("%v", n)
 	}
-	if found, ok := a.FindNeigh(2, netip.MustParseAddr("10.0.3.232")); !ok || found.Dev != 2 {
+	if found, ok := a.FindNeigh(cur, 2, netip.MustParseAddr("10.0.3.232")); !ok || found.Dev != 2 {
 		t.Errorf("%v %t", found, ok)
 	}
 	if err := b.AddNeigh(cur, inet.Neigh{Dst: netip.MustParseAddr("10.9.9.9"), Dev: 2}); err != nil {
@@ -51,7 +52,7 @@ func TestNeighLimit(t *testing.T) {
 func TestRoutes(t *testing.T) {
 	in, k, cur := boot(t)
 	s := in.Stack(k.InitNet())
-	if _, err := s.Lookup(netip.MustParseAddr("127.0.0.1"), 0); kernel.ErrnoOf(err) != inet.ENETUNREACH {
+	if _, err := s.Lookup(cur, netip.MustParseAddr("127.0.0.1"), 0); kernel.ErrnoOf(err) != inet.ENETUNREACH {
 		t.Error(err)
 	}
 	s.LoUp(cur)
@@ -62,7 +63,7 @@ func TestRoutes(t *testing.T) {
 	want := []string{"254 10.0.0.0/24", "254 10.0.1.0/24", "255 127.0.0.0/32", "255 127.0.0.0/8", "255 127.0.0.1/32",
 		"255 127.255.255.255/32"}
 	for i := 0; ; i++ {
-		r, ok := s.RouteAt(i)
+		r, ok := s.RouteAt(cur, i)
 		if !ok {
 			if i != len(want) {
 				t.Errorf("%d routes", i)
@@ -73,11 +74,11 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("route %d is %s", i, got)
 		}
 	}
-	r, err := s.Lookup(netip.MustParseAddr("127.9.9.9"), 0)
+	r, err := s.Lookup(cur, netip.MustParseAddr("127.9.9.9"), 0)
 	if err != nil || r.Dst.Bits() != 8 || r.Type != inet.RTNLocal {
 		t.Errorf("%v %v", r, err)
 	}
-	if _, err := s.Lookup(netip.MustParseAddr("127.0.0.1"), inet.TableMain); err == nil {
+	if _, err := s.Lookup(cur, netip.MustParseAddr("127.0.0.1"), inet.TableMain); err == nil {
 		t.Error("127.0.0.1 is in the main table")
 	}
 }
@@ -101,12 +102,12 @@ func TestOutput(t *testing.T) {
 	s.Reinject(cur, queued[0], inet.Accept)
 	s.Reinject(cur, queued[1], inet.Repeat)
 	s.Reinject(cur, queued[2], inet.Drop)
-	if got, want := s.Stats(), (inet.Stats{Sent: 2, Delivered: 1, Dropped: 1}); got != want || logged != 3 {
+	if got, want := s.Inspect(inspect.Key{}), (inet.Stats{Sent: 2, Delivered: 1, Dropped: 1}); got != want || logged != 3 {
 		t.Errorf("%+v, logged %d", got, logged)
 	}
 	s.FlushRules(cur)
 	s.SendUDP(cur, 1, 0)
-	if got := s.Stats().Delivered; got != 2 {
+	if got := s.Inspect(inspect.Key{}).Delivered; got != 2 {
 		t.Errorf("%d delivered", got)
 	}
 }
@@ -157,7 +158,7 @@ func Example() {
 		return inet.Drop
 	}})
 	fmt.Println(stack.SendUDP(admin, 1, 100))
-	fmt.Println(stack.Stats())
+	fmt.Println(stack.Inspect(inspect.Key{}))
 	fmt.Println(k.Close())
 	// Output:
 	// a packet of 128 bytes

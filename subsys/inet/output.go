@@ -3,9 +3,10 @@ package inet
 import (
 	"encoding/binary"
 	"net/netip"
-	"sync"
+	"slices"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 )
 
 // HookOutput is the number of the OUTPUT hook (NF_INET_LOCAL_OUT), EtherIP what link layers call IPv4, and FamilyIPv4
@@ -149,54 +150,41 @@ func (r Rule) matches(p *Packet) bool {
 type Stats struct{ Sent, Delivered, Dropped, Queued int }
 
 type output struct {
-	mu    sync.Mutex
-	rules []Rule
-	stats Stats
+	rules kernel.Shared[[]Rule]
+	stats kernel.Shared[Stats]
 }
 
 // AddRule appends a rule; lo is brought up for it.
 func (s *Stack) AddRule(cur *kernel.Task, r Rule) {
 	s.LoUp(cur)
-	s.output.mu.Lock()
-	defer s.output.mu.Unlock()
 	// Packets that are under way keep the list they began with.
-	s.output.rules = append(s.output.rules[:len(s.output.rules):len(s.output.rules)], r)
+	s.output.rules.Change(cur, func(rules *[]Rule) { *rules = append(slices.Clip(*rules), r) })
 }
 
 // FlushRules removes all rules.
-func (s *Stack) FlushRules(*kernel.Task) {
-	s.output.mu.Lock()
-	defer s.output.mu.Unlock()
-	s.output.rules = nil
+func (s *Stack) FlushRules(cur *kernel.Task) {
+	s.output.rules.Change(cur, func(rules *[]Rule) { *rules = nil })
 }
 
-// Stats returns what happened to the packets so far.
-func (s *Stack) Stats() Stats {
-	s.output.mu.Lock()
-	defer s.output.mu.Unlock()
-	return s.output.stats
+// Inspect returns what happened to the packets so far.
+func (s *Stack) Inspect(key inspect.Key) (now Stats) {
+	s.output.stats.Inspect(key, func(t *Stats) { now = *t })
+	return now
 }
 
 // count changes the statistics.
-func (s *Stack) count(change func(*Stats)) {
-	s.output.mu.Lock()
-	defer s.output.mu.Unlock()
-	change(&s.output.stats)
-}
+func (s *Stack) count(cur *kernel.Task, change func(*Stats)) { s.output.stats.Count(cur, change) }
 
 // Output sends a packet through the rules (ip_local_out). A packet that is dropped or queued was sent as well.
 func (s *Stack) Output(cur *kernel.Task, p *Packet) {
 	p.stack = s
-	s.count(func(t *Stats) { t.Sent++ })
+	s.count(cur, func(t *Stats) { t.Sent++ })
 	s.traverse(cur, p)
 }
 
 func (s *Stack) traverse(cur *kernel.Task, p *Packet) {
-	s.output.mu.Lock()
-	rules := s.output.rules
-	s.output.mu.Unlock()
 	verdict := Accept
-	for _, r := range rules {
+	for _, r := range s.output.rules.Get(cur) {
 		if !r.matches(p) {
 			continue
 		}
@@ -207,24 +195,24 @@ func (s *Stack) traverse(cur *kernel.Task, p *Packet) {
 		verdict = v
 		break
 	}
-	s.finish(p, verdict)
+	s.finish(cur, p, verdict)
 }
 
-func (s *Stack) finish(p *Packet, verdict Verdict) {
+func (s *Stack) finish(cur *kernel.Task, p *Packet, verdict Verdict) {
 	switch verdict {
 	case Accept:
-		s.count(func(t *Stats) { t.Delivered++ })
+		s.count(cur, func(t *Stats) { t.Delivered++ })
 	case Stolen:
-		s.count(func(t *Stats) { t.Queued++ })
+		s.count(cur, func(t *Stats) { t.Queued++ })
 	default:
-		s.count(func(t *Stats) { t.Dropped++ })
+		s.count(cur, func(t *Stats) { t.Dropped++ })
 	}
 }
 
 // Reinject lets a stolen packet go on (nf_reinject): Accept leaves the hook, as the rules are one table; Repeat goes
 // through the rules again; Drop and others drop it. Packets without stack are those of tests and vanish.
 func (s *Stack) Reinject(cur *kernel.Task, p *Packet, v Verdict) {
-	s.count(func(t *Stats) { t.Queued-- })
+	s.count(cur, func(t *Stats) { t.Queued-- })
 	if v == Repeat {
 		s.traverse(cur, p)
 		return
@@ -232,7 +220,7 @@ func (s *Stack) Reinject(cur *kernel.Task, p *Packet, v Verdict) {
 	if v == Stolen {
 		v = Drop
 	}
-	s.finish(p, v)
+	s.finish(cur, p, v)
 }
 
 // SendUDP sends count datagrams with size bytes of zeros from 127.0.0.1:4000 to 127.0.0.1:9 on a UDP socket of cur.

@@ -87,32 +87,33 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 func (g *group) configure(cur *kernel.Task, r *nfnetlink.Request, flags uint16) {
 	g.lock.Lock(cur)
 	defer g.lock.Unlock(cur)
+	in := g.inside.Of(cur)
 	if b := r.Attr(uapi.NFULACfgMode); b != nil {
-		g.setMode(binary.BigEndian.Uint32(b), b[4])
+		in.setMode(binary.BigEndian.Uint32(b), b[4])
 	}
 	if v, ok := r.Uint32(uapi.NFULACfgNlbufsiz); ok && v >= minBufsiz && v <= maxBufsiz {
-		g.nlbufsiz = v
+		in.nlbufsiz = v
 	}
 	if v, ok := r.Uint32(uapi.NFULACfgTimeout); ok {
-		g.timeout = v
+		in.timeout = v
 	}
 	if v, ok := r.Uint32(uapi.NFULACfgQthresh); ok {
-		g.threshold = v
+		in.threshold = v
 	}
 	if r.Attr(uapi.NFULACfgFlags) != nil {
-		g.flags = flags
+		in.flags = flags
 	}
 }
 
 // setMode is nfulnl_set_mode. A range of 0 is the whole packet.
-func (g *group) setMode(crange uint32, mode uint8) {
+func (in *contents) setMode(crange uint32, mode uint8) {
 	switch mode {
 	case CopyNone, CopyMeta:
-		g.mode, g.crange = mode, 0
+		in.mode, in.crange = mode, 0
 	case CopyPacket:
 		if crange == 0 || crange > maxRange {
 			crange = maxRange
 		}
-		g.mode, g.crange = mode, crange
+		in.mode, in.crange = mode, crange
 	}
 }

@@ -65,14 +65,20 @@ type groups struct {
 	seq kernel.Atomic // of all groups together
 }
 
-// group is one group (struct nfulnl_instance). lock guards what follows it.
+// group is one group (struct nfulnl_instance). What is above the lock does not change.
 type group struct {
 	f      *NFLog
 	net    *kernel.Net
 	num    uint16
 	portid uint32 // the owner's
 
-	lock      kernel.Spinlock
+	lock   kernel.Spinlock
+	inside kernel.Guarded[contents]
+	timer  kernel.Timer
+}
+
+// contents is what the lock of a group guards.
+type contents struct {
 	mode      uint8
 	crange    uint32
 	nlbufsiz  uint32
@@ -82,7 +88,6 @@ type group struct {
 	seq       uint32
 	skb       *skb.SKB // the message that collects packets
 	qlen      uint32   // how many it has
-	timer     kernel.Timer
 	dead      bool
 }
 
@@ -94,9 +99,11 @@ func (f *NFLog) groups(net *kernel.Net) *groups {
 
 // create makes a group: instance_create. EEXIST when somebody was faster.
 func (f *NFLog) create(cur *kernel.Task, net *kernel.Net, num uint16, portid uint32) (*group, error) {
-	g := &group{f: f, net: net, num: num, portid: portid, mode: CopyPacket, crange: maxRange, nlbufsiz: minBufsiz,
-		timeout: defaultTimeout, threshold: defaultThreshold}
+	g := &group{f: f, net: net, num: num, portid: portid}
 	g.lock.Name = "nflog"
+	g.inside.Guard(&g.lock.Mutex)
+	*g.inside.Own() = contents{mode: CopyPacket, crange: maxRange, nlbufsiz: minBufsiz, timeout: defaultTimeout,
+		threshold: defaultThreshold}
 	g.timer.Fn = g.expired
 	if err := f.groups(net).Add(cur, num, g); err != nil {
 		return nil, err
@@ -110,9 +117,10 @@ func (f *NFLog) destroy(cur *kernel.Task, net *kernel.Net, match func(g *group) 
 	for _, g := range f.groups(net).Remove(cur, match) {
 		g.lock.Lock(cur)
 		g.flush(cur)
-		g.dead = true
-		if g.skb != nil {
-			f.k.Taint(cur, "nflog-done-room", "a message of %d packets is forgotten with its frame", g.qlen)
+		in := g.inside.Of(cur)
+		in.dead = true
+		if in.skb != nil {
+			f.k.Taint(cur, "nflog-done-room", "a message of %d packets is forgotten with its frame", in.qlen)
 		}
 		g.lock.Unlock(cur)
 	}

@@ -72,7 +72,7 @@ func TestMessages(t *testing.T) {
 		m.ask(0, mode(nflog.CopyMeta, 0))
 		m.send(1, 100)
 		check(76, "1:4 10:1 5:4 11:4 14:4 12:4 13:4")
-		if got := m.Stack().Stats().Delivered; got != 4 {
+		if got := m.Stack().Inspect(inspect.Key{}).Delivered; got != 4 {
 			t.Errorf("%d packets delivered", got)
 		}
 		m.Close()

@@ -22,69 +22,74 @@ const (
 func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
 	g.lock.Lock(cur)
 	defer g.lock.Unlock(cur)
-	if g.dead {
+	in := g.inside.Of(cur)
+	if in.dead {
 		return
 	}
-	if threshold == 0 || threshold > g.threshold {
-		threshold = g.threshold
+	if threshold == 0 || threshold > in.threshold {
+		threshold = in.threshold
 	}
-	size, dataLen := g.size(p)
-	if g.skb != nil && size > g.room() {
+	size, dataLen := g.size(cur, p)
+	if in.skb != nil && size > g.room(cur) {
 		g.flush(cur)
 	}
-	if g.skb == nil && !g.alloc(cur, size) {
+	if in.skb == nil && !g.alloc(cur, size) {
 		return
 	}
-	g.qlen++
+	in.qlen++
 	g.append(cur, p, dataLen)
 	switch {
-	case g.qlen >= threshold:
+	case in.qlen >= threshold:
 		g.flush(cur)
-	case !g.f.k.TimerPending(&g.timer):
-		g.f.k.ModTimer(&g.timer, kernel.Time(g.timeout)*timeUnit)
+	case !g.f.k.TimerPending(cur, &g.timer):
+		g.f.k.ModTimer(cur, &g.timer, kernel.Time(in.timeout)*timeUnit)
 	}
 }
 
 // size is what a packet's message may need, and how much of the packet it has.
-func (g *group) size(p *inet.Packet) (size, dataLen int) {
+func (g *group) size(cur *kernel.Task, p *inet.Packet) (size, dataLen int) {
+	in := g.inside.Of(cur)
 	size = baseSize
 	if g.f.D.DoneRoom {
 		size += 8
 	}
 	for _, flag := range []uint16{FlagSeq, FlagSeqGlobal} {
-		if g.flags&flag != 0 {
+		if in.flags&flag != 0 {
 			size += uapi.NLATotalSize(4)
 		}
 	}
-	if g.mode == CopyPacket {
-		dataLen = min(int(g.crange), p.Len())
+	if in.mode == CopyPacket {
+		dataLen = min(int(in.crange), p.Len())
 		size += uapi.NLATotalSize(dataLen)
 	}
 	return size, dataLen
 }
 
 // room is what is left of the message for another packet.
-func (g *group) room() int {
+func (g *group) room(cur *kernel.Task) int {
+	in := g.inside.Of(cur)
 	if g.f.D.DoneRoom {
-		return g.skb.Tailroom()
+		return in.skb.Tailroom()
 	}
-	return g.skb.Tailroom() - uapi.NLAHdrlen
+	return in.skb.Tailroom() - uapi.NLAHdrlen
 }
 
 // alloc begins a message: nfulnl_alloc_skb. It tries the size for many packets first and then that for one, so that a
 // full ring counts two drops (nflog-double-drop).
 func (g *group) alloc(cur *kernel.Task, size int) bool {
-	bufsiz := int(g.nlbufsiz)
-	g.skb = g.f.nf.AllocSKB(cur, g.net, max(bufsiz, size), 0, g.portid)
-	if g.skb == nil && bufsiz > size {
-		g.skb = g.f.nf.AllocSKB(cur, g.net, size, 0, g.portid)
+	in := g.inside.Of(cur)
+	bufsiz := int(in.nlbufsiz)
+	in.skb = g.f.nf.AllocSKB(cur, g.net, max(bufsiz, size), 0, g.portid)
+	if in.skb == nil && bufsiz > size {
+		in.skb = g.f.nf.AllocSKB(cur, g.net, size, 0, g.portid)
 	}
-	return g.skb != nil
+	return in.skb != nil
 }
 
 // append adds a packet to the message: __build_packet_message.
 func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
-	m := g.skb
+	in := g.inside.Of(cur)
+	m := in.skb
 	b, ok := nfnetlink.PutMsg(cur, m, uapi.NFULNLMsgPacket, p.Family, g.num)
 	if !ok {
 		return
@@ -112,11 +117,11 @@ func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
 		put(uapi.NFULAUID, nfnetlink.BE32(p.UID))
 		put(uapi.NFULAGID, nfnetlink.BE32(p.GID))
 	}
-	if g.flags&FlagSeq != 0 {
-		put(uapi.NFULASeq, nfnetlink.BE32(g.seq))
-		g.seq++
+	if in.flags&FlagSeq != 0 {
+		put(uapi.NFULASeq, nfnetlink.BE32(in.seq))
+		in.seq++
 	}
-	if g.flags&FlagSeqGlobal != 0 {
+	if in.flags&FlagSeqGlobal != 0 {
 		put(uapi.NFULASeqGlobal, nfnetlink.BE32(uint32(g.f.groups(g.net).seq.Add(cur, 1))))
 	}
 	if dataLen > 0 {
@@ -133,26 +138,27 @@ func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
 // result. Where no room is kept for DONE, a message that has none for it stays for ever (nflog-done-room); otherwise
 // it is freed.
 func (g *group) flush(cur *kernel.Task) {
-	g.f.k.DelTimer(&g.timer)
-	m := g.skb
+	in := g.inside.Of(cur)
+	g.f.k.DelTimer(cur, &g.timer)
+	m := in.skb
 	if m == nil {
 		return
 	}
-	if g.qlen > 1 {
+	if in.qlen > 1 {
 		// Nobody writes the payload of DONE.
 		_, ok := afnetlink.PutMsg(cur, m, uapi.NLMsgHdr{Type: uapi.NLMsgDone}, doneSize-uapi.NLMsgHdrlen)
 		switch {
 		case ok:
 			m.Extend(doneSize - uapi.NLMsgHdrlen)
 		case g.f.D.DoneRoom:
-			g.skb, g.qlen = nil, 0
+			in.skb, in.qlen = nil, 0
 			m.Free(cur)
 			return
 		default:
 			return
 		}
 	}
-	g.skb, g.qlen = nil, 0
+	in.skb, in.qlen = nil, 0
 	_ = g.f.nf.Unicast(cur, g.net, m, g.portid)
 }
 

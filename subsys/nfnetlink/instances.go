@@ -1,48 +1,48 @@
 package nfnetlink
 
 import (
-	"maps"
+	"cmp"
 	"slices"
-	"sync"
 
 	"nlmmap/kernel"
 )
 
-// Instances is what a subsystem has in one namespace by number: queues, log groups. Lookups are a load of word,
-// changes a store to it under lock; mu keeps the map whole in Free mode and is never held at a scheduling point.
+// Instances is what a subsystem has in one namespace by number: queues, log groups. It changes under instances_lock and
+// is searched without.
 type Instances[T any] struct {
 	lock  kernel.Spinlock // instances_lock
-	word  kernel.Atomic
-	mu    sync.RWMutex
-	byNum map[uint16]*T
+	byNum kernel.Index[uint16, *instance[T]]
+}
+
+type instance[T any] struct {
+	num uint16
+	t   *T
 }
 
 // NewInstances returns an empty table whose lock has a name.
 func NewInstances[T any](lock string) *Instances[T] {
-	t := &Instances[T]{byNum: map[uint16]*T{}}
+	t := &Instances[T]{}
 	t.lock.Name = lock
+	t.byNum.Named(lock, &t.lock.Mutex)
 	return t
 }
 
 // Lookup returns the instance with a number, nil for none: instance_lookup.
 func (t *Instances[T]) Lookup(cur *kernel.Task, num uint16) *T {
-	t.word.Load(cur)
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.byNum[num]
+	if i := t.byNum.Load(cur, num); i != nil {
+		return i.t
+	}
+	return nil
 }
 
 // Add gives an instance its number: instance_create. EEXIST when somebody was faster.
-func (t *Instances[T]) Add(cur *kernel.Task, num uint16, instance *T) error {
+func (t *Instances[T]) Add(cur *kernel.Task, num uint16, i *T) error {
 	t.lock.Lock(cur)
 	defer t.lock.Unlock(cur)
-	t.word.Add(cur, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.byNum[num] != nil {
+	if t.byNum.Load(cur, num) != nil {
 		return kernel.EEXIST
 	}
-	t.byNum[num] = instance
+	t.byNum.Store(cur, num, &instance[T]{num, i})
 	return nil
 }
 
@@ -50,14 +50,11 @@ func (t *Instances[T]) Add(cur *kernel.Task, num uint16, instance *T) error {
 func (t *Instances[T]) Remove(cur *kernel.Task, match func(*T) bool) []*T {
 	t.lock.Lock(cur)
 	defer t.lock.Unlock(cur)
-	t.word.Add(cur, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var gone []*T
-	for _, num := range slices.Sorted(maps.Keys(t.byNum)) {
-		if instance := t.byNum[num]; match(instance) {
-			gone = append(gone, instance)
-			delete(t.byNum, num)
+	for _, i := range t.sorted(cur) {
+		if match(i.t) {
+			gone = append(gone, i.t)
+			t.byNum.Delete(cur, i.num)
 		}
 	}
 	return gone
@@ -65,12 +62,15 @@ func (t *Instances[T]) Remove(cur *kernel.Task, match func(*T) bool) []*T {
 
 // All returns the instances, by number.
 func (t *Instances[T]) All(cur *kernel.Task) []*T {
-	t.word.Load(cur)
-	t.mu.RLock()
-	defer t.mu.RUnlock()
 	var all []*T
-	for _, num := range slices.Sorted(maps.Keys(t.byNum)) {
-		all = append(all, t.byNum[num])
+	for _, i := range t.sorted(cur) {
+		all = append(all, i.t)
 	}
 	return all
+}
+
+func (t *Instances[T]) sorted(cur *kernel.Task) []*instance[T] {
+	list := t.byNum.All(cur)
+	slices.SortFunc(list, func(a, b *instance[T]) int { return cmp.Compare(a.num, b.num) })
+	return list
 }

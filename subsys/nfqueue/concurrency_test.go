@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/sched"
 	"nlmmap/subsys/internal/nftest"
 	"nlmmap/subsys/nfqueue"
@@ -65,7 +66,7 @@ func TestDestroyWhileSending(t *testing.T) {
 		if err := run.Loop(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		if s := m.Stack().Stats(); s.Queued != 0 || s.Dropped != 3 {
+		if s := m.Stack().Inspect(inspect.Key{}); s.Queued != 0 || s.Dropped != 3 {
 			t.Errorf("seed %d: packets %+v", seed, s)
 		}
 		m.Close()

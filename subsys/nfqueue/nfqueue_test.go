@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/subsys/inet"
 	"nlmmap/subsys/internal/nftest"
 	"nlmmap/subsys/nfqueue"
@@ -200,7 +201,7 @@ func TestVerdicts(t *testing.T) {
 	m.ask(0, verdict, hdr(1, 2))
 	m.ask(kernel.ENOENT, verdict, hdr(1, 2))
 	m.ask(0, batch, hdr(0, 3))
-	if diff := cmp.Diff(inet.Stats{Sent: 6, Delivered: 1, Dropped: 2, Queued: 3}, m.Stack().Stats()); diff != "" {
+	if diff := cmp.Diff(inet.Stats{Sent: 6, Delivered: 1, Dropped: 2, Queued: 3}, m.Stack().Inspect(inspect.Key{})); diff != "" {
 		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 	// A stranger may decide on one packet, not on several.
@@ -230,7 +231,7 @@ func TestVerdicts(t *testing.T) {
 		t.Errorf("/proc: %s, want %s", got, want)
 	}
 	m.ask(0, verdict, hdr(3|9<<16|0x8000, 7))
-	if diff := cmp.Diff(inet.Stats{Sent: 6, Delivered: 3, Dropped: 3}, m.Stack().Stats()); diff != "" {
+	if diff := cmp.Diff(inet.Stats{Sent: 6, Delivered: 3, Dropped: 3}, m.Stack().Inspect(inspect.Key{})); diff != "" {
 		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 	m.Close()
@@ -252,7 +253,7 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.send(1, 100)
-	if got := m.Stack().Stats(); got.Delivered != 1 {
+	if got := m.Stack().Inspect(inspect.Key{}); got.Delivered != 1 {
 		t.Errorf("fail open: packets %+v", got)
 	}
 	m.Close()
@@ -319,14 +320,14 @@ func TestRelease(t *testing.T) {
 	if err := m.Main.Close(m.s.FD); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := m.Stack().Stats(), (inet.Stats{Sent: 2, Dropped: 2}); got != want || m.proc() != "" {
+	if got, want := m.Stack().Inspect(inspect.Key{}), (inet.Stats{Sent: 2, Dropped: 2}); got != want || m.proc() != "" {
 		t.Errorf("packets %+v, want %+v; /proc %q", got, want, m.proc())
 	}
 	m.send(1, 100)
 	m.Stack().FlushRules(m.Main)
 	m.Stack().AddRule(m.Main, m.q.Rule(0, true))
 	m.send(1, 100)
-	if diff := cmp.Diff(inet.Stats{Sent: 4, Dropped: 3, Delivered: 1}, m.Stack().Stats()); diff != "" {
+	if diff := cmp.Diff(inet.Stats{Sent: 4, Dropped: 3, Delivered: 1}, m.Stack().Inspect(inspect.Key{})); diff != "" {
 		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 	m.Close()
@@ -347,7 +348,7 @@ func Example() {
 	if err := s.Send(nftest.Msg(batch, uapi.NLMFRequest, 0, hdr(1, 2))); err != nil {
 		panic(err)
 	}
-	fmt.Printf("%+v\n", stack.Stats())
+	fmt.Printf("%+v\n", stack.Inspect(inspect.Key{}))
 	fmt.Println(m.K.Close())
 	// Output:
 	// V172 C3072 U0 U0

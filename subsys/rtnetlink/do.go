@@ -122,7 +122,7 @@ func (r *Rtnetlink) doIP(cur *kernel.Task, q *request) (handled bool, err error)
 }
 
 // findLink returns the device that a link request names by index or by name.
-func (r *Rtnetlink) findLink(q *request) (d inet.Device, named, found bool, name, kind string) {
+func (r *Rtnetlink) findLink(cur *kernel.Task, q *request) (d inet.Device, named, found bool, name, kind string) {
 	index := int(int32(binary.LittleEndian.Uint32(q.payload[4:])))
 	for a := range uapi.WellFormed(uapi.Attrs(q.payload, ifinfomsgLen)) {
 		switch a.Type {
@@ -138,10 +138,10 @@ func (r *Rtnetlink) findLink(q *request) (d inet.Device, named, found bool, name
 	}
 	stack := q.stack(r)
 	if index > 0 {
-		d, found = stack.Device(index)
+		d, found = stack.Device(cur, index)
 		return d, true, found, name, kind
 	}
-	for _, o := range stack.Devices() {
+	for _, o := range stack.Devices(cur) {
 		if name != "" && o.Name == name {
 			return o, true, true, name, kind
 		}
@@ -166,7 +166,7 @@ func (r *Rtnetlink) newLink(cur *kernel.Task, q *request) error {
 	if len(q.payload) < ifinfomsgLen {
 		return kernel.EINVAL
 	}
-	d, _, found, name, kind := r.findLink(q)
+	d, _, found, name, kind := r.findLink(cur, q)
 	flags := binary.LittleEndian.Uint32(q.payload[8:])
 	change := binary.LittleEndian.Uint32(q.payload[12:])
 	switch {
@@ -190,7 +190,7 @@ func (r *Rtnetlink) getLink(cur *kernel.Task, q *request) error {
 	if len(q.payload) < ifinfomsgLen {
 		return kernel.EINVAL
 	}
-	d, named, found, _, _ := r.findLink(q)
+	d, named, found, _, _ := r.findLink(cur, q)
 	switch {
 	case !named:
 		return kernel.EINVAL
@@ -202,7 +202,7 @@ func (r *Rtnetlink) getLink(cur *kernel.Task, q *request) error {
 
 // neighRequest reads NEWNEIGH and DELNEIGH: EINVAL without destination, device, or with a link-layer address of
 // less than 6 bytes; ENODEV; EAFNOSUPPORT for another family than IPv4.
-func (r *Rtnetlink) neighRequest(q *request) (inet.Neigh, error) {
+func (r *Rtnetlink) neighRequest(cur *kernel.Task, q *request) (inet.Neigh, error) {
 	var n inet.Neigh
 	if len(q.payload) < ndmsgLen {
 		return n, kernel.EINVAL
@@ -222,7 +222,7 @@ func (r *Rtnetlink) neighRequest(q *request) (inet.Neigh, error) {
 		return n, kernel.Errorf(kernel.EINVAL, "no destination")
 	}
 	if n.Dev != 0 {
-		if _, ok := q.stack(r).Device(n.Dev); !ok {
+		if _, ok := q.stack(r).Device(cur, n.Dev); !ok {
 			return n, kernel.Errorf(kernel.ENODEV, "no device %d", n.Dev)
 		}
 	}
@@ -243,11 +243,11 @@ func (r *Rtnetlink) neighRequest(q *request) (inet.Neigh, error) {
 // newNeigh is neigh_add: beside the errors of the request ENOENT when the neighbour is not to be made, EEXIST when it
 // is not to be changed, ENOBUFS when there are too many.
 func (r *Rtnetlink) newNeigh(cur *kernel.Task, q *request) error {
-	n, err := r.neighRequest(q)
+	n, err := r.neighRequest(cur, q)
 	if err != nil {
 		return err
 	}
-	_, exists := q.stack(r).FindNeigh(n.Dev, n.Dst)
+	_, exists := q.stack(r).FindNeigh(cur, n.Dev, n.Dst)
 	switch {
 	case !exists && q.h.Flags&uapi.NLMFCreate == 0:
 		return kernel.ENOENT
@@ -259,7 +259,7 @@ func (r *Rtnetlink) newNeigh(cur *kernel.Task, q *request) error {
 
 // delNeigh is neigh_delete: ENOENT when there is no such neighbour.
 func (r *Rtnetlink) delNeigh(cur *kernel.Task, q *request) error {
-	n, err := r.neighRequest(q)
+	n, err := r.neighRequest(cur, q)
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (r *Rtnetlink) getRoute(cur *kernel.Task, q *request) error {
 	route := inet.Route{Type: inet.RTNLocal, PrefSrc: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Dev: inet.LoIndex}
 	if dst != netip.IPv4Unspecified() {
 		var err error
-		if route, err = q.stack(r).Lookup(dst, 0); err != nil {
+		if route, err = q.stack(r).Lookup(cur, dst, 0); err != nil {
 			return err
 		}
 	}

@@ -132,15 +132,15 @@ func each(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, flags uint16, fi
 }
 
 // linkSeq changes with the devices of a namespace, so that a dump can tell that they changed meanwhile (DUMP_INTR).
-func linkSeq(stack *inet.Stack) uint32 { return uint32(1 + len(stack.Devices())) }
+func linkSeq(cur *kernel.Task, stack *inet.Stack) uint32 { return uint32(1 + len(stack.Devices(cur))) }
 
 // dumpLinks is rtnl_dump_ifinfo. Its messages would be allocated with more than 3776 bytes only for devices that need
 // it, of which there are none.
 func (r *Rtnetlink) dumpLinks(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
-	cb.Seq = linkSeq(stack)
+	cb.Seq = linkSeq(cur, stack)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
-		d, ok := stack.Device(i + 1)
+		d, ok := stack.Device(cur, i+1)
 		return r.fillLink(uapi.RTMNewlink, d), ok
 	})
 }
@@ -149,7 +149,7 @@ func (r *Rtnetlink) dumpLinks(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callba
 func (r *Rtnetlink) dumpLinks6(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
-		d, ok := stack.Device(i + 1)
+		d, ok := stack.Device(cur, i+1)
 		return r.fillLink6(d), ok
 	})
 }
@@ -157,13 +157,13 @@ func (r *Rtnetlink) dumpLinks6(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callb
 // dumpAddrs is inet_dump_ifaddr.
 func (r *Rtnetlink) dumpAddrs(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
-	all := stack.Addrs()
-	cb.Seq = uint32(len(all)) ^ linkSeq(stack)
+	all := stack.Addrs(cur)
+	cb.Seq = uint32(len(all)) ^ linkSeq(cur, stack)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
 		if i >= len(all) {
 			return nil, false
 		}
-		d, _ := stack.Device(all[i].Dev)
+		d, _ := stack.Device(cur, all[i].Dev)
 		return r.fillAddr(all[i], d.Name), true
 	})
 }
@@ -175,7 +175,7 @@ func (r *Rtnetlink) dumpRoutes(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callb
 	}
 	stack := r.inet.Stack(cb.Net)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
-		rt, ok := stack.RouteAt(i)
+		rt, ok := stack.RouteAt(cur, i)
 		return fillRoute(uapi.RTMNewroute, rt), ok
 	})
 }
@@ -215,7 +215,7 @@ func (r *Rtnetlink) dumpNeighs(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callb
 	}
 	stack := r.inet.Stack(cb.Net)
 	return each(cur, s, cb, flags, func(i int) (filler, bool) {
-		n, ok := stack.NeighAt(i)
+		n, ok := stack.NeighAt(cur, i)
 		if master != 0 || ifindex != 0 && uint32(n.Dev) != ifindex { // no device has a master
 			return nil, ok
 		}

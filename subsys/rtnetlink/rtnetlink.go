@@ -142,7 +142,7 @@ func (r *Rtnetlink) neighChanged(cur *kernel.Task, s *inet.Stack, n inet.Neigh, 
 }
 
 func (r *Rtnetlink) addrChanged(cur *kernel.Task, s *inet.Stack, a inet.Addr) {
-	d, _ := s.Device(a.Dev)
+	d, _ := s.Device(cur, a.Dev)
 	r.notify(cur, s.Net(), GroupIPv4Addr, addrRoom, r.fillAddr(a, d.Name))
 }
 

@@ -8,7 +8,6 @@ package uevent
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
@@ -25,13 +24,13 @@ const bootEvents = 400
 
 type uevent struct {
 	nl     *afnetlink.Netlink
-	seqnum atomic.Int64
+	seqnum kernel.Atomic
 }
 
 // Register brings the protocol up: kobject_uevent_init.
 func Register(nl *afnetlink.Netlink, stack *inet.Inet) {
 	u := &uevent{nl: nl}
-	u.seqnum.Store(bootEvents)
+	u.seqnum.Named("uevent_seqnum", bootEvents)
 	nl.KernelCreate(uapi.NetlinkKobjectUevent, afnetlink.KernelCfg{Groups: 1, NonrootRecv: true})
 	stack.Notify(inet.Notifier{Link: u.link})
 }
@@ -48,7 +47,7 @@ func (u *uevent) link(cur *kernel.Task, s *inet.Stack, d inet.Device, what inet.
 
 // send is kobject_uevent_env.
 func (u *uevent) send(cur *kernel.Task, net *kernel.Net, action, path, subsystem string, env ...string) {
-	seq := u.seqnum.Add(1)
+	seq := u.seqnum.Add(cur, 1)
 	if !u.nl.HasListeners(cur, uapi.NetlinkKobjectUevent, Group) {
 		return
 	}
