@@ -231,16 +231,27 @@ func (q *WaitQueue) Add(cur *Task, e *WaitEntry) {
 	q.mu.Unlock()
 }
 
-// Remove takes an entry off its queue.
+// Remove takes an entry off its queue. For a sleeper that is no scheduling point: a wake-up that is under way passes over
+// it, and one before the next prepareToSleep has no effect.
 func (e *WaitEntry) Remove(cur *Task) {
-	if e.q == nil {
+	q := e.q
+	if q == nil {
 		return
 	}
-	e.q.point(cur, sched.Store)
-	e.q.mu.Lock()
-	e.q.entries = slices.DeleteFunc(e.q.entries, func(o *WaitEntry) bool { return o == e })
-	e.q.mu.Unlock()
+	if e.Fn != nil {
+		q.point(cur, sched.Store)
+	}
+	q.mu.Lock()
+	q.entries = slices.DeleteFunc(q.entries, func(o *WaitEntry) bool { return o == e })
 	e.q = nil
+	q.mu.Unlock()
+}
+
+// has reports whether an entry is still on the queue.
+func (q *WaitQueue) has(e *WaitEntry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return e.q == q
 }
 
 // Wake wakes all sleepers. key says what happened.
@@ -255,8 +266,10 @@ func (q *WaitQueue) Wake(cur *Task, key uint32) {
 	for _, e := range entries {
 		if e.Fn != nil {
 			e.Fn(cur, key)
-		} else {
-			e.task.sleepPoint(cur, sched.Wake)
+			continue
+		}
+		e.task.sleepPoint(cur, sched.Wake)
+		if q.has(e) {
 			e.task.wake()
 		}
 	}
