@@ -5,6 +5,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/ringmm"
 	"nlmmap/skb"
 )
@@ -38,7 +39,7 @@ func mapped(c check) {
 			continue
 		}
 		seen[t.Memory()] = true
-		for _, v := range t.VMAs() {
+		for _, v := range t.VMAs(inspect.Key{}) {
 			vmas[afnetlink.SockOf(v.File)]++
 		}
 	}
