@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"nlmmap/guest"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/scenario/boot"
@@ -68,6 +69,10 @@ func runRecord(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("%v", err)
 	}
 	b, err := e.bench(ctx, image, files, *initNet)
+	if ctx.Err() != nil {
+		fmt.Fprintln(e.stderr, "nlmmap: interrupted: nothing was recorded")
+		return exitDisagree
+	}
 	if err != nil {
 		return e.bad("%v", err)
 	}
@@ -96,9 +101,6 @@ func checkFiles(files []*scenario.File, stored bool) error {
 	first := map[string]string{}
 	for _, f := range files {
 		errs = append(errs, f.CheckNames())
-		if f.Block != nil {
-			errs = append(errs, fmt.Errorf("%s:%d: a litmus file: its parallel block runs on the model only", f.Name, f.Block.Line))
-		}
 		base := filepath.Base(f.Name)
 		if other, twice := first[base]; stored && twice {
 			errs = append(errs, fmt.Errorf("record: %s and %s would both be stored as %s: rename one, or record them one "+
@@ -261,6 +263,17 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	if len(paths) == 0 && image.path == "" {
 		return report{}, errors.New("verify --live: expected scenarios; see \"nlmmap verify --help\"")
 	}
+	if len(paths) == 0 {
+		// The recordings of the release that the image is, as far as its header tells.
+		header, err := guest.OpenImage(image.path)
+		if err != nil {
+			return report{}, err
+		}
+		paths, err = ofModule(filepath.Join(defaultTree, nearestRelease(baseVersion(header.Release))))
+		if err != nil {
+			return report{}, err
+		}
+	}
 	files, err := e.scenarios(paths, table)
 	if err == nil {
 		err = serial(files, unrecordable)
@@ -272,6 +285,9 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 		return report{}, err
 	}
 	b, err := e.bench(ctx, image, files, false)
+	if ctx.Err() != nil {
+		return report{Interrupted: true}, nil
+	}
 	if err != nil {
 		return report{}, err
 	}

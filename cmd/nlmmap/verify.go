@@ -50,7 +50,8 @@ releases.
 
 With --boot the scenarios, recorded or not, run on the kernel of an image (a bzImage) in QEMU, with --live on the kernel
 that nlmmap itself runs on, as root. Every step is compared with what the model does (K; without it the modelled release
-that uname -r names, else ` + versions.Default.String() + `). A crash agrees with a crash of the model, whatever each says about it.
+that uname -r names, else ` + versions.Default.String() + `). Without arguments an image
+runs the scenarios that are recorded of that release. A crash agrees with a crash of the model, whatever each says.
 
 Examples:
   nlmmap verify
