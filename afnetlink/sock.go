@@ -207,7 +207,8 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 	if a.Groups != 0 { // the bitmap stays, whatever fails from here on
 		sk.nl.reallocGroups(cur, sk)
 	}
-	if sk.isBound(cur) && a.Pid != sk.Portid(cur) {
+	bound := sk.isBound(cur) // once: a socket that is bound meanwhile is refused by insert
+	if bound && a.Pid != sk.Portid(cur) {
 		return kernel.Errorf(kernel.EINVAL, "the socket has portid %v already", sk.portid.Shown())
 	}
 	for g := 1; g <= 32; g++ {
@@ -217,7 +218,7 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 			}
 		}
 	}
-	if !sk.isBound(cur) {
+	if !bound {
 		var err error
 		if a.Pid != 0 {
 			err = sk.nl.insert(cur, sk, a.Pid)

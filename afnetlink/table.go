@@ -168,9 +168,9 @@ func (nl *Netlink) insert(cur *kernel.Task, sk *Sock, portid uint32) error {
 	if claimed, err := nl.claim(cur, sk, portid, taken); !claimed {
 		return err
 	}
-	sk.bound.Store(cur, 1)
 	sk.Hold(cur)
 	socks.Store(cur, key, sk)
+	sk.bound.Store(cur, 1) // whoever finds the socket bound finds it in the table
 	return nil
 }
 

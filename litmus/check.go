@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"nlmmap/explore"
 	"nlmmap/kernel/mm"
@@ -85,6 +86,10 @@ func Fill(ctx context.Context, f *scenario.File, o explore.Options) ([]string, e
 	return lines, nil
 }
 
+// patience is how long one search may take. It is far more than any file needs: what a section has is not to depend on how
+// busy the machine is.
+const patience = 10 * time.Minute
+
 // search returns the set of a search that is complete, and the first step before the block that is not as recorded.
 func search(ctx context.Context, f *scenario.File, o explore.Options) (explore.OutcomeSet, *scenario.Disagreement, error) {
 	var first *scenario.Disagreement
@@ -95,6 +100,9 @@ func search(ctx context.Context, f *scenario.File, o explore.Options) (explore.O
 			}
 		})
 	}}
+	if o.Time == 0 {
+		o.Time = patience
+	}
 	set := explore.Outcomes(ctx, p, o)
 	switch {
 	case set.Err != nil:

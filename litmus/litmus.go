@@ -77,8 +77,9 @@ type waiter struct {
 	interrupted bool
 }
 
-// stuck is called when no thread can go on. What its threads are in has blocked then. Each is woken for nothing, and
-// whoever goes on had been forgotten; then it is interrupted, so that the final steps find nobody in the kernel.
+// stuck is called when no thread can go on. What its threads are in has blocked then. Each is woken for nothing, and a
+// reader that goes on had been forgotten, if there was a message: else its own look may have let a dump go on. Then it is
+// interrupted, so that the final steps find nobody in the kernel.
 func (b *block) stuck() bool {
 	if !b.stopped {
 		b.stop()
@@ -87,7 +88,7 @@ func (b *block) stuck() bool {
 		w := b.left[0]
 		switch {
 		case w.Left():
-			if w.nudged && !w.interrupted && w.expects() {
+			if w.nudged && !w.interrupted && w.message && w.reads() {
 				b.world.Violate("poll", "%s waits in %s and nobody wakes it, though it could go on", w.Name, w.Present())
 			}
 			b.left = b.left[1:]
@@ -106,14 +107,13 @@ func (b *block) stuck() bool {
 	return false
 }
 
-// expects reports whether a waiter that went on when it was nudged can say that it was forgotten. One that receives or
-// polls cannot if there was no message: its own look may have let a dump go on.
-func (w *waiter) expects() bool {
+// reads reports whether the waiter is in a call that waits for a message.
+func (w *waiter) reads() bool {
 	switch w.Present() {
 	case "recv", "poll", "epoll_wait":
-		return w.message
+		return true
 	}
-	return true
+	return false
 }
 
 func (b *block) stop() {

@@ -21,10 +21,12 @@ const (
 // say about a crash differs: the one what it touched, the other why. A call that waits for ever and cannot be interrupted
 // is a guest that hangs.
 func SameDeath(a, b string) bool {
-	crashed := func(output string) bool {
-		return strings.HasPrefix(output, Crashed) || strings.HasPrefix(output, modelCrashed)
-	}
 	hangs := func(output string) bool { return output == Hangs+"\n" }
 	waits := func(output string) bool { return strings.HasPrefix(output, modelWaits+"\n") }
 	return crashed(a) && crashed(b) || hangs(a) && waits(b) || waits(a) && hangs(b)
+}
+
+// crashed reports whether an output tells of a kernel that crashed, a real one or a model.
+func crashed(output string) bool {
+	return strings.HasPrefix(output, Crashed) || strings.HasPrefix(output, modelCrashed)
 }

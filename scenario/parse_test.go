@@ -127,6 +127,7 @@ func TestFormatIsInverseOfParse(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("# c\nsocket a route\n----\nok\n\nsend a portid=1\nmsg type=noop flags=request,ack seq=1 hex=00\nraw bytes=3\n----\n16\n")
+	f.Add(litmusFile)
 	for i := range directives {
 		f.Add(directives[i].example)
 	}

@@ -77,7 +77,7 @@ func (p *Part) Run(exited func() bool) {
 		if !gone {
 			out = p.step(&p.steps[i])
 			left := p.view.tasks[p.Name] == nil // its own exit
-			gone = !left && exited()
+			gone = !left && !crashed(out) && exited()
 		}
 		if gone {
 			out = noSuch("task", p.Name).Error()
@@ -271,8 +271,11 @@ func Outcome(parts []*Part, final []string) string {
 	return strings.Join(columns, "; ")
 }
 
-// oneLine joins the lines of an output.
+// oneLine joins the lines of an output. What a crash says is left out: an outcome ends with its name.
 func oneLine(output string) string {
+	if crashed(output) {
+		return "killed"
+	}
 	lines := splitLines(output)
 	for i := range lines {
 		lines[i] = strings.TrimLeft(lines[i], " ")

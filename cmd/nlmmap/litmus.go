@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"nlmmap/explore"
+	"nlmmap/internal/workers"
 	"nlmmap/kernel"
 	"nlmmap/kernel/mm"
 	"nlmmap/litmus"
@@ -215,16 +217,18 @@ func (e env) rewrite(ctx context.Context, k kernelFlag, paths []string) int {
 	if len(paths) == 0 {
 		return e.bad("verify -rewrite: expected litmus files; see \"nlmmap verify --help\"")
 	}
+	var names []string
 	for _, path := range paths {
-		files, err := textFiles(path)
+		found, err := textFiles(path)
 		if err != nil {
 			return e.bad("%v", err)
 		}
-		for _, name := range files {
-			if err := e.rewriteFile(ctx, p, name); err != nil {
-				return e.bad("%v", err)
-			}
-		}
+		names = append(names, found...)
+	}
+	errs := make([]error, len(names))
+	workers.Each(ctx, len(names), 0, func(i int) { errs[i] = e.rewriteFile(ctx, p, names[i]) })
+	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+		return e.bad("%v", err)
 	}
 	return exitOK
 }
