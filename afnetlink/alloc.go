@@ -1,8 +1,6 @@
 package afnetlink
 
 import (
-	"fmt"
-
 	"nlmmap/kernel"
 	"nlmmap/skb"
 	"nlmmap/uapi"
@@ -14,26 +12,26 @@ import (
 //
 // It returns nil when there is no memory, and when the frame at head is not free: then the message is lost, counted
 // and reported to the receiver (overrun). There is no falling back to an ordinary message.
-func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid uint32) *skb.SKB {
+func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid uint32) *SKB {
 	if !nl.D.AllocLdiff {
 		ldiff = 0
 	}
 	sk, err := nl.getsockByPortid(cur, ssk, portid)
 	if err != nil {
-		return skb.New(nl.k, size)
+		return nl.NewSKB(size)
 	}
 	fits := func() bool { return sk.rxRing.Maxlen(cur) >= uint32(size+ldiff) }
 	if !sk.rxRing.IsSet(cur) || nl.D.AllocSizeCheckFirst && !fits() {
 		sk.Put(cur)
-		return skb.New(nl.k, size)
+		return nl.NewSKB(size)
 	}
-	m := skb.AllocHead(nl.k, nl.D.SKB.HeadSize)
+	m := skb.AllocHead[CB](nl.k, nl.D.SKB.HeadSize)
 	sk.ReceiveQueue.Lock.Lock(cur)
 	if !sk.rxRing.IsSet(cur) || !fits() {
 		sk.ReceiveQueue.Lock.Unlock(cur)
 		m.Free(cur)
 		sk.Put(cur)
-		return skb.New(nl.k, size)
+		return nl.NewSKB(size)
 	}
 	sk.rxRing.Forward(cur)
 	f, free := sk.rxRing.Current(cur, uapi.NLMMapStatusUnused)
@@ -54,35 +52,22 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 	return m
 }
 
-// overrun counts a lost message and tells the receiver once per congestion: netlink_overrun (spec 7.6).
-func (sk *Sock) overrun(cur *kernel.Task) {
-	if !sk.has(cur, flagNoENOBUFS) && sk.congested.Swap(cur, 1) == 0 {
-		sk.Err.Store(cur, int64(kernel.ENOBUFS))
-		sk.ErrorReport(cur)
+// NewSKB allocates an ordinary message with room for at least size bytes: nlmsg_new. It returns nil when there is no
+// memory.
+func (nl *Netlink) NewSKB(size int) *SKB { return skb.New[CB](nl.k, size) }
+
+// allocLarge allocates a message of a user: netlink_alloc_large_skb.
+func (nl *Netlink) allocLarge(size int, broadcast bool) *SKB {
+	if size > uapi.NLMsgGoodsize && !broadcast && nl.D.LargeSendVmalloc {
+		return skb.NewVmalloc[CB](nl.k, size)
 	}
-	sk.Drops.Count(cur, 1)
-	if sk.K.Tracing() {
-		sk.K.Emit(cur, OverrunEvent{sk.portid.Shown(), sk.Drops.Shown()})
-	}
+	return nl.NewSKB(size)
 }
 
-// An OverrunEvent tells of a message that was lost for lack of a frame or of buffer space.
-type OverrunEvent struct {
-	Portid kernel.Shown
-	Drops  kernel.Shown
-}
-
-func (e OverrunEvent) String() string {
-	return fmt.Sprintf("overrun of portid %v, %v drops", e.Portid, e.Drops)
-}
-
-// rcvWake ends the congestion when the reader has taken all queued messages, and lets senders go on:
-// netlink_rcv_wake.
-func (sk *Sock) rcvWake(cur *kernel.Task) {
-	if sk.ReceiveQueue.Len(cur) == 0 {
-		sk.congested.Store(cur, 0)
-	}
-	if sk.congested.Load(cur) == 0 {
-		sk.wait.Wake(cur, 0)
+// trim gives the room behind the message of an ordinary buffer back where that is at least half of what the buffer
+// weighs: netlink_trim (spec 14.3).
+func trim(m *SKB) {
+	if room := m.Capacity() - m.Linear(); !m.Ring() && !m.Vmalloc() && 2*room >= m.Truesize {
+		m.Shrink()
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -13,7 +12,7 @@ import (
 type DumpControl struct {
 	// Dump appends messages to s and returns a positive number while there are more to come, 0 at the end, or a
 	// negative errno.
-	Dump func(cur *kernel.Task, s *skb.SKB, cb *Callback) int
+	Dump func(cur *kernel.Task, s *SKB, cb *Callback) int
 	// Done is told when the dump ends, however it does.
 	Done func(cur *kernel.Task, cb *Callback)
 	// MinDumpAlloc is the least size that a message is allocated with, if it is above 3776.
@@ -26,7 +25,7 @@ type Callback struct {
 	DumpControl
 	// SKB is the request, Nlh the message in it; where dump-nlh-in-frame the message can still be changed by
 	// userspace.
-	SKB *skb.SKB
+	SKB *SKB
 	Nlh Msg
 	// Portid is the requester's.
 	Portid uint32
@@ -71,13 +70,13 @@ func (d *dumpState) drop(cur *kernel.Task) {
 // message; the dump then stays (dump-start-full-ring).
 func (nl *Netlink) DumpStart(cur *kernel.Task, m *Message, msg Msg, control DumpControl) error {
 	request := m.SKB
-	if request.CB.Flags&skb.Mmaped != 0 {
+	if request.CB.flags&skbMmaped != 0 {
 		// The copy keeps the marks of a ring message but owns no frame.
-		request = m.SKB.Copy(cur)
+		request = copied(cur, m.SKB)
 		if request == nil {
 			return kernel.ENOBUFS
 		}
-		request.CB.Flags &^= skb.Mmaped | skb.TX
+		request.CB.flags &^= skbMmaped | skbTX
 		if !nl.D.DumpNlhInFrame {
 			msg.SKB = request
 		}
@@ -157,11 +156,11 @@ func (sk *Sock) dump(cur *kernel.Task) error {
 // dumpAlloc allocates the next message of a dump, with its data where the kernel puts it (spec 10.2 steps 3 and 4,
 // 10.3). The sender is the socket itself: one that is connected elsewhere gets ordinary messages
 // (dump-copy-when-connected).
-func (sk *Sock) dumpAlloc(cur *kernel.Task, cb *Callback) *skb.SKB {
+func (sk *Sock) dumpAlloc(cur *kernel.Task, cb *Callback) *SKB {
 	nl := sk.nl
 	least := max(cb.MinDumpAlloc, uapi.NLMsgGoodsize)
 	size, byRecvlen := least, false
-	var s *skb.SKB
+	var s *SKB
 	if recvlen := sk.dumpRecvlen(cur); recvlen > least {
 		size = recvlen
 		s = nl.AllocSKB(cur, sk, size, 0, sk.Portid(cur))
@@ -213,7 +212,7 @@ func (e DumpEvent) String() string {
 }
 
 // putDone appends NLMSG_DONE with the callback's result.
-func (sk *Sock) putDone(cur *kernel.Task, s *skb.SKB, cb *Callback, result int) bool {
+func (sk *Sock) putDone(cur *kernel.Task, s *SKB, cb *Callback, result int) bool {
 	flags := uint16(uapi.NLMFMulti)
 	if cb.PrevSeq != 0 && cb.Seq != cb.PrevSeq {
 		flags |= uapi.NLMFDumpIntr
@@ -228,7 +227,7 @@ func (sk *Sock) putDone(cur *kernel.Task, s *skb.SKB, cb *Callback, result int) 
 	return true
 }
 
-func (sk *Sock) dumpDeliver(cur *kernel.Task, s *skb.SKB) {
+func (sk *Sock) dumpDeliver(cur *kernel.Task, s *SKB) {
 	if sk.Accept(cur, s) {
 		sk.sendSKB(cur, s)
 	} else {

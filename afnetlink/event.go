@@ -5,7 +5,6 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/ringmm"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -35,7 +34,7 @@ type RingEvent struct {
 	TX     bool
 	Ring   *ringmm.Ring
 	Req    uapi.NLMMapReq
-	Purged []*skb.SKB
+	Purged []*SKB
 }
 
 // Observation implements kernel.Observation.
@@ -50,7 +49,7 @@ type ClaimEvent struct {
 	Sock   *Sock
 	Portid kernel.Shown
 	Pos    uint32
-	SKB    *skb.SKB
+	SKB    *SKB
 }
 
 func (e ClaimEvent) String() string {
@@ -63,7 +62,7 @@ type PublishEvent struct {
 	Sock   *Sock
 	Portid kernel.Shown
 	Pos    uint32
-	SKB    *skb.SKB
+	SKB    *SKB
 	Status uint32
 	Header ringmm.Header
 	Data   []byte // the message of a VALID frame
@@ -79,7 +78,7 @@ func (e PublishEvent) String() string {
 // A LossEvent tells of a message to a socket for which there is no room.
 type LossEvent struct {
 	Sock *Sock
-	SKB  *skb.SKB // nil for one that was still to be built
+	SKB  *SKB // nil for one that was still to be built
 }
 
 // Observation implements kernel.Observation.
@@ -92,7 +91,7 @@ func (e LossEvent) String() string {
 // A DeliverEvent tells of a message that is handed to a socket.
 type DeliverEvent struct {
 	Sock *Sock
-	SKB  *skb.SKB
+	SKB  *SKB
 }
 
 // Observation implements kernel.Observation.
@@ -105,7 +104,7 @@ func (e DeliverEvent) String() string {
 // A ReceiveEvent tells of a message that recvmsg took out of the receive queue.
 type ReceiveEvent struct {
 	Sock *Sock
-	SKB  *skb.SKB
+	SKB  *SKB
 }
 
 // Observation implements kernel.Observation.
@@ -177,17 +176,17 @@ func emit[T kernel.Event](sk *Sock, cur *kernel.Task, e T) {
 	}
 }
 
-func (sk *Sock) claimed(cur *kernel.Task, f ringmm.Frame, m *skb.SKB) {
+func (sk *Sock) claimed(cur *kernel.Task, f ringmm.Frame, m *SKB) {
 	emit(sk, cur, ClaimEvent{sk, sk.portid.Shown(), f.Pos, m})
 }
 
-func (sk *Sock) published(cur *kernel.Task, f ringmm.Frame, m *skb.SKB, status uint32) {
+func (sk *Sock) published(cur *kernel.Task, f ringmm.Frame, m *SKB, status uint32) {
 	if !sk.K.Watched() {
 		return
 	}
 	e := PublishEvent{Sock: sk, Portid: sk.portid.Shown(), Pos: f.Pos, SKB: m, Status: status}
 	if m != nil {
-		e.Header, e.TX = sk.headerOf(m), m.CB.Flags&skb.TX != 0
+		e.Header, e.TX = sk.headerOf(m), m.CB.flags&skbTX != 0
 	}
 	if m != nil && m.Ring() {
 		e.Data, e.Shift = m.Peek(cur), m.Headroom()
@@ -196,7 +195,7 @@ func (sk *Sock) published(cur *kernel.Task, f ringmm.Frame, m *skb.SKB, status u
 }
 
 // dumps tells of a step of a dump.
-func (sk *Sock) dumps(cur *kernel.Task, step DumpStep, m *skb.SKB) {
+func (sk *Sock) dumps(cur *kernel.Task, step DumpStep, m *SKB) {
 	if !sk.K.Watched() {
 		return
 	}

@@ -8,7 +8,6 @@ import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -64,7 +63,7 @@ func handle(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NL
 	return nil
 }
 
-func dumpNumbers(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func dumpNumbers(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	all := int64(cb.Nlh.Payload(cur)[0])
 	for ; cb.Args[0] < all; cb.Args[0]++ {
 		h := uapi.NLMsgHdr{Type: typeDump, Flags: uapi.NLMFMulti, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}

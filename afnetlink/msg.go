@@ -6,13 +6,12 @@ import (
 	"iter"
 
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
 // A Message is what a user sent to the kernel: one buffer, with one or several messages in it.
 type Message struct {
-	SKB     *skb.SKB
+	SKB     *SKB
 	From    *Sock // the sender's socket
 	Kernel  *Sock // the kernel's socket that got it
 	Netlink *Netlink
@@ -27,7 +26,7 @@ func (m *Message) Capable(cur *kernel.Task, capability int) bool {
 	if !cur.Capable(capability) {
 		return false
 	}
-	if !m.Netlink.D.CapOpener || m.SKB.CB.Flags&skb.Dst != 0 {
+	if !m.Netlink.D.CapOpener || m.SKB.CB.flags&skbDst != 0 {
 		return true
 	}
 	return m.From.Opener.Capable(capability)
@@ -36,7 +35,7 @@ func (m *Message) Capable(cur *kernel.Task, capability int) bool {
 // Msg is one message in a buffer. Its header and payload are read from the buffer each time: in a frame that is
 // processed in place userspace may change them between two reads.
 type Msg struct {
-	SKB *skb.SKB
+	SKB *SKB
 	Off int
 }
 
@@ -91,7 +90,7 @@ func (m Msg) Next(n int) Msg {
 }
 
 // Msgs yields the messages of a buffer, up to the first whose length is not that of a message in it.
-func Msgs(cur *kernel.Task, s *skb.SKB) iter.Seq[Msg] {
+func Msgs(cur *kernel.Task, s *SKB) iter.Seq[Msg] {
 	return func(yield func(Msg) bool) {
 		msg := Msg{SKB: s}
 		for n, ok := msg.Whole(cur); ok; n, ok = msg.Whole(cur) {
@@ -177,7 +176,7 @@ type Builder struct {
 
 // PutMsg appends a header for a message with room for payload bytes, whose length it fills in: nlmsg_put. ok is false
 // when the aligned message does not fit.
-func PutMsg(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, payload int) (Builder, bool) {
+func PutMsg(cur *kernel.Task, s *SKB, h uapi.NLMsgHdr, payload int) (Builder, bool) {
 	if s.Tailroom() < uapi.NLMsgTotalSize(payload) {
 		return Builder{}, false
 	}
@@ -190,16 +189,16 @@ func PutMsg(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, payload int) (Builder
 }
 
 // Put appends payload.
-func (b Builder) Put(cur *kernel.Task, s *skb.SKB, data []byte) bool { return s.Put(cur, data) }
+func (b Builder) Put(cur *kernel.Task, s *SKB, data []byte) bool { return s.Put(cur, data) }
 
 // Pad appends zeros up to the next multiple of 4.
-func (b Builder) Pad(cur *kernel.Task, s *skb.SKB) {
+func (b Builder) Pad(cur *kernel.Task, s *SKB) {
 	var zeros [4]byte
 	s.Put(cur, zeros[:uapi.NLMsgAlign(s.Len())-s.Len()])
 }
 
 // Attr appends an attribute, padded: nla_put. It returns false, and appends nothing, when it does not fit.
-func (b Builder) Attr(cur *kernel.Task, s *skb.SKB, typ uint16, data []byte) bool {
+func (b Builder) Attr(cur *kernel.Task, s *SKB, typ uint16, data []byte) bool {
 	if s.Tailroom() < uapi.NLATotalSize(len(data)) {
 		return false
 	}
@@ -207,23 +206,23 @@ func (b Builder) Attr(cur *kernel.Task, s *skb.SKB, typ uint16, data []byte) boo
 }
 
 // Attr32 appends an attribute with one word.
-func (b Builder) Attr32(cur *kernel.Task, s *skb.SKB, typ uint16, v uint32) bool {
+func (b Builder) Attr32(cur *kernel.Task, s *SKB, typ uint16, v uint32) bool {
 	return b.Attr(cur, s, typ, binary.LittleEndian.AppendUint32(nil, v))
 }
 
 // Nest begins an attribute that has attributes; EndNest ends it.
-func (b Builder) Nest(cur *kernel.Task, s *skb.SKB, typ uint16) (start int, ok bool) {
+func (b Builder) Nest(cur *kernel.Task, s *SKB, typ uint16) (start int, ok bool) {
 	start = s.Len()
 	return start, b.Attr(cur, s, typ, nil)
 }
 
 // EndNest fills in the length of a nest.
-func (b Builder) EndNest(cur *kernel.Task, s *skb.SKB, start int) {
+func (b Builder) EndNest(cur *kernel.Task, s *SKB, start int) {
 	s.Write(cur, start, binary.LittleEndian.AppendUint16(nil, uint16(s.Len()-start)))
 }
 
 // End fills in the message's length: nlmsg_end.
-func (b Builder) End(cur *kernel.Task, s *skb.SKB) { s.Write32(cur, b.Off, uint32(s.Len()-b.Off)) }
+func (b Builder) End(cur *kernel.Task, s *SKB) { s.Write32(cur, b.Off, uint32(s.Len()-b.Off)) }
 
 // Cancel removes the message again: nlmsg_cancel. The bytes stay in the memory behind.
-func (b Builder) Cancel(s *skb.SKB) { s.Trim(b.Off) }
+func (b Builder) Cancel(s *SKB) { s.Trim(b.Off) }

@@ -8,6 +8,10 @@
 //	a dump                       DumpStart → dump → (Poll or recvmsg) → dump ...
 //	sending through the TX ring  Sendmsg → mmapSendmsg → Unicast
 //
+// The files go by what is done: ring (set, map, remove), frame (a message in a frame: set up, published, given back),
+// alloc (memory for a message), flow (receivers that are full), deliver, clone and tap (messages that several get), send,
+// recv, poll, dump, msg (what messages say), table and sock (names, groups, the life of a socket), sockopt.
+//
 // Functions are named after the kernel functions they model. What differs between kernels is a field of Differences.
 package afnetlink
 

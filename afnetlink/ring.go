@@ -2,8 +2,6 @@ package afnetlink
 
 import (
 	"nlmmap/kernel"
-	"nlmmap/ringmm"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -76,57 +74,3 @@ func (o vmOps) Open(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Count(cur, 1)
 
 // Close implements kernel.VMOps: netlink_mm_close.
 func (o vmOps) Close(cur *kernel.Task, _ *kernel.VMA) { o.sk.mapped.Count(cur, -1) }
-
-// ringSetupSKB points a buffer into a frame: netlink_ring_setup_skb. The buffer takes over a reference to sk.
-func ringSetupSKB(cur *kernel.Task, m *skb.SKB, sk *Sock, ring *ringmm.Ring, f ringmm.Frame) {
-	mem, off := f.Data()
-	m.SetRing(mem, off, int(ring.Maxlen(cur)))
-	m.CB.Flags |= skb.Mmaped
-	m.CB.Sk, m.CB.FramePos = sk, f.Pos
-	m.Destructor = skbDestructor
-}
-
-// setOwnerR charges a message to its receiver: netlink_skb_set_owner_r.
-func setOwnerR(cur *kernel.Task, m *skb.SKB, sk *Sock) {
-	m.Sk = sk
-	m.Destructor = skbDestructor
-	sk.Charge(cur, m.Truesize)
-}
-
-// skbDestructor gives a frame back and ends the charge: netlink_skb_destructor (spec 7.5).
-//
-// A frame of the RX ring that was not delivered comes back VALID with length 0, since only userspace may release it.
-// The reference to the frame's owner goes before the charge ends (defect destructor-put-before-rfree).
-func skbDestructor(cur *kernel.Task, m *skb.SKB) {
-	if m.CB.Flags&skb.Mmaped != 0 {
-		sk := m.CB.Sk.(*Sock)
-		ring := &sk.rxRing
-		f := frameOf(m)
-		if m.CB.Flags&skb.TX != 0 {
-			ring = &sk.txRing
-			f.SetStatus(cur, uapi.NLMMapStatusUnused)
-		} else if m.CB.Flags&skb.Delivered == 0 {
-			f.SetLen(cur, 0)
-			sk.published(cur, f, nil, uapi.NLMMapStatusValid)
-			f.SetStatus(cur, uapi.NLMMapStatusValid)
-		}
-		if ring.Pending.Add(cur, -1) < 0 {
-			sk.K.Taint(cur, "tx-fib-lookup-resend", "the %s ring's count of reserved frames falls below zero", ring.Name())
-		}
-		sk.Put(cur)
-	}
-	if owner, ok := m.Sk.(*Sock); ok {
-		owner.Uncharge(cur, m.Truesize)
-	}
-}
-
-// frameOf is the frame that a ring message lies in: the header right before the start of its head.
-func frameOf(m *skb.SKB) ringmm.Frame {
-	sk := m.CB.Sk.(*Sock)
-	ring := &sk.rxRing
-	if m.CB.Flags&skb.TX != 0 {
-		ring = &sk.txRing
-	}
-	mem, off := m.RingHead()
-	return ring.FrameOf(mem, off, m.CB.FramePos)
-}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -56,7 +55,7 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, f *kernel.File, m *kernel.Msghdr, flag
 	s.Put(cur, data)
 	s.CB.Portid, s.CB.DstGroup, s.CB.Creds = sk.Portid(cur), dst.group, creds
 	if dst.explicit {
-		s.CB.Flags |= skb.Dst
+		s.CB.flags |= skbDst
 	}
 	return sk.send(cur, s, dst, deadline)
 }
@@ -71,7 +70,7 @@ func (sk *Sock) deadline(cur *kernel.Task, flags int) kernel.Time {
 }
 
 // send multicasts a message where it has a group, and in any case unicasts it.
-func (sk *Sock) send(cur *kernel.Task, s *skb.SKB, dst destination, deadline kernel.Time) (int, error) {
+func (sk *Sock) send(cur *kernel.Task, s *SKB, dst destination, deadline kernel.Time) (int, error) {
 	if dst.group != 0 {
 		// Nobody looks at the result: NETLINK_BROADCAST_ERROR does not concern messages of users.
 		_ = sk.nl.Broadcast(cur, sk, s.Get(cur), dst.portid, dst.group)
@@ -95,22 +94,14 @@ func (sk *Sock) destination(cur *kernel.Task, name []byte) (destination, error) 
 	return dst, nil
 }
 
-// allocLarge allocates a message of a user: netlink_alloc_large_skb.
-func (nl *Netlink) allocLarge(size int, broadcast bool) *skb.SKB {
-	if size > uapi.NLMsgGoodsize && !broadcast && nl.D.LargeSendVmalloc {
-		return skb.NewVmalloc(nl.k, size)
-	}
-	return skb.New(nl.k, size)
-}
-
 // scmSend makes the credentials of a message: the sender's process id and real ids, or what it claims in an
 // SCM_CREDENTIALS message (scm_send, spec 8.2).
 //
 // Errors: EPERM for a claim that is not allowed, ESRCH for a process that does not exist, EINVAL for a malformed
 // control message and for descriptors.
-func scmSend(cur *kernel.Task, control []byte) (skb.Creds, error) {
+func scmSend(cur *kernel.Task, control []byte) (Creds, error) {
 	c := cur.Cred()
-	creds := skb.Creds{Pid: cur.Tgid(), UID: c.UID, GID: c.GID}
+	creds := Creds{Pid: cur.Tgid(), UID: c.UID, GID: c.GID}
 	for len(control) > 0 {
 		if len(control) < uapi.CmsgHdrlen {
 			return creds, kernel.Errorf(kernel.EINVAL, "%d bytes are no control message", len(control))
@@ -126,7 +117,7 @@ func scmSend(cur *kernel.Task, control []byte) (skb.Creds, error) {
 		switch {
 		case level != uapi.SolSocket:
 		case typ == uapi.ScmCredentials && len(data) == uapi.UcredLen:
-			claim := skb.Creds{Pid: int(int32(binary.LittleEndian.Uint32(data))),
+			claim := Creds{Pid: int(int32(binary.LittleEndian.Uint32(data))),
 				UID: binary.LittleEndian.Uint32(data[4:]), GID: binary.LittleEndian.Uint32(data[8:])}
 			if err := checkCreds(cur, claim); err != nil {
 				return creds, err
@@ -139,7 +130,7 @@ func scmSend(cur *kernel.Task, control []byte) (skb.Creds, error) {
 	return creds, nil
 }
 
-func checkCreds(cur *kernel.Task, claim skb.Creds) error {
+func checkCreds(cur *kernel.Task, claim Creds) error {
 	c := cur.Cred()
 	switch {
 	case claim.Pid != cur.Tgid() && !c.Capable(uapi.CapSysAdmin):
@@ -167,7 +158,7 @@ func (sk *Sock) usesTxRing(cur *kernel.Task, m *kernel.Msghdr) bool {
 //
 // Errors: EINVAL for a length beyond the frame, which stays; ENOBUFS; those of Unicast, when the frame has been
 // consumed. What earlier frames of the call contributed is then lost from the result (tx-error-loses-progress).
-func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst destination, creds skb.Creds) (int, error) {
+func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst destination, creds Creds) (int, error) {
 	nl, ring := sk.nl, &sk.txRing
 	deadline := sk.deadline(cur, flags)
 	inPlace := nl.D.TxInPlace && dst.portid == 0 && dst.group == 0 && sk.exclusive(cur, file)
@@ -188,7 +179,7 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst 
 		if n > ring.Maxlen(cur) {
 			return 0, kernel.Errorf(kernel.EINVAL, "TX frame %d has length %d, its room is %d", f.Pos, n, ring.Maxlen(cur))
 		}
-		var s *skb.SKB
+		var s *SKB
 		if inPlace {
 			s = sk.txInPlace(cur, f, n)
 		} else if s = sk.txCopy(cur, f, n); s == nil {

@@ -26,7 +26,7 @@ var flagNames = [numFlags]string{"RECV_PKTINFO", "BROADCAST_ERROR", "NO_ENOBUFS"
 
 // A Sock is a netlink socket (struct netlink_sock). The fields that are no cells do not change after newSock.
 type Sock struct {
-	sock.Sock
+	sock.Sock[CB]
 	nl     *Netlink
 	kernel bool
 

@@ -4,14 +4,13 @@ import (
 	"slices"
 
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
 // A Tap sees messages on their way (struct netlink_tap).
 type Tap struct {
 	// Deliver gets a buffer of its own, which it must free.
-	Deliver func(cur *kernel.Task, s *skb.SKB)
+	Deliver func(cur *kernel.Task, s *SKB)
 }
 
 // AddTap adds a tap: netlink_add_tap. EOPNOTSUPP where the kernel has none.
@@ -52,7 +51,7 @@ func tapped(proto int) bool {
 }
 
 // deliverTap shows a message to the taps: netlink_deliver_tap (spec 13.6).
-func (nl *Netlink) deliverTap(cur *kernel.Task, m *skb.SKB, proto int) {
+func (nl *Netlink) deliverTap(cur *kernel.Task, m *SKB, proto int) {
 	if !tapped(proto) {
 		return
 	}
@@ -67,55 +66,5 @@ func (nl *Netlink) deliverTap(cur *kernel.Task, m *skb.SKB, proto int) {
 		}
 		c.Protocol = proto
 		t.Deliver(cur, c)
-	}
-}
-
-// tapSKB makes what a tap gets of a message: a clone where the data is ordinary memory.
-func (nl *Netlink) tapSKB(cur *kernel.Task, m *skb.SKB) *skb.SKB {
-	if !m.Ring() && !m.Vmalloc() {
-		return m.Clone(cur)
-	}
-	if nl.D.TapCopy == TapClone {
-		release := nl.tapClone(cur, m)
-		c := skb.New(nl.k, m.Len())
-		if c == nil {
-			release(cur)
-			return nil
-		}
-		c.Put(cur, m.Message(cur))
-		c.Destructor = func(cur *kernel.Task, _ *skb.SKB) { release(cur) }
-		return c
-	}
-	// The whole room is copied from the start of the data on, not the message (tap-copy-whole).
-	n := m.Capacity() + m.Headroom()
-	c := skb.New(nl.k, n)
-	if c == nil {
-		return nil
-	}
-	if beyond := m.Headroom(); m.Ring() && beyond > 0 {
-		nl.k.Corrupt(cur, "tap-copy-whole", "a tap is shown %d bytes behind the frame", beyond)
-	}
-	c.Put(cur, m.DataToEnd(cur, n))
-	return c
-}
-
-// tapClone is what cloning a ring message or virtually contiguous memory does (tap-copy-clone): the clone is counted in
-// the next frame as long as it lives, and if the word there becomes 0 the kernel frees memory that it did not allocate.
-func (nl *Netlink) tapClone(cur *kernel.Task, m *skb.SKB) (release func(cur *kernel.Task)) {
-	if m.Vmalloc() {
-		nl.k.Oops(cur, "tap-copy-clone", "virtually contiguous memory of a tapped message is freed as heap memory")
-	}
-	count, ok := nl.addSharedInfoRef(cur, m, 1)
-	if !ok {
-		return func(*kernel.Task) {}
-	}
-	if count == 1 {
-		nl.k.Oops(cur, "tap-copy-clone", "a ring page is freed as heap memory when the tap's clone goes")
-	}
-	mem, off := nl.sharedInfo(m)
-	return func(cur *kernel.Task) {
-		if !mem.Freed() {
-			mem.Store32(cur.CPU(), off, mem.Load32(cur.CPU(), off)-1)
-		}
 	}
 }

@@ -6,20 +6,19 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
 // freeTapped returns a tap that notes the lengths of what it sees.
-func freeTapped(lengths *[]uint32) func(*kernel.Task, *skb.SKB) {
-	return func(cur *kernel.Task, s *skb.SKB) {
+func freeTapped(lengths *[]uint32) func(*kernel.Task, *afnetlink.SKB) {
+	return func(cur *kernel.Task, s *afnetlink.SKB) {
 		*lengths = append(*lengths, uint32(s.Len()))
 		s.Free(cur)
 	}
 }
 
-func newMessage(m *machine, cur *kernel.Task, text string) *skb.SKB {
-	s := skb.New(m.k, len(text))
+func newMessage(m *machine, cur *kernel.Task, text string) *afnetlink.SKB {
+	s := m.nl.NewSKB(len(text))
 	s.Put(cur, []byte(text))
 	return s
 }

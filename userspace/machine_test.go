@@ -6,7 +6,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -62,7 +61,7 @@ func handle(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NL
 }
 
 // dumpSome fills one message of a dump.
-func dumpSome(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func dumpSome(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	for ; cb.Args[0] < testDumpLen; cb.Args[0]++ {
 		h := uapi.NLMsgHdr{Type: uapi.RTMNewneigh, Flags: uapi.NLMFMulti, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}
 		b, ok := afnetlink.PutMsg(cur, s, h, 60)

@@ -13,7 +13,6 @@ import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -131,7 +130,7 @@ func (c *Counter) add(cur *kernel.Task, net *kernel.Net, which, much uint32) {
 	if !c.D.AddEvents || !c.nl.HasListeners(cur, Protocol, Changes) {
 		return
 	}
-	s := skb.New(c.nl.Kernel(), uapi.NLMsgTotalSize(payloadLen))
+	s := c.nl.NewSKB(uapi.NLMsgTotalSize(payloadLen))
 	if s == nil {
 		return
 	}
@@ -142,7 +141,7 @@ func (c *Counter) add(cur *kernel.Task, net *kernel.Net, which, much uint32) {
 
 // dump appends the numbers from Args[0] on, until one does not fit. It is called once for each message of the dump. A
 // result above 0 says that there may be more, 0 that everything was in earlier messages.
-func (c *Counter) dump(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (c *Counter) dump(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	all := c.numbers(cb.Net)
 	for ; cb.Args[0] < numbers; cb.Args[0]++ {
 		which := uint32(cb.Args[0])
@@ -155,7 +154,7 @@ func (c *Counter) dump(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int
 }
 
 // put appends one message, or nothing when it does not fit.
-func put(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, which uint32, value int64) bool {
+func put(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr, which uint32, value int64) bool {
 	b, ok := afnetlink.PutMsg(cur, s, h, payloadLen)
 	if !ok {
 		return false

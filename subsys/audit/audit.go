@@ -12,7 +12,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -132,7 +131,7 @@ func (a *Audit) answer(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr, 
 	t := &kernel.Timer{}
 	t.Fn = func(cur *kernel.Task) {
 		a.forget(cur, t)
-		s := skb.New(k, uapi.NLMsgTotalSize(len(payload)))
+		s := a.nl.NewSKB(uapi.NLMsgTotalSize(len(payload)))
 		if s == nil {
 			return
 		}

@@ -11,7 +11,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -63,7 +62,7 @@ type op struct {
 	cmd   byte
 	flags uint32
 	do    func(g *Genetlink, cur *kernel.Task, q *request) error
-	dump  func(g *Genetlink, cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int
+	dump  func(g *Genetlink, cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int
 }
 
 type group struct {
@@ -169,7 +168,7 @@ func (g *Genetlink) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlin
 		if o.dump == nil {
 			return kernel.EOPNOTSUPP
 		}
-		dump := func(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int { return o.dump(g, cur, s, cb) }
+		dump := func(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int { return o.dump(g, cur, s, cb) }
 		g.genl.Unlock(cur)
 		err := g.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: dump})
 		g.genl.Lock(cur)
@@ -222,7 +221,7 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 	if f == nil {
 		return err
 	}
-	s := skb.New(g.nl.Kernel(), uapi.NLMsgGoodsize)
+	s := g.nl.NewSKB(uapi.NLMsgGoodsize)
 	if s == nil {
 		return kernel.ENOBUFS
 	}
@@ -236,7 +235,7 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 }
 
 // dumpFamilies is ctrl_dumpfamily.
-func (g *Genetlink) dumpFamilies(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (g *Genetlink) dumpFamilies(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	for ; int(cb.Args[0]) < len(g.families); cb.Args[0]++ {
 		h := uapi.NLMsgHdr{Flags: uapi.NLMFMulti, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}
 		if !g.families[cb.Args[0]].fill(cur, s, h) {
@@ -248,7 +247,7 @@ func (g *Genetlink) dumpFamilies(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Cal
 
 // fill appends the description of a family: ctrl_fill_info. It returns false, and leaves s as it was, when it does
 // not fit.
-func (f *family) fill(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+func (f *family) fill(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 	h.Type = IDCtrl
 	b, ok := afnetlink.PutMsg(cur, s, h, uapi.GENLHdrlen)
 	if !ok {
@@ -263,7 +262,7 @@ func (f *family) fill(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
 	return true
 }
 
-func (f *family) attrs(cur *kernel.Task, s *skb.SKB, b afnetlink.Builder) bool {
+func (f *family) attrs(cur *kernel.Task, s *afnetlink.SKB, b afnetlink.Builder) bool {
 	ok := b.Attr(cur, s, AttrFamilyName, append([]byte(f.name), 0)) &&
 		b.Attr(cur, s, AttrFamilyID, binary.LittleEndian.AppendUint16(nil, f.id)) &&
 		b.Attr32(cur, s, AttrVersion, f.version) &&
@@ -278,7 +277,7 @@ func (f *family) attrs(cur *kernel.Task, s *skb.SKB, b afnetlink.Builder) bool {
 }
 
 // nest appends a list of n nested attributes, numbered from 1; nothing for an empty list.
-func nest(cur *kernel.Task, s *skb.SKB, b afnetlink.Builder, typ uint16, n int, entry func(i int) bool) bool {
+func nest(cur *kernel.Task, s *afnetlink.SKB, b afnetlink.Builder, typ uint16, n int, entry func(i int) bool) bool {
 	if n == 0 {
 		return true
 	}

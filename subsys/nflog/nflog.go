@@ -9,8 +9,8 @@
 package nflog
 
 import (
+	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/subsys/inet"
 	"nlmmap/subsys/nfnetlink"
 	"nlmmap/uapi"
@@ -86,8 +86,8 @@ type contents struct {
 	threshold uint32
 	flags     uint16
 	seq       uint32
-	skb       *skb.SKB // the message that collects packets
-	qlen      uint32   // how many it has
+	skb       *afnetlink.SKB // the message that collects packets
+	qlen      uint32         // how many it has
 	dead      bool
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -179,7 +178,7 @@ func parse(m *afnetlink.Message, h uapi.NLMsgHdr, payload []byte, policy []int) 
 
 // AllocSKB allocates a message to the socket with a portid in a namespace: nfnetlink_alloc_skb. Where nf-init-net the
 // socket whose ring it is built in is looked up in the initial namespace.
-func (f *Family) AllocSKB(cur *kernel.Task, net *kernel.Net, size, ldiff int, portid uint32) *skb.SKB {
+func (f *Family) AllocSKB(cur *kernel.Task, net *kernel.Net, size, ldiff int, portid uint32) *afnetlink.SKB {
 	if f.D.InitNet {
 		net = f.k.InitNet()
 	}
@@ -187,13 +186,13 @@ func (f *Family) AllocSKB(cur *kernel.Task, net *kernel.Net, size, ldiff int, po
 }
 
 // Unicast sends a message without waiting: nfnetlink_unicast. The message is gone afterwards.
-func (f *Family) Unicast(cur *kernel.Task, net *kernel.Net, s *skb.SKB, portid uint32) error {
+func (f *Family) Unicast(cur *kernel.Task, net *kernel.Net, s *afnetlink.SKB, portid uint32) error {
 	_, err := f.nl.Unicast(cur, f.nl.KernelSock(net, uapi.NetlinkNetfilter), s, portid, 0)
 	return err
 }
 
 // PutMsg appends the header of a message of a subsystem, with its nfgenmsg: ok is false when it does not fit.
-func PutMsg(cur *kernel.Task, s *skb.SKB, typ uint16, family uint8, resID uint16) (b afnetlink.Builder, ok bool) {
+func PutMsg(cur *kernel.Task, s *afnetlink.SKB, typ uint16, family uint8, resID uint16) (b afnetlink.Builder, ok bool) {
 	b, ok = afnetlink.PutMsg(cur, s, uapi.NLMsgHdr{Type: typ}, uapi.NFGenMsglen)
 	if ok {
 		b.Put(cur, s, []byte{family, 0, byte(resID >> 8), byte(resID)})

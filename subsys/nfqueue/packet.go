@@ -5,7 +5,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/subsys/inet"
 	"nlmmap/subsys/nfnetlink"
 	"nlmmap/uapi"
@@ -71,7 +70,7 @@ const baseSize = 20 + 12 + 2*8 + 8 + 16 + 8 + 8
 
 // build makes the message for a packet: nfqnl_build_packet_message (spec 12.5). id is where the packet's id belongs.
 // nil means that there was no frame or no memory.
-func (f *NFQueue) build(cur *kernel.Task, q *queue, p *inet.Packet) (m *skb.SKB, id int) {
+func (f *NFQueue) build(cur *kernel.Task, q *queue, p *inet.Packet) (m *afnetlink.SKB, id int) {
 	mode, flags := q.mode.Load(cur), q.flags.Load(cur)
 	size, rest := baseSize, 0
 	if p.HasTimestamp {
@@ -171,7 +170,7 @@ func (f *NFQueue) skbInfo(p *inet.Packet) uint32 {
 
 // putPayload appends the packet without padding: skb_zerocopy. Where all of it fits behind the attributes it is
 // copied, else only the head, and the rest is attached as page fragments.
-func (f *NFQueue) putPayload(cur *kernel.Task, m *skb.SKB, p *inet.Packet, dataLen, hlen int) bool {
+func (f *NFQueue) putPayload(cur *kernel.Task, m *afnetlink.SKB, p *inet.Packet, dataLen, hlen int) bool {
 	if m.Tailroom() < uapi.NLAHdrlen+hlen {
 		return false
 	}
@@ -210,12 +209,12 @@ const (
 
 // overflow writes what a kernel writes behind a frame when it attaches page fragments to a message in it: the table of
 // fragments of a ring message lies in the next frame (nfq-frag-overflow, defects 3.11).
-func (f *NFQueue) overflow(cur *kernel.Task, m *skb.SKB, sizes []int) {
+func (f *NFQueue) overflow(cur *kernel.Task, m *afnetlink.SKB, sizes []int) {
 	mem, head := m.RingHead()
 	next := head + m.Headroom() + m.Capacity()
 	// Behind a block lies memory that is not the ring's.
 	end := mem.Size()
-	if bs := int(m.CB.Sk.(*afnetlink.Sock).RxRing().Request(cur).BlockSize); bs > 0 {
+	if bs := int(m.CB.Sk.RxRing().Request(cur).BlockSize); bs > 0 {
 		end = min(end, (head/bs+1)*bs)
 	}
 	write := func(off int, b []byte) {

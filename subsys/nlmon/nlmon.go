@@ -8,7 +8,6 @@ package nlmon
 import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 )
 
 // PacketOutgoing is the type of all packets (PACKET_OUTGOING): the device transmits what it is shown.
@@ -25,7 +24,7 @@ type Packet struct {
 	Len      int // of the whole packet
 	Data     []byte
 	charge   int
-	held     *skb.SKB // what a clone of a message in a frame is counted by, until it is read
+	held     *afnetlink.SKB // what a clone of a message in a frame is counted by, until it is read
 }
 
 // A Device is an nlmon device that is up, with a packet socket on it.
@@ -56,7 +55,7 @@ func (d *Device) Net() *kernel.Net { return d.net }
 
 // xmit queues a packet for the reader: nlmon_xmit. The buffer is given back at once, so that nothing that taps keep
 // outlives its socket; only a clone of a message in a ring frame (tap-copy-clone) stays one until it is read.
-func (d *Device) xmit(cur *kernel.Task, s *skb.SKB) {
+func (d *Device) xmit(cur *kernel.Task, s *afnetlink.SKB) {
 	p := Packet{Type: PacketOutgoing, Protocol: s.Protocol, Len: s.Len(), Data: append([]byte(nil), s.Message(cur)...),
 		charge: s.Truesize}
 	if s.Destructor != nil {

@@ -11,7 +11,6 @@ package others
 import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -49,7 +48,7 @@ func xfrm(cur *kernel.Task, m *afnetlink.Message) {
 		case !m.Capable(cur, uapi.CapNetAdmin):
 			return kernel.Errorf(kernel.EPERM, "XFRM needs CAP_NET_ADMIN")
 		case (h.Type == xfrmGetSA || h.Type == xfrmGetPolicy) && h.Flags&uapi.NLMFDump != 0:
-			nothing := func(_ *kernel.Task, s *skb.SKB, _ *afnetlink.Callback) int { return s.Len() }
+			nothing := func(_ *kernel.Task, s *afnetlink.SKB, _ *afnetlink.Callback) int { return s.Len() }
 			return m.Netlink.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: nothing})
 		}
 		return kernel.Errorf(kernel.EINVAL, "type %d of XFRM is not modelled", h.Type)

@@ -5,7 +5,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
@@ -25,7 +24,7 @@ const (
 	afBridge = 7
 )
 
-type dumpFunc = func(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int
+type dumpFunc = func(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int
 
 // dumper returns the dump handler of (family, type), or of the unspecified family; nil for none (spec 11.3).
 func (r *Rtnetlink) dumper(family byte, typ uint16) dumpFunc {
@@ -71,13 +70,13 @@ func (r *Rtnetlink) dumper(family byte, typ uint16) dumpFunc {
 }
 
 // dumpNothing is a dump of what an empty namespace does not have, or is not modelled.
-func dumpNothing(*kernel.Task, *skb.SKB, *afnetlink.Callback) int { return 0 }
+func dumpNothing(*kernel.Task, *afnetlink.SKB, *afnetlink.Callback) int { return 0 }
 
 // defaultRules are the rules that every namespace begins with: priority and table. Others are not modelled.
 var defaultRules = [...][2]uint32{{0, inet.TableLocal}, {0x7ffe, inet.TableMain}, {0x7fff, inet.TableDefault}}
 
 // dumpRules is fib_nl_dumprule: EAFNOSUPPORT for the families without policy routing.
-func (r *Rtnetlink) dumpRules(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (r *Rtnetlink) dumpRules(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	if p := cb.Nlh.Payload(cur); len(p) > 0 && p[0] != uapi.AFUnspec && p[0] != uapi.AFInet {
 		return -int(kernel.EAFNOSUPPORT)
 	}
@@ -92,7 +91,7 @@ func (r *Rtnetlink) dumpRules(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callba
 // inTurn dumps one family after the other: rtnl_dump_all. A message that has something of one family has nothing of
 // the next.
 func inTurn(dumps ...dumpFunc) dumpFunc {
-	return func(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+	return func(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 		const family = 5 // Args
 		for ; int(cb.Args[family]) < len(dumps); cb.Args[family]++ {
 			if n := dumps[cb.Args[family]](cur, s, cb); n != 0 {
@@ -106,7 +105,7 @@ func inTurn(dumps ...dumpFunc) dumpFunc {
 
 // each appends the messages of entries from Args[0] on, until one does not fit; it is the first of the next message
 // (spec 11.6). fill returns ok = false behind the last entry, and no filler for one that is left out.
-func each(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, flags uint16, fill func(i int) (f filler, ok bool)) int {
+func each(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback, flags uint16, fill func(i int) (f filler, ok bool)) int {
 	for ; ; cb.Args[0]++ {
 		f, ok := fill(int(cb.Args[0]))
 		if !ok {
@@ -136,7 +135,7 @@ func linkSeq(cur *kernel.Task, stack *inet.Stack) uint32 { return uint32(1 + len
 
 // dumpLinks is rtnl_dump_ifinfo. Its messages would be allocated with more than 3776 bytes only for devices that need
 // it, of which there are none.
-func (r *Rtnetlink) dumpLinks(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (r *Rtnetlink) dumpLinks(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
 	cb.Seq = linkSeq(cur, stack)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
@@ -146,7 +145,7 @@ func (r *Rtnetlink) dumpLinks(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callba
 }
 
 // dumpLinks6 is inet6_dump_ifinfo.
-func (r *Rtnetlink) dumpLinks6(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (r *Rtnetlink) dumpLinks6(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
 		d, ok := stack.Device(cur, i+1)
@@ -155,7 +154,7 @@ func (r *Rtnetlink) dumpLinks6(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callb
 }
 
 // dumpAddrs is inet_dump_ifaddr.
-func (r *Rtnetlink) dumpAddrs(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (r *Rtnetlink) dumpAddrs(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	stack := r.inet.Stack(cb.Net)
 	all := stack.Addrs(cur)
 	cb.Seq = uint32(len(all)) ^ linkSeq(cur, stack)
@@ -169,7 +168,7 @@ func (r *Rtnetlink) dumpAddrs(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callba
 }
 
 // dumpRoutes is inet_dump_fib (spec 11.5). With RTM_F_CLONED it lists a cache that is empty or does not exist.
-func (r *Rtnetlink) dumpRoutes(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (r *Rtnetlink) dumpRoutes(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	if clonedOnly(cur, cb) {
 		return s.Len()
 	}
@@ -181,7 +180,7 @@ func (r *Rtnetlink) dumpRoutes(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callb
 }
 
 // dumpRoutes6 is inet6_dump_fib.
-func (r *Rtnetlink) dumpRoutes6(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (r *Rtnetlink) dumpRoutes6(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	if clonedOnly(cur, cb) {
 		return s.Len()
 	}
@@ -195,7 +194,7 @@ func clonedOnly(cur *kernel.Task, cb *afnetlink.Callback) bool {
 
 // dumpNeighs is neigh_dump_info (spec 11.4). The request is read for every message: where a dump is requested in
 // place userspace can change the filter in between.
-func (r *Rtnetlink) dumpNeighs(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (r *Rtnetlink) dumpNeighs(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	p := cb.Nlh.Payload(cur)
 	if len(p) > 0 && p[0] != uapi.AFUnspec && p[0] != uapi.AFInet {
 		return s.Len()

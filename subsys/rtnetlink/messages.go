@@ -6,7 +6,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
@@ -72,18 +71,18 @@ const (
 
 // A filler appends one message whose header has flags, sequence number and portid of h. It returns false, and leaves
 // the buffer as it was, when the message does not fit.
-type filler func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool
+type filler func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool
 
 // attrs appends attributes to a message until one does not fit.
 type attrs struct {
 	cur *kernel.Task
-	s   *skb.SKB
+	s   *afnetlink.SKB
 	b   afnetlink.Builder
 	ok  bool
 }
 
 // begin appends the two headers of a message.
-func begin(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr, typ uint16, header []byte) (attrs, bool) {
+func begin(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr, typ uint16, header []byte) (attrs, bool) {
 	h.Type = typ
 	b, ok := afnetlink.PutMsg(cur, s, h, len(header))
 	if ok {
@@ -131,7 +130,7 @@ func (r *Rtnetlink) fillLink6(d inet.Device) filler {
 
 // fillIfinfo makes a link message of size bytes.
 func fillIfinfo(typ uint16, family byte, d inet.Device, size int, full bool) filler {
-	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		start := s.Len()
 		a, ok := begin(cur, s, h, typ, ifinfomsg(family, d))
 		if !ok {
@@ -190,7 +189,7 @@ func ifinfomsg(family byte, d inet.Device) []byte {
 
 // fillAddr is inet_fill_ifaddr, as an answer or a notification of an IPv4 address.
 func (r *Rtnetlink) fillAddr(addr inet.Addr, label string) filler {
-	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		const permanent = 0x80
 		header := []byte{uapi.AFInet, byte(addr.Prefix.Bits()), permanent, addr.Scope}
 		header = binary.LittleEndian.AppendUint32(header, uint32(addr.Dev))
@@ -214,7 +213,7 @@ func (r *Rtnetlink) fillAddr(addr inet.Addr, label string) filler {
 
 // fillNeigh is neigh_fill_info (spec 11.4).
 func fillNeigh(typ uint16, n inet.Neigh) filler {
-	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		header := make([]byte, ndmsgLen)
 		header[0] = uapi.AFInet
 		binary.LittleEndian.PutUint32(header[4:], uint32(n.Dev))
@@ -241,7 +240,7 @@ func rtmsg(family byte, bits int, r inet.Route, flags uint32) []byte {
 
 // fillRoute is fib_dump_info (spec 11.5).
 func fillRoute(typ uint16, r inet.Route) filler {
-	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		a, ok := begin(cur, s, h, typ, rtmsg(uapi.AFInet, r.Dst.Bits(), r, 0))
 		if !ok {
 			return false
@@ -262,7 +261,7 @@ func fillRoute(typ uint16, r inet.Route) filler {
 
 // fillRule is fib_nl_fill_rule, for a rule that looks at nothing and goes to a table.
 func (r *Rtnetlink) fillRule(priority, table uint32) filler {
-	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		const toTable = 1
 		header := []byte{uapi.AFInet, 0, 0, 0, byte(table), 0, 0, toTable, 0, 0, 0, 0}
 		a, ok := begin(cur, s, h, uapi.RTMNewrule, header)
@@ -282,7 +281,7 @@ func (r *Rtnetlink) fillRule(priority, table uint32) filler {
 
 // fillLookup is rt_fill_info: the answer to GETROUTE (spec 11.3), which is about one destination.
 func fillLookup(dst netip.Addr, r inet.Route) filler {
-	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		r.Table, r.Protocol, r.Scope = inet.TableMain, 0, inet.ScopeUniverse
 		a, ok := begin(cur, s, h, uapi.RTMNewroute, rtmsg(uapi.AFInet, 32, r, rtmFCloned))
 		if !ok {
@@ -301,7 +300,7 @@ func fillLookup(dst netip.Addr, r inet.Route) filler {
 // fillIPv6 is the message of the only IPv6 route: unreachable, whatever the destination (spec 11.3). The answer to a
 // lookup names the destination, the unspecified address.
 func (r *Rtnetlink) fillIPv6(lookup bool) filler {
-	return func(cur *kernel.Task, s *skb.SKB, h uapi.NLMsgHdr) bool {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		rt := inet.Route{Protocol: inet.ProtoKernel, Type: rtnUnreachable}
 		bits := 0
 		if lookup {

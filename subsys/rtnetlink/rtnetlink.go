@@ -15,7 +15,6 @@ package rtnetlink
 import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
@@ -99,7 +98,7 @@ const (
 // reply sends an answer to the requester, for which room bytes are allocated: rtnl_unicast. It is no ring message
 // (spec 13.1).
 func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room int, fill filler) error {
-	s := skb.New(r.nl.Kernel(), room)
+	s := r.nl.NewSKB(room)
 	if s == nil {
 		return kernel.ENOBUFS
 	}
@@ -117,7 +116,7 @@ func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, room
 	if !r.nl.HasListeners(cur, uapi.NetlinkRoute, int(group)) {
 		return
 	}
-	s := skb.New(r.nl.Kernel(), room)
+	s := r.nl.NewSKB(room)
 	if s == nil {
 		return
 	}

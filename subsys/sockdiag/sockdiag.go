@@ -15,7 +15,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -117,7 +116,7 @@ func (d *Sockdiag) inetDump(cur *kernel.Task, m *afnetlink.Message, msg afnetlin
 	if rest != 0 {
 		return kernel.EINVAL
 	}
-	nothing := func(_ *kernel.Task, s *skb.SKB, _ *afnetlink.Callback) int {
+	nothing := func(_ *kernel.Task, s *afnetlink.SKB, _ *afnetlink.Callback) int {
 		if !tcp {
 			return -int(kernel.ENOENT)
 		}
@@ -128,7 +127,7 @@ func (d *Sockdiag) inetDump(cur *kernel.Task, m *afnetlink.Message, msg afnetlin
 
 // dump is netlink_diag_dump. Args[0] is the protocol, Args[1] the position in its list. A protocol that cannot exist
 // ends with ENOENT.
-func (d *Sockdiag) dump(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback) int {
+func (d *Sockdiag) dump(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	p := cb.Nlh.Payload(cur)
 	if len(p) < requestLen {
 		return s.Len()
@@ -166,7 +165,7 @@ func (d *Sockdiag) list(cur *kernel.Task, net *kernel.Net, proto int) []*afnetli
 }
 
 // fill appends one answer: sk_diag_fill. It returns false, and leaves s as it was, when it does not fit.
-func (d *Sockdiag) fill(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, sk *afnetlink.Sock, show uint32) bool {
+func (d *Sockdiag) fill(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback, sk *afnetlink.Sock, show uint32) bool {
 	h := uapi.NLMsgHdr{Type: uapi.SockDiagByFamily, Flags: uapi.NLMFMulti, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}
 	b, ok := afnetlink.PutMsg(cur, s, h, answerLen)
 	if !ok {
@@ -194,7 +193,7 @@ func (d *Sockdiag) fill(cur *kernel.Task, s *skb.SKB, cb *afnetlink.Callback, sk
 }
 
 // putRings is sk_diag_put_rings_cfg.
-func putRings(cur *kernel.Task, s *skb.SKB, b afnetlink.Builder, sk *afnetlink.Sock) bool {
+func putRings(cur *kernel.Task, s *afnetlink.SKB, b afnetlink.Builder, sk *afnetlink.Sock) bool {
 	if sk.PgVecLock().Held(cur) {
 		cur.Kernel().Taint(cur, "diag-mutex-atomic", "the task waits for ever for the pg_vec_lock that it holds, and keeps what it has")
 	}

@@ -11,7 +11,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
@@ -54,7 +53,7 @@ func (u *uevent) send(cur *kernel.Task, net *kernel.Net, action, path, subsystem
 	lines := append([]string{action + "@" + path, "ACTION=" + action, "DEVPATH=" + path, "SUBSYSTEM=" + subsystem}, env...)
 	lines = append(lines, fmt.Sprintf("SEQNUM=%d", seq))
 	text := strings.Join(lines, "\x00") + "\x00"
-	s := skb.New(u.nl.Kernel(), len(text))
+	s := u.nl.NewSKB(len(text))
 	if s == nil {
 		return
 	}

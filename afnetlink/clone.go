@@ -1,0 +1,93 @@
+package afnetlink
+
+import (
+	"nlmmap/kernel"
+	"nlmmap/kernel/mm"
+)
+
+// sharedInfoRef is where, in the memory behind a ring message's room, a kernel counts the users of the message's
+// data: the word lies in the next frame.
+func (nl *Netlink) sharedInfoRef() int {
+	if nl.D.TxInPlace {
+		return 36
+	}
+	return 32
+}
+
+// sharedInfo returns where the count for a ring message is.
+func (nl *Netlink) sharedInfo(m *SKB) (mem *mm.Memory, off int) {
+	mem, off = m.RingHead()
+	return mem, off + m.Headroom() + m.Capacity() + nl.sharedInfoRef()
+}
+
+// addSharedInfoRef changes the count and returns its new value; ok is false where the word lies behind the ring.
+func (nl *Netlink) addSharedInfoRef(cur *kernel.Task, m *SKB, delta uint32) (count uint32, ok bool) {
+	mem, off := nl.sharedInfo(m)
+	if off+4 > mem.Size() {
+		nl.k.Corrupt(cur, "tap-copy-clone", "the user count of a ring message lies %d bytes behind the ring", off+4-mem.Size())
+		return 0, false
+	}
+	count = mem.Load32(cur.CPU(), off) + delta
+	mem.Store32(cur.CPU(), off, count)
+	nl.k.Corrupt(cur, "tap-copy-clone", "the word at offset %d of the next frame is changed by %d", nl.sharedInfoRef(), int32(delta))
+	return count, true
+}
+
+// Clone makes a buffer that shares the message. For a ring message a kernel then counts a second user of the data in
+// memory that is not the message's: the next frame (defects tx-fib-lookup-resend, tap-copy-clone).
+func (nl *Netlink) Clone(cur *kernel.Task, m *SKB) *SKB {
+	if m.Ring() {
+		nl.addSharedInfoRef(cur, m, 1)
+	}
+	return clone(cur, m)
+}
+
+// tapSKB makes what a tap gets of a message: a clone where the data is ordinary memory.
+func (nl *Netlink) tapSKB(cur *kernel.Task, m *SKB) *SKB {
+	if !m.Ring() && !m.Vmalloc() {
+		return clone(cur, m)
+	}
+	if nl.D.TapCopy == TapClone {
+		release := nl.tapClone(cur, m)
+		c := nl.NewSKB(m.Len())
+		if c == nil {
+			release(cur)
+			return nil
+		}
+		c.Put(cur, m.Message(cur))
+		c.Destructor = func(cur *kernel.Task, _ *SKB) { release(cur) }
+		return c
+	}
+	// The whole room is copied from the start of the data on, not the message (tap-copy-whole).
+	n := m.Capacity() + m.Headroom()
+	c := nl.NewSKB(n)
+	if c == nil {
+		return nil
+	}
+	if beyond := m.Headroom(); m.Ring() && beyond > 0 {
+		nl.k.Corrupt(cur, "tap-copy-whole", "a tap is shown %d bytes behind the frame", beyond)
+	}
+	c.Put(cur, m.DataToEnd(cur, n))
+	return c
+}
+
+// tapClone is what cloning a ring message or virtually contiguous memory does (tap-copy-clone): the clone is counted in
+// the next frame as long as it lives, and if the word there becomes 0 the kernel frees memory that it did not allocate.
+func (nl *Netlink) tapClone(cur *kernel.Task, m *SKB) (release func(cur *kernel.Task)) {
+	if m.Vmalloc() {
+		nl.k.Oops(cur, "tap-copy-clone", "virtually contiguous memory of a tapped message is freed as heap memory")
+	}
+	count, ok := nl.addSharedInfoRef(cur, m, 1)
+	if !ok {
+		return func(*kernel.Task) {}
+	}
+	if count == 1 {
+		nl.k.Oops(cur, "tap-copy-clone", "a ring page is freed as heap memory when the tap's clone goes")
+	}
+	mem, off := nl.sharedInfo(m)
+	return func(cur *kernel.Task) {
+		if !mem.Freed() {
+			mem.Store32(cur.CPU(), off, mem.Load32(cur.CPU(), off)-1)
+		}
+	}
+}
