@@ -139,7 +139,7 @@ func checkCreds(cur *kernel.Task, claim Creds) error {
 		return kernel.Errorf(kernel.EPERM, "user id %d is not the sender's", claim.UID)
 	case claim.GID != c.GID && claim.GID != c.EGID && claim.GID != c.SGID && !c.Capable(uapi.CapSetgid):
 		return kernel.Errorf(kernel.EPERM, "group id %d is not the sender's", claim.GID)
-	case !cur.Kernel().HasProcess(claim.Pid):
+	case !cur.Kernel().HasProcess(cur, claim.Pid):
 		return kernel.ESRCH
 	}
 	return nil

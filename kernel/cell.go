@@ -269,9 +269,9 @@ type Index[K comparable, V any] struct {
 	all   word
 }
 
-// Named gives a name for the tables of explorations, and the lock under which the table is changed.
-func (x *Index[K, V]) Named(name string, lock *Mutex) {
-	x.all.name, x.all.guards = name, []*Mutex{lock}
+// Named gives a name for the tables of explorations, and the lock under which the table is changed, if it has one.
+func (x *Index[K, V]) Named(name string, lock ...*Mutex) {
+	x.all.name, x.all.guards = name, lock
 }
 
 // key is what searches for a key and changes of it meet at.

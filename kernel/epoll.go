@@ -200,12 +200,12 @@ func (t *Task) EpollWait(epfd, limit int, timeout Time) (events []EpollEvent, er
 		ep.wait.Add(t, &entry)
 		defer entry.Remove(t)
 		for {
-			t.prepareToSleep()
+			signal := t.prepareToSleep()
 			events = ep.sendEvents(t, limit)
 			switch {
 			case len(events) > 0:
 				return len(events), nil
-			case t.signal.Load():
+			case signal:
 				return -1, EINTR
 			case deadline != Forever && t.k.now(t) >= deadline:
 				return 0, nil

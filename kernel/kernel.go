@@ -83,12 +83,13 @@ type Kernel struct {
 
 	cfg Config
 
-	families [64]Family // by address family
-	initNet  *Net
-	tasks    []*Task // all that have not been reaped
-	nextPid  int
-	nets     []*Net     // by ID
-	taskMu   sync.Mutex // tasks, nextPid, nets in Free mode
+	families  [64]Family // by address family
+	initNet   *Net
+	tasks     []*Task // all that have not been reaped
+	lastPid   Atomic
+	processes Index[int, *group] // by tgid
+	nets      []*Net             // by ID
+	taskMu    sync.Mutex         // tasks and nets in Free mode
 
 	clock  clock
 	live   [nResources]atomic.Int64 // only Close looks at them
@@ -140,7 +141,9 @@ func Boot(cfg Config) (*Kernel, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 2 * Second
 	}
-	k := &Kernel{cfg: cfg, nextPid: 40001}
+	k := &Kernel{cfg: cfg}
+	k.lastPid.Named("last pid", 40000)
+	k.processes.Named("processes")
 	if err := cfg.Version.Resolve(k.D.Table()); err != nil {
 		return nil, err
 	}
@@ -264,7 +267,7 @@ func (k *Kernel) Close() error {
 		}
 		t := k.tasks[len(k.tasks)-1]
 		k.taskMu.Unlock()
-		t.doExit()
+		t.doExit(t)
 	}
 	cur := k.KernelTask("close")
 	for _, fn := range k.onExit {

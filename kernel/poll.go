@@ -65,7 +65,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 	deadline := t.k.Deadline(t, timeout)
 	register := pt
 	for {
-		t.prepareToSleep()
+		signal := t.prepareToSleep()
 		n := 0
 		for i := range fds {
 			fds[i].Revents = uapi.PollNval
@@ -81,7 +81,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 		switch {
 		case n > 0 || timeout == 0:
 			return n, nil
-		case t.signal.Load():
+		case signal:
 			return -1, EINTR
 		case deadline != Forever && t.k.now(t) >= deadline:
 			return 0, nil

@@ -19,7 +19,7 @@ type Task struct {
 
 	k     *Kernel
 	pid   int
-	tgid  int
+	group *group
 	cred  *Cred
 	files *FdTable
 	as    *AddressSpace
@@ -44,24 +44,29 @@ func (k *Kernel) NewProcess(name string, net *Net) *Task {
 	t := &Task{Name: name, k: k, cred: RootCred(), net: net}
 	t.files = newFdTable()
 	t.as = newAddressSpace(k)
-	k.adopt(t, 0)
+	k.adopt(k.KernelTask("init"), t)
 	return t
 }
 
-// adopt gives t its numbers. tgid 0 makes it the leader of a new thread group.
-func (k *Kernel) adopt(t *Task, tgid int) {
+// adopt gives t, which cur has made, its numbers: in its thread group, or in a new one that it leads.
+func (k *Kernel) adopt(cur, t *Task) {
 	if k.cfg.Mode == Free {
 		t.sleep.ch = make(chan struct{}, 1)
 	}
-	k.taskMu.Lock()
-	defer k.taskMu.Unlock()
-	t.pid = k.nextPid
-	k.nextPid++
-	t.tgid = tgid
-	if tgid == 0 {
-		t.tgid = t.pid
+	t.pid = int(k.lastPid.Add(cur, 1))
+	if t.group != nil {
+		t.group.point(cur, sched.Store, true, "thread group")
+	} else {
+		t.group = &group{tgid: t.pid}
+		t.group.live.Named("live threads", 0)
+		k.processes.Store(cur, t.pid, t.group)
 	}
+	k.taskMu.Lock()
 	k.tasks = append(k.tasks, t)
+	k.taskMu.Unlock()
+	if t.group.join(cur, t) {
+		t.doExit(cur)
+	}
 }
 
 // NewNet makes an empty network namespace.
@@ -76,9 +81,16 @@ func (k *Kernel) NewNet() *Net {
 // Kernel returns the machine the task runs on.
 func (t *Task) Kernel() *Kernel { return t.k }
 
-// Pid is the task's own id, Tgid that of its thread group: what getpid returns.
-func (t *Task) Pid() int  { return t.pid }
-func (t *Task) Tgid() int { return t.tgid }
+// Pid is the task's own id.
+func (t *Task) Pid() int { return t.pid }
+
+// Tgid is the id of the task's thread group, which is what getpid returns; 0 for a task of the kernel.
+func (t *Task) Tgid() int {
+	if t.group == nil {
+		return 0
+	}
+	return t.group.tgid
+}
 
 // Now returns the machine's time.
 func (t *Task) Now() Time { return t.k.Now() }
@@ -88,14 +100,6 @@ func (t *Task) Net() *Net { return t.net }
 
 // CPU is how the task sees shared memory.
 func (t *Task) CPU() *mm.CPU { return t.cpu }
-
-// Dead reports whether the task has exited or was killed; Hung whether it waits for ever inside a system call.
-func (t *Task) Dead() bool {
-	t.life.mu.Lock()
-	defer t.life.mu.Unlock()
-	return t.life.dead
-}
-func (t *Task) Hung() bool { return t.hung }
 
 // Attach lets a controlled thread drive the task; nil detaches it.
 func (t *Task) Attach(th *sched.Thread) {
@@ -107,9 +111,11 @@ func (t *Task) Attach(th *sched.Thread) {
 
 // Go starts a coroutine of the kernel's run in which fn drives the task.
 func (t *Task) Go(fn func(*Task)) *sched.Thread {
+	t.life.driven.Store(true)
 	return t.k.cfg.Run.Go(t.Name, func(th *sched.Thread) {
 		t.Attach(th)
 		fn(t)
+		t.rest()
 	})
 }
 
@@ -135,7 +141,7 @@ func (t *Task) Fork(name string) (*Task, error) {
 			return -1, err
 		}
 		child.files = t.files.copy(t)
-		t.k.adopt(child, 0)
+		t.k.adopt(t, child)
 		return child.pid, nil
 	})
 	if err != nil {
@@ -149,7 +155,7 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
 		child.files, child.as = t.files.copy(t), t.as.share(t)
-		t.k.adopt(child, 0)
+		t.k.adopt(t, child)
 		return child.pid, nil
 	})
 	if err != nil {
@@ -160,10 +166,10 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 
 // Thread makes a second thread: it shares descriptors and memory.
 func (t *Task) Thread(name string) (*Task, error) {
-	th := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
+	th := &Task{Name: name, k: t.k, group: t.group, cred: t.cred, net: t.net}
 	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
 		th.files, th.as = t.files.share(t), t.as.share(t)
-		t.k.adopt(th, t.tgid)
+		t.k.adopt(t, th)
 		return th.pid, nil
 	})
 	if err != nil {
@@ -191,75 +197,123 @@ func (t *Task) Clone(name string, flags int) (sys.Task, error) {
 	return c, nil
 }
 
-// life is how far a task is from its end.
-type life struct {
-	mu     sync.Mutex
-	inCall bool // somebody drives a system call of it
-	killed bool // it ends when that call does
-	dead   bool
+// A group is a process: the threads that exit together (struct signal_struct).
+type group struct {
+	tgid int
+	live Ref // threads that have not ended
+	obj  sched.Obj
+
+	exiting atomic.Bool
+	mu      sync.Mutex // Free mode: tasks; never held at a scheduling point
+	tasks   []*Task
 }
 
-// ExitGroup ends the process: all threads of it. A thread that is in a system call is interrupted and ends when it
-// leaves the call.
+// point is where exit_group meets the group's threads on their way into the kernel and out of it. Who is killed ends
+// there, and not in the middle of a call.
+func (g *group) point(cur *Task, kind sched.Kind, exit bool, label string) {
+	if cur.th == nil {
+		return
+	}
+	if g.obj == 0 {
+		g.obj = cur.k.cfg.Run.NewObj()
+	}
+	cur.point(kind, g.obj, exit, label)
+}
+
+// join adds a thread, and reports whether the group is exiting and it must end at once.
+func (g *group) join(cur, t *Task) (exiting bool) {
+	g.live.Get(cur)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tasks = append(g.tasks, t)
+	return g.exiting.Load()
+}
+
+// life is what others know of a task. Who makes a call says so before it looks whether its group exits, and who lets the
+// group exit says so before it looks who makes a call: one of them sees the other.
+type life struct {
+	inCall atomic.Bool // somebody drives a system call of it
+	driven atomic.Bool // it has a coroutine that has not come to its end
+	dead   atomic.Bool
+}
+
+// Dead reports whether the task has exited or was killed.
+func (t *Task) Dead() bool { return t.life.dead.Load() }
+
+// Hung reports whether the task waits for ever inside a system call.
+func (t *Task) Hung() bool { return t.hung }
+
+// ExitGroup ends the process: all threads of it. Another thread ends by itself: a sleeping one is interrupted, and each
+// looks whether it was killed where it enters the kernel and where it leaves it. A thread that nobody drives is ended here.
 func (t *Task) ExitGroup() error {
 	if t.Dead() {
 		return nil
 	}
-	t.k.taskMu.Lock()
-	var group []*Task
-	for _, o := range t.k.tasks {
-		if o.tgid == t.tgid {
-			group = append(group, o)
+	g := t.group
+	g.point(t, sched.Enter, true, "exit_group")
+	first := g.exiting.CompareAndSwap(false, true)
+	g.mu.Lock()
+	var driven, others []*Task
+	for _, o := range g.tasks {
+		switch {
+		case o == t || !first:
+		case o.life.inCall.Load() || o.life.driven.Load():
+			driven = append(driven, o)
+		default:
+			others = append(others, o)
 		}
 	}
-	t.k.taskMu.Unlock()
-	t.point(sched.Enter, 0, false, "exit_group")
-	for _, o := range group {
-		o.life.mu.Lock()
-		o.life.killed = true
-		busy := o.life.inCall && o != t
-		o.life.mu.Unlock()
-		if busy {
-			o.Interrupt()
-		} else {
-			o.doExit()
-		}
+	g.mu.Unlock()
+	for _, o := range driven {
+		o.sleepPoint(t, sched.Wake)
+		o.Interrupt()
 	}
+	for _, o := range others {
+		o.doExit(t)
+	}
+	t.doExit(t)
 	return nil
 }
 
-// enterCall notes that a system call begins: false for a task that has exited.
-func (t *Task) enterCall() bool {
-	t.life.mu.Lock()
-	defer t.life.mu.Unlock()
-	t.life.inCall = true
-	return !t.life.dead
+// enterCall notes that a system call begins, and reports whether the task lives to make it.
+func (t *Task) enterCall(name string) bool {
+	t.group.point(t, sched.Enter, false, name)
+	t.life.inCall.Store(true)
+	return !t.group.exiting.Load() && !t.Dead()
 }
 
 // leaveCall ends a task that was killed meanwhile.
 func (t *Task) leaveCall() {
-	t.life.mu.Lock()
-	t.life.inCall = false
-	killed := t.life.killed
-	t.life.mu.Unlock()
-	if killed {
-		t.doExit()
+	t.life.inCall.Store(false)
+	if t.group.exiting.Load() {
+		t.doExit(t)
 	}
+}
+
+// rest leaves a task as it is, for nobody drives it any more: it is then ended by others.
+func (t *Task) rest() {
+	if t.group == nil {
+		return
+	}
+	t.group.point(t, sched.Exit, false, "rest")
+	t.life.driven.Store(false)
+	t.leaveCall()
+	t.Attach(nil)
 }
 
 // doExit gives the task's memory and then its descriptors back: do_exit. Where an oops has left a lock locked that it
 // needs it waits for ever.
-func (t *Task) doExit() {
-	t.life.mu.Lock()
-	dead := t.life.dead
-	t.life.dead = true
-	t.life.mu.Unlock()
-	if dead {
+func (t *Task) doExit(cur *Task) {
+	if !t.life.dead.CompareAndSwap(false, true) {
 		return
 	}
-	t.k.taskMu.Lock()
-	t.k.tasks = slices.DeleteFunc(t.k.tasks, func(o *Task) bool { return o == t })
-	t.k.taskMu.Unlock()
+	g, k := t.group, t.k
+	g.mu.Lock()
+	g.tasks = slices.DeleteFunc(g.tasks, func(o *Task) bool { return o == t })
+	g.mu.Unlock()
+	k.taskMu.Lock()
+	k.tasks = slices.DeleteFunc(k.tasks, func(o *Task) bool { return o == t })
+	k.taskMu.Unlock()
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -269,8 +323,11 @@ func (t *Task) doExit() {
 			panic(p)
 		}
 	}()
-	t.as.put(t)
-	t.files.put(t)
+	t.as.put(cur)
+	t.files.put(cur)
+	if g.live.Put(cur) == 0 {
+		k.processes.Delete(cur, g.tgid)
+	}
 }
 
 // A Call is a system call as it is traced.
@@ -323,16 +380,16 @@ func (t *Task) hang(format string, args ...any) {
 // sys runs a system call: entry and exit are scheduling points and traced, an oops kills the process, and a wait
 // without end is reported.
 func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
-	defer t.leaveCall()
 	switch {
-	case !t.enterCall():
-		return 0, Errorf(ESRCH, "task %s has exited", t.Name)
 	case t.hung:
 		return 0, fmt.Errorf("%w: task %s is stuck in the kernel", ErrBlocks, t.Name)
 	case t.abandoned():
 		return 0, ErrKilled
 	}
-	t.point(sched.Enter, 0, false, call.Name)
+	defer t.leaveCall()
+	if !t.enterCall(call.Name) {
+		return 0, Errorf(ESRCH, "task %s has exited", t.Name)
+	}
 	if t.k.Watched() {
 		t.k.Emit(t, SyscallEvent{Call: call})
 	}
@@ -362,7 +419,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 	if len(t.held) > 0 && t.k.cfg.Mode != Free {
 		t.k.Warn(t, "%s returns with %s held", call.Name, t.held[0].Name)
 	}
-	t.point(sched.Exit, 0, false, call.Name)
+	t.group.point(t, sched.Exit, false, call.Name)
 	return n, err
 }
 
@@ -370,11 +427,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 func (t *Task) abandoned() bool { return t.th != nil && t.th.Abandoned() }
 
 // HasProcess reports whether a process exists.
-func (k *Kernel) HasProcess(tgid int) bool {
-	k.taskMu.Lock()
-	defer k.taskMu.Unlock()
-	return slices.ContainsFunc(k.tasks, func(t *Task) bool { return t.tgid == tgid })
-}
+func (k *Kernel) HasProcess(cur *Task, tgid int) bool { return k.processes.Load(cur, tgid) != nil }
 
 // Tasks returns all tasks that have not been reaped, for checkers.
 func (k *Kernel) Tasks() []*Task {

@@ -230,7 +230,7 @@ func TestOops(t *testing.T) {
 	}
 	_, err = thread.Sendto(fd, nil, 0, nil)
 	wantErr(t, err, kernel.ErrKilled)
-	if !child.Dead() || !thread.Dead() || m.HasProcess(child.Tgid()) || !m.HasProcess(m.Tgid()) || !m.Tainted() {
+	if !child.Dead() || !thread.Dead() || m.HasProcess(m.Task, child.Tgid()) || !m.HasProcess(m.Task, m.Tgid()) || !m.Tainted() {
 		t.Error("the wrong process was killed")
 	}
 	_, err = child.Dup(fd)

@@ -306,14 +306,15 @@ func (t *Task) wake() {
 
 // Ready implements sched.Resource: the sleep is over.
 func (t *Task) Ready() bool {
-	return t.sleep.woken.Load() || t.signal.Load() || t.k.clock.time >= t.sleep.deadline
+	return t.sleep.woken.Load() || t.k.clock.time >= t.sleep.deadline
 }
 
 // prepareToSleep must come before the condition is tested that the task is going to wait for: a wake-up after it is
-// not lost.
-func (t *Task) prepareToSleep() {
+// not lost. It reports whether a signal is pending, which wakes too if it comes later.
+func (t *Task) prepareToSleep() (signal bool) {
 	t.sleepPoint(t, sched.Store)
 	t.sleep.woken.Store(false)
+	return t.signal.Load()
 }
 
 // sleepPoint is where the sleeper t and those who wake it meet.
@@ -399,11 +400,11 @@ func (t *Task) WaitEvent(q *WaitQueue, deadline Time, done func() bool) error {
 	q.Add(t, &e)
 	defer e.Remove(t)
 	for {
-		t.prepareToSleep()
+		signal := t.prepareToSleep()
 		if done() {
 			return nil
 		}
-		if t.signal.Load() {
+		if signal {
 			return EINTR
 		}
 		if deadline != Forever && t.k.now(t) >= deadline {

@@ -2,12 +2,14 @@ package sched
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 )
 
 // A Trace is a Scheduler that lets another one choose and writes down the steps and what they must come after: the
-// partial order of which a search tries one sequence only.
+// partial order of which a search tries one sequence only. What a thread does and what its store buffer does are kept in
+// their order, though that may not matter: whether a thread comes to wait for its buffer depends on it.
 type Trace struct {
 	Scheduler
 	Steps []Step
@@ -26,6 +28,7 @@ type Step struct {
 	Choices []int // the outcomes that were picked in it
 	From    string
 	To      string
+	home    string // the thread, or whose store buffer it is
 	after   []int
 }
 
@@ -47,12 +50,16 @@ func (t *Trace) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 		t.index = append(t.index, len(t.Steps))
 	}
 	s := Step{Thread: r.Key(next), Op: next.Op}
+	s.home = s.Thread
+	if next.owner != nil {
+		s.home = r.Key(next.owner)
+	}
 	if t.Places {
 		s.From = t.announced[next.ID]
 	}
 	for i := range t.Steps {
 		e := &t.Steps[i]
-		if i < t.barrier || e.Thread == s.Thread || e.Op.Dependent(s.Op) || s.Op.After > 0 && t.index[s.Op.After-1] == i {
+		if i < t.barrier || e.home == s.home || e.Op.Dependent(s.Op) || s.Op.After > 0 && t.index[s.Op.After-1] == i {
 			s.after = append(s.after, i)
 		}
 	}
@@ -108,9 +115,26 @@ func callers() string {
 	return strings.Join(list, " < ")
 }
 
-// Shuffled returns another order of the steps in which every step still comes after those that it must come after. pick
-// chooses one of n.
-func (t *Trace) Shuffled(pick func(n int) int) []int {
+// Shuffled returns another order of the steps in which every step still comes after those that it must come after: one in
+// which whole threads are early or late, or one that is chosen step by step.
+func (t *Trace) Shuffled(rng *rand.Rand) []int {
+	prio := map[string]int{}
+	pick := func(ready []int) int { return rng.IntN(len(ready)) }
+	if rng.IntN(2) == 0 {
+		pick = func(ready []int) int {
+			best := 0
+			for i, step := range ready {
+				name := t.Steps[step].Thread
+				if _, ok := prio[name]; !ok {
+					prio[name] = rng.IntN(1 << 30)
+				}
+				if prio[name] > prio[t.Steps[ready[best]].Thread] {
+					best = i
+				}
+			}
+			return best
+		}
+	}
 	waits := make([]int, len(t.Steps))
 	followers := make([][]int, len(t.Steps))
 	var ready []int
@@ -125,7 +149,7 @@ func (t *Trace) Shuffled(pick func(n int) int) []int {
 	}
 	var order []int
 	for len(ready) > 0 {
-		at := pick(len(ready))
+		at := pick(ready)
 		i := ready[at]
 		ready = append(ready[:at], ready[at+1:]...)
 		order = append(order, i)
