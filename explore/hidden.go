@@ -47,12 +47,12 @@ func inner(stack string) string {
 	return strings.Join(list[:min(len(list), 2)], " < ")
 }
 
-// FindHidden runs p under the random schedule that belongs to o.Seed, and again with the same steps in other orders
-// that the search takes for the same. If one leads to another outcome it finds the two steps that are to blame.
-func FindHidden(p Program, o Options, tries int) (*Hidden, error) {
+// FindHidden runs p under a schedule, and tries times again with the same steps in other orders that the search takes for
+// the same; o.Seed draws them. If one leads to another outcome it finds the two steps that are to blame.
+func FindHidden(p Program, o Options, schedule sched.Scheduler, tries int) (*Hidden, error) {
 	o.KeepGoing = true
 	f := finder{p: p, o: o}
-	f.trace = &sched.Trace{Scheduler: sched.NewRandom(o.Seed)}
+	f.trace = &sched.Trace{Scheduler: schedule}
 	w, err := once(p, &o, f.trace, nil, f.idle)
 	if err != nil || w.run.Steps() == 0 {
 		return nil, err
@@ -60,7 +60,7 @@ func FindHidden(p Program, o Options, tries int) (*Hidden, error) {
 	f.outcome = Outcome{Text: w.outcome, Violations: distinct(w.seen)}.String()
 	rng := rand.New(rand.NewPCG(o.Seed, 0x5417))
 	for range tries {
-		order := f.trace.Shuffled(rng.IntN)
+		order := f.trace.Shuffled(rng)
 		if len(order) != len(f.trace.Steps) {
 			return nil, fmt.Errorf("%d of %d steps could be put in order", len(order), len(f.trace.Steps))
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nlmmap/explore"
+	"nlmmap/kernel/sched"
 	"nlmmap/sys"
 )
 
@@ -25,7 +26,7 @@ func TestFindHidden(t *testing.T) {
 	}
 	found := 0
 	for seed := range uint64(20) {
-		h, err := explore.FindHidden(explore.Program{Setup: shared}, explore.Options{Seed: seed}, 3)
+		h, err := explore.FindHidden(explore.Program{Setup: shared}, explore.Options{Seed: seed}, sched.NewRandom(seed), 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +54,7 @@ func TestFindHidden(t *testing.T) {
 // TestFindHiddenFindsNothing where tasks meet at scheduling points only.
 func TestFindHiddenFindsNothing(t *testing.T) {
 	for seed := range uint64(50) {
-		h, err := explore.FindHidden(explore.Program{Setup: twoSends}, explore.Options{Seed: seed}, 3)
+		h, err := explore.FindHidden(explore.Program{Setup: twoSends}, explore.Options{Seed: seed}, sched.NewRandom(seed), 3)
 		if h != nil || err != nil {
 			t.Fatalf("seed %d: %v, %v", seed, h, err)
 		}

@@ -30,6 +30,7 @@ func exploreCommand() command {
        nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE LITMUS-FILE
        nlmmap explore --list
        nlmmap explore --scoreboard [--budget TIME]
+       nlmmap explore --check-search [--budget TIME] [--seed N]
 
 Runs the program on a fresh machine again and again, each time under another schedule, until an invariant is violated,
 all schedules that can differ have been seen, or the budget is used up. A violation is minimised and printed as a table
@@ -38,6 +39,10 @@ is watched for.
 
 A litmus file is a scenario with a parallel block (docs/litmus.md). Its result is the set of outcomes: each is printed as
 one line, with the number of schedules that led to it and what replays the first of them.
+
+--check-search puts the search itself to the test: random programs, from seed N on, on all kernels and in all memory models;
+what random schedules lead to, and what every choice at every step does where that can be tried, it must have found.
+Each miss is printed with its program, and if two steps are to blame with these.
 
 Schedulers: dfs (all schedules that can differ, the default), pct, random, roundrobin, all (every choice at every step,
 for tiny programs). Switches are STEP:THREAD, in order.
@@ -50,6 +55,7 @@ Examples:
   nlmmap explore --kernel 3.10.4 --memory weak reader-and-ack
   nlmmap explore --kernel 4.5.7 --scheduler pct --budget 30s two-senders
   nlmmap explore --kernel 4.5.7 --replay "14:1" two-setups
+  nlmmap explore --check-search --budget 1h
 `,
 		run: runExplore,
 	}
@@ -71,6 +77,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	without := flags.String("without", "", "optional `STEPS` of the program to leave out, for example 1,3")
 	list := flags.Bool("list", false, "list the programs and the invariants")
 	scoreboard := flags.Bool("scoreboard", false, "search for every known defect that needs concurrency, print a table")
+	checkSearch := flags.Bool("check-search", false, "compare the search with random schedules of random programs")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
 	rest, code, ok := c.parse(e, flags, args)
 	if !ok {
@@ -89,6 +96,8 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 		return e.listPrograms()
 	case *scoreboard:
 		return e.scoreboard(ctx, *budget)
+	case *checkSearch:
+		return e.checkSearch(ctx, *seed, *budget)
 	case len(rest) != 1:
 		return e.bad("explore: expected one program or litmus file, got %d; \"nlmmap explore --list\" lists the programs", len(rest))
 	}

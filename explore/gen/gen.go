@@ -116,8 +116,8 @@ func (o Op) check() error {
 type Config struct {
 	Tasks int // at most; 0 means 3
 	Ops   int // at most, for each task; 0 means 3
-	// Verbs are the only verbs of the tasks, if not empty.
-	Verbs []string
+	// Without are verbs that the tasks do not have.
+	Without []string
 }
 
 // New draws the program that belongs to seed.
@@ -185,15 +185,16 @@ func (d draw) step(text string) (Op, bool) {
 }
 
 func (d draw) op() Op {
-	names, sum := weighted, weightSum
-	if len(d.cfg.Verbs) > 0 {
-		name := d.cfg.Verbs[d.IntN(len(d.cfg.Verbs))]
-		names, sum = []string{name}, verbs[name].weight
-	}
-	at := d.IntN(max(sum, 1))
-	for _, name := range names {
-		v := verbs[name]
-		if at -= v.weight; at < 0 || len(names) == 1 {
+	for {
+		at := d.IntN(weightSum)
+		for _, name := range weighted {
+			v := verbs[name]
+			if at -= v.weight; at >= 0 {
+				continue
+			}
+			if slices.Contains(d.cfg.Without, name) {
+				break
+			}
 			o := Op{Verb: name}
 			for _, choice := range v.args {
 				// What comes first in a list comes often: programs whose tasks do not meet show nothing.
@@ -202,7 +203,6 @@ func (d draw) op() Op {
 			return o
 		}
 	}
-	panic("unreachable: the weights do not add up")
 }
 
 // Explore is the program as package explore runs it.

@@ -2,7 +2,6 @@ package gen_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"testing"
 
@@ -47,30 +46,4 @@ thread
 	// Output:
 	// all schedules: true
 	// main: EAGAIN; thread: EINVAL; end 3: 5/0x0 0/0x0 00000000 ENOPROTOOPT 00400300 EAGAIN
-}
-
-var programs = flag.Int("programs", 0, "`number` of random programs whose schedules are put in other orders")
-
-// TestIndependence: steps that touch nothing in common can be swapped, and the program ends in the same way.
-func TestIndependence(t *testing.T) {
-	if *programs == 0 {
-		t.Skip("-programs says how many")
-	}
-	seen := map[string]int{}
-	for seed := range uint64(*programs) {
-		p := gen.New(seed, gen.Config{})
-		h, err := explore.FindHidden(p.Explore(), explore.Options{Seed: seed}, 3)
-		if err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
-		if h == nil {
-			continue
-		}
-		if seen[h.Where()]++; seen[h.Where()] == 1 {
-			t.Errorf("seed %d\n%v%v", seed, p, h)
-		}
-	}
-	for where, n := range seen {
-		t.Logf("%d times %s", n, where)
-	}
 }

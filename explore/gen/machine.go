@@ -19,55 +19,62 @@ import (
 
 // A machine is one run of a program.
 type machine struct {
-	w                *explore.World
-	p                Program
-	main             *kernel.Task
-	all              []*kernel.Task // one for each table of descriptors, main first
-	results          [][]string     // of each task's operations
-	children         int
+	w       *explore.World
+	p       Program
+	main    sys.Task
+	all     []sys.Task // one for each table of descriptors, main first
+	results [][]string // of each task's operations
+	// Descriptors that the set-up made: -1 for none.
 	epfd, pair, over int
 }
 
 // run is the program as a set-up of package explore.
 func (p Program) run(w *explore.World) {
 	w.Unruly()
-	m := &machine{w: w, p: p, main: w.Process("main").(*kernel.Task), epfd: -1, pair: -1, over: -1}
+	m := &machine{w: w, p: p, main: w.Process("main"), epfd: -1, pair: -1, over: -1}
 	m.all = append(m.all, m.main)
 	for _, o := range p.Setup {
-		m.do(m.main, o)
+		verbs[o.Verb].do(m, m.main, o.Args)
 	}
+	w.Sys.Inet(w.Net).LoUp(w.K.KernelTask("admin")) // or the first packet would do it
 	m.results = make([][]string, len(p.Tasks))
-	for i, t := range p.Tasks {
-		task, err := m.task(t.Kind, fmt.Sprint("t", i))
-		w.Must(err)
-		w.Go(task, func(sys.Task) {
-			for _, o := range t.Ops {
-				m.results[i] = append(m.results[i], m.do(task, o))
+	for i, task := range p.Tasks {
+		name := fmt.Sprint("t", i)
+		drive := func(t sys.Task) {
+			for _, o := range task.Ops {
+				m.results[i] = append(m.results[i], verbs[o.Verb].do(m, t, o.Args))
 			}
-		})
+		}
+		if task.Kind == Softirq {
+			w.Softirq(name, func(t *kernel.Task) { drive(t) })
+			continue
+		}
+		w.Go(m.task(task.Kind, name), drive)
 	}
 	w.Outcome(m.outcome)
 	w.Finally(func() { w.Sys.Inet(w.Net).FlushRules(w.K.KernelTask("admin")) })
 }
 
-func (m *machine) task(kind Kind, name string) (t *kernel.Task, err error) {
+func (m *machine) task(kind Kind, name string) sys.Task {
+	flags := 0
 	switch kind {
 	case Main:
-		return m.main, nil
+		return m.main
 	case Thread:
-		return m.main.Thread(name)
-	case Softirq:
-		return m.w.K.KernelTask(name), nil
+		flags = sys.SharedAll
 	case VM:
-		t, err = m.main.CloneVM(name)
-	default:
-		t, err = m.main.Fork(name)
+		flags = uapi.CloneVM
 	}
-	m.all = append(m.all, t)
-	return t, err
+	t, err := m.main.Clone(name, flags)
+	m.w.Must(err)
+	if kind != Thread {
+		m.all = append(m.all, t)
+	}
+	return t
 }
 
-func (m *machine) do(t *kernel.Task, o Op) string { return verbs[o.Verb].do(m, t, o.Args) }
+// modelled is the machine's side of a task, for what is no system call.
+func modelled(t sys.Task) *kernel.Task { return t.(*kernel.Task) }
 
 // outcome is what the operations returned, and then what each process finds at the end.
 func (m *machine) outcome() string {
@@ -84,7 +91,7 @@ func (m *machine) outcome() string {
 		if i > 0 {
 			name += strconv.Itoa(i)
 		}
-		if t.Dead() {
+		if modelled(t).Dead() {
 			parts = append(parts, name+" dead")
 			continue
 		}
@@ -103,7 +110,7 @@ func (m *machine) outcome() string {
 }
 
 // final is what can be seen of a descriptor; nothing for one that is no socket.
-func (m *machine) final(t *kernel.Task, fd string) string {
+func (m *machine) final(t sys.Task, fd string) string {
 	arg := []string{fd}
 	name := m.getsockname(t, arg)
 	if name == "EBADF" || name == "ENOTSOCK" {
@@ -124,7 +131,7 @@ func (m *machine) final(t *kernel.Task, fd string) string {
 }
 
 // memory is what can be seen of a map.
-func (m *machine) memory(t *kernel.Task, place string) string {
+func (m *machine) memory(t sys.Task, place string) string {
 	var list []string
 	for _, frame := range frames {
 		for _, word := range []string{"status", "len", "pid"} {
@@ -153,16 +160,16 @@ func result(v any, err error) string {
 	switch {
 	case err == nil:
 		return fmt.Sprint(v)
-	case errors.Is(err, kernel.ErrBlocks):
+	case errors.Is(err, sys.ErrBlocks):
 		return "blocks"
-	case errors.Is(err, kernel.ErrKilled):
+	case errors.Is(err, sys.ErrKilled):
 		return "killed"
 	}
-	var fault kernel.Signal
+	var fault sys.Signal
 	if errors.As(err, &fault) {
 		return fault.Error()
 	}
-	return unix.ErrnoName(kernel.ErrnoOf(err))
+	return unix.ErrnoName(sys.ErrnoOf(err))
 }
 
 func ok(err error) string { return result("ok", err) }
@@ -196,29 +203,29 @@ func showAddr(b []byte, err error) string {
 var protocols = map[string]int{"route": uapi.NetlinkRoute, "usersock": uapi.NetlinkUsersock, "netfilter": uapi.NetlinkNetfilter,
 	"generic": uapi.NetlinkGeneric, "diag": uapi.NetlinkSockDiag}
 
-func (m *machine) socket(t *kernel.Task, a []string) string {
+func (m *machine) socket(t sys.Task, a []string) string {
 	return result(t.Socket(uapi.AFNetlink, uapi.SockRaw, protocols[a[0]]))
 }
 
-func (m *machine) bind(t *kernel.Task, a []string) string {
+func (m *machine) bind(t sys.Task, a []string) string {
 	return ok(t.Bind(number(a[0]), addr(a[1], a[2])))
 }
 
-func (m *machine) connect(t *kernel.Task, a []string) string {
+func (m *machine) connect(t sys.Task, a []string) string {
 	return ok(t.Connect(number(a[0]), addr(a[1], a[2])))
 }
 
-func (m *machine) getsockname(t *kernel.Task, a []string) string {
+func (m *machine) getsockname(t sys.Task, a []string) string {
 	return showAddr(t.Getsockname(number(a[0])))
 }
-func (m *machine) getpeername(t *kernel.Task, a []string) string {
+func (m *machine) getpeername(t sys.Task, a []string) string {
 	return showAddr(t.Getpeername(number(a[0])))
 }
-func (m *machine) close(t *kernel.Task, a []string) string { return ok(t.Close(number(a[0]))) }
-func (m *machine) dup(t *kernel.Task, a []string) string   { return result(t.Dup(number(a[0]))) }
+func (m *machine) close(t sys.Task, a []string) string { return ok(t.Close(number(a[0]))) }
+func (m *machine) dup(t sys.Task, a []string) string   { return result(t.Dup(number(a[0]))) }
 
-func (m *machine) proc(t *kernel.Task, _ []string) string {
-	text, err := t.ReadProc("/proc/net/netlink")
+func (m *machine) proc(t sys.Task, _ []string) string {
+	text, err := modelled(t).ReadProc("/proc/net/netlink")
 	return result(digest([]byte(text)), err)
 }
 
@@ -231,7 +238,7 @@ func words(v ...int) []byte {
 	return b
 }
 
-func (m *machine) set(t *kernel.Task, a []string) string {
+func (m *machine) set(t sys.Task, a []string) string {
 	fd, v := number(a[0]), number(a[2])
 	set := func(level, name int, val []byte) string { return ok(t.Setsockopt(fd, level, name, val)) }
 	switch a[1] {
@@ -259,7 +266,7 @@ func (m *machine) set(t *kernel.Task, a []string) string {
 	return set(uapi.SolSocket, uapi.SoAttachFilter, words(6, []int{1 << 16, 20, 0}[v])) // ret #n: pass, cut, reject
 }
 
-func (m *machine) get(t *kernel.Task, a []string) string {
+func (m *machine) get(t sys.Task, a []string) string {
 	level, name, size := uapi.SolNetlink, 0, 4
 	switch a[1] {
 	case "error":
@@ -280,7 +287,7 @@ func (m *machine) get(t *kernel.Task, a []string) string {
 }
 
 // ring sets a ring of one block of one page, or clears it.
-func (m *machine) ring(t *kernel.Task, a []string) string {
+func (m *machine) ring(t sys.Task, a []string) string {
 	option := uapi.NetlinkRxRing
 	if a[1] == "tx" {
 		option = uapi.NetlinkTxRing
@@ -298,43 +305,43 @@ func place(p string) uint64 { return 0x10000000 + uint64(number(p))*0x100000 }
 
 func frame(p, f string) uint64 { return place(p) + uint64(number(f))*uapi.PageSize/2 }
 
-func (m *machine) mmap(t *kernel.Task, a []string) string {
+func (m *machine) mmap(t sys.Task, a []string) string {
 	prot := uapi.ProtRead | uapi.ProtWrite
 	return result(t.Mmap(place(a[1]), uapi.PageSize, prot, uapi.MapShared|uapi.MapFixed, number(a[0]), 0))
 }
 
-func (m *machine) munmap(t *kernel.Task, a []string) string {
+func (m *machine) munmap(t sys.Task, a []string) string {
 	return ok(t.Munmap(place(a[0]), uapi.PageSize))
 }
 
-func (m *machine) mprotect(t *kernel.Task, a []string) string {
+func (m *machine) mprotect(t sys.Task, a []string) string {
 	prot := map[string]int{"r": uapi.ProtRead, "rw": uapi.ProtRead | uapi.ProtWrite}[a[1]]
 	return ok(t.Mprotect(place(a[0]), uapi.PageSize, prot))
 }
 
-func (m *machine) mremap(t *kernel.Task, a []string) string {
+func (m *machine) mremap(t sys.Task, a []string) string {
 	return result(t.Mremap(place(a[0]), uapi.PageSize, uint64(number(a[1]))*uapi.PageSize, false, false, 0))
 }
 
-func (m *machine) status(t *kernel.Task, a []string) string {
+func (m *machine) status(t sys.Task, a []string) string {
 	values := map[string]uint32{"unused": uapi.NLMMapStatusUnused, "reserved": uapi.NLMMapStatusReserved,
 		"valid": uapi.NLMMapStatusValid, "copy": uapi.NLMMapStatusCopy, "skip": uapi.NLMMapStatusSkip}
 	return ok(t.Store32(frame(a[0], a[1]), values[a[2]]))
 }
 
-func (m *machine) load(t *kernel.Task, a []string) string {
+func (m *machine) load(t sys.Task, a []string) string {
 	offsets := map[string]uint64{"status": uapi.NMStatus, "len": uapi.NMLen, "group": uapi.NMGroup, "pid": uapi.NMPid}
 	return result(t.Load32(frame(a[0], a[1]) + offsets[a[2]]))
 }
 
-func (m *machine) read(t *kernel.Task, a []string) string {
+func (m *machine) read(t sys.Task, a []string) string {
 	var b [36]byte
 	err := t.ReadMem(frame(a[0], a[1])+uapi.NLMMapHdrlen, b[:])
 	return result(digest(b[:]), err)
 }
 
 // fill writes a message into a TX frame, as a program does.
-func (m *machine) fill(t *kernel.Task, a []string) string {
+func (m *machine) fill(t sys.Task, a []string) string {
 	at, msg := frame(a[0], a[1]), message(a[2])
 	if err := t.WriteMem(at+uapi.NLMMapHdrlen, msg); err != nil {
 		return ok(err)
@@ -392,31 +399,31 @@ func message(name string) []byte {
 	return msg
 }
 
-func (m *machine) send(t *kernel.Task, a []string) string {
-	return result(t.Sendto(number(a[0]), message(a[1]), uapi.MsgDontwait, addr("0", "0")))
+func (m *machine) send(t sys.Task, a []string) string {
+	return result(sys.Sendto(t, number(a[0]), message(a[1]), uapi.MsgDontwait, addr("0", "0")))
 }
 
 // payload is a message for another program; the kernel does not look into it.
-func (m *machine) payload(t *kernel.Task, fd string) []byte {
-	return append(message("noop"), t.Name+" by "+fd...)
+func (m *machine) payload(t sys.Task, fd string) []byte {
+	return append(message("noop"), modelled(t).Name+" by "+fd...)
 }
 
-func (m *machine) sendto(t *kernel.Task, a []string) string {
-	return result(t.Sendto(number(a[0]), m.payload(t, a[0]), uapi.MsgDontwait, addr(a[1], a[2])))
+func (m *machine) sendto(t sys.Task, a []string) string {
+	return result(sys.Sendto(t, number(a[0]), m.payload(t, a[0]), uapi.MsgDontwait, addr(a[1], a[2])))
 }
 
-func (m *machine) sendWait(t *kernel.Task, a []string) string {
-	return result(t.Sendto(number(a[0]), m.payload(t, a[0]), 0, addr(a[1], a[2])))
+func (m *machine) sendWait(t sys.Task, a []string) string {
+	return result(sys.Sendto(t, number(a[0]), m.payload(t, a[0]), 0, addr(a[1], a[2])))
 }
 
-func (m *machine) kick(t *kernel.Task, a []string) string {
-	return result(t.Sendmsg(number(a[0]), &kernel.Msghdr{Iov: []kernel.Iovec{{}}}, uapi.MsgDontwait))
+func (m *machine) kick(t sys.Task, a []string) string {
+	return result(t.Sendmsg(number(a[0]), &sys.Msghdr{Iov: []sys.Iovec{{}}}, uapi.MsgDontwait))
 }
 
-func (m *machine) recv(t *kernel.Task, a []string) string {
+func (m *machine) recv(t sys.Task, a []string) string {
 	flags := map[string]int{"dontwait": uapi.MsgDontwait, "peek": uapi.MsgDontwait | uapi.MsgPeek}[a[1]]
 	buf := make([]byte, 4096)
-	msg := kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}, WantControl: true}
+	msg := sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}, WantControl: true}
 	n, err := t.Recvmsg(number(a[0]), &msg, flags)
 	if err != nil {
 		return result(nil, err)
@@ -424,64 +431,64 @@ func (m *machine) recv(t *kernel.Task, a []string) string {
 	return fmt.Sprintf("%s from %s %#x %x", digest(buf[:n]), showAddr(msg.Name, nil), msg.Flags, msg.Control)
 }
 
-func (m *machine) poll(t *kernel.Task, a []string) string {
+func (m *machine) poll(t sys.Task, a []string) string {
 	events := map[string]uint32{"in": uapi.PollIn, "out": uapi.PollOut, "in+out": uapi.PollIn | uapi.PollOut}[a[1]]
-	fds := []kernel.PollFD{{FD: number(a[0]), Events: events}}
+	fds := []sys.PollFD{{FD: number(a[0]), Events: events}}
 	n, err := t.Poll(fds, timeout(a[2]))
 	return result(fmt.Sprintf("%d:%#x", n, fds[0].Revents), err)
 }
 
-func timeout(ms string) kernel.Time { return kernel.Time(number(ms)) * kernel.Millisecond }
+func timeout(ms string) sys.Time { return sys.Time(number(ms)) * sys.Millisecond }
 
-func (m *machine) epoll(t *kernel.Task, _ []string) string {
+func (m *machine) epoll(t sys.Task, _ []string) string {
 	var err error
 	m.epfd, err = t.EpollCreate()
 	return result(m.epfd, err)
 }
 
-func (m *machine) epollCtl(t *kernel.Task, a []string) string {
+func (m *machine) epollCtl(t sys.Task, a []string) string {
 	op := map[string]int{"add": kernel.EpollAdd, "mod": kernel.EpollMod, "del": kernel.EpollDel}[a[1]]
 	return ok(t.EpollCtl(m.epfd, op, number(a[0]), uapi.PollIn))
 }
 
-func (m *machine) epollWait(t *kernel.Task, a []string) string {
+func (m *machine) epollWait(t sys.Task, a []string) string {
 	events, err := t.EpollWait(m.epfd, 4, timeout(a[0]))
 	return result(events, err)
 }
 
 // fork makes a child that exits.
-func (m *machine) fork(t *kernel.Task, _ []string) string {
-	child, err := t.Fork(t.Name + " child")
+func (m *machine) fork(t sys.Task, _ []string) string {
+	child, err := sys.Fork(t, modelled(t).Name+" child")
 	if err != nil {
 		return ok(err)
 	}
 	m.w.Go(child, func(t sys.Task) { _ = t.ExitGroup() })
-	return strconv.Itoa(child.Pid())
+	return strconv.Itoa(child.Tgid())
 }
 
-func (m *machine) exit(t *kernel.Task, _ []string) string {
+func (m *machine) exit(t sys.Task, _ []string) string {
 	_ = t.ExitGroup()
 	return "exit"
 }
 
-func (m *machine) socketpair(t *kernel.Task, _ []string) string {
+func (m *machine) socketpair(t sys.Task, _ []string) string {
 	var err error
 	m.pair, m.over, err = t.Socketpair()
 	return ok(err)
 }
 
-func (m *machine) sendFD(t *kernel.Task, a []string) string {
+func (m *machine) sendFD(t sys.Task, a []string) string {
 	return ok(t.SendFD(m.pair, number(a[0])))
 }
 
-func (m *machine) recvFD(t *kernel.Task, _ []string) string { return result(t.RecvFD(m.over)) }
+func (m *machine) recvFD(t sys.Task, _ []string) string { return result(t.RecvFD(m.over)) }
 
-func (m *machine) neighbours(_ *kernel.Task, a []string) string {
+func (m *machine) neighbours(_ sys.Task, a []string) string {
 	return ok(m.w.Sys.Inet(m.w.Net).PopulateNeigh(m.w.K.KernelTask("admin"), number(a[0])))
 }
 
 // rule sends all packets to queue 0, or logs them to group 1.
-func (m *machine) rule(_ *kernel.Task, a []string) string {
+func (m *machine) rule(_ sys.Task, a []string) string {
 	rule := m.w.Sys.NFQueue.Rule(0, false)
 	if a[0] == "log" {
 		rule = m.w.Sys.NFLog.Rule(1, 1)
@@ -491,20 +498,21 @@ func (m *machine) rule(_ *kernel.Task, a []string) string {
 }
 
 // packet sends a packet as the kernel does on behalf of nobody.
-func (m *machine) packet(t *kernel.Task, _ []string) string {
+func (m *machine) packet(t sys.Task, _ []string) string {
+	cur := modelled(t)
 	if t == m.main {
-		t = m.w.K.KernelTask("admin")
+		cur = m.w.K.KernelTask("admin")
 	}
-	sent, failed := m.w.Sys.Inet(m.w.Net).SendUDP(t, 1, 8)
+	sent, failed := m.w.Sys.Inet(m.w.Net).SendUDP(cur, 1, 8)
 	return fmt.Sprint(sent, failed)
 }
 
 // flood sends until there is no room.
-func (m *machine) flood(t *kernel.Task, a []string) string {
+func (m *machine) flood(t sys.Task, a []string) string {
 	msg := append(message("noop"), make([]byte, 1000)...)
 	n := 0
 	for n < 10 {
-		if _, err := t.Sendto(number(a[0]), msg, uapi.MsgDontwait, addr(a[1], "0")); err != nil {
+		if _, err := sys.Sendto(t, number(a[0]), msg, uapi.MsgDontwait, addr(a[1], "0")); err != nil {
 			break
 		}
 		n++

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"nlmmap/kernel"
+	"nlmmap/sys"
 )
 
 // Descriptors are numbers as programs see them: 3 and 4 are the sockets of most scenes.
@@ -20,7 +20,7 @@ var (
 type verb struct {
 	weight int        // how often it is drawn
 	args   [][]string // what each argument can be
-	do     func(m *machine, t *kernel.Task, args []string) string
+	do     func(m *machine, t sys.Task, args []string) string
 }
 
 // verbs is the grammar: every operation with its weight and its arguments.
