@@ -2,11 +2,47 @@ package gen_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"nlmmap/explore/gen"
 )
+
+// TestKept checks programs with which the search was wrong once, or could be, on all kernels and in all memory models.
+func TestKept(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d programs, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := gen.Parse(string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			check := gen.Check{Schedules: 3000, Random: 60, Orders: 10}
+			for seed := range uint64(15) {
+				if testing.Short() && seed%4 != 0 {
+					continue
+				}
+				r := check.Program(context.Background(), p, gen.Options(seed))
+				for _, m := range r.Misses {
+					t.Error(m)
+				}
+				if r.Skipped > 0 {
+					t.Errorf("more than %d schedules", check.Schedules)
+				}
+			}
+		})
+	}
+}
 
 // check fails the test with the first three misses of each kind.
 func check(t *testing.T, c gen.Check, first uint64, n int) {
