@@ -74,9 +74,9 @@ func TestSearch(t *testing.T) {
 // TestSearchIsEnumeration: on programs that are small enough it finds what every choice at every step leads to, no more
 // and no less.
 func TestSearchIsEnumeration(t *testing.T) {
-	n := 600
+	n := 200
 	if testing.Short() {
-		n = 60
+		n = 40
 	}
 	check(t, gen.Check{Config: gen.Config{Tasks: 2, Ops: 1}, Every: 5000}, 1<<32, n)
 }

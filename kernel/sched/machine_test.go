@@ -3,6 +3,7 @@ package sched_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +24,6 @@ type machine struct {
 	qObj    sched.Obj
 	now     int
 	tasks   []*task
-	born    int
 }
 
 type task struct {
@@ -39,7 +39,7 @@ type task struct {
 // Ready implements sched.Resource: the sleep is over.
 func (t *task) Ready() bool { return t.woken || t.deadline > 0 && t.m.now >= t.deadline }
 
-// program is a list of operations for each thread:
+// threads is a program: a list of operations for each thread.
 //
 //	rN wN aN   load, store, add to word N
 //	lN uN      lock, unlock
@@ -51,18 +51,28 @@ func (t *task) Ready() bool { return t.woken || t.deadline > 0 && t.m.now >= t.d
 type threads [][]string
 
 // outcome runs a program and tells what its threads have seen.
-func (p threads) outcome(s sched.Scheduler) string {
+func (p threads) outcome(s sched.Scheduler) string { return p.watched(s, func() {}) }
+
+// watched is outcome; idle is told when time passes.
+func (p threads) watched(s sched.Scheduler, idle func()) string {
 	m := &machine{run: &sched.Run{Scheduler: s, MaxSteps: 200}}
 	for _, obj := range []*sched.Obj{&m.wordObj[0], &m.wordObj[1], &m.lockObj[0], &m.lockObj[1], &m.qObj} {
 		*obj = m.run.NewObj()
 	}
-	m.run.Idle = m.idle
+	m.run.Idle = func() bool {
+		if !m.idle() {
+			return false
+		}
+		idle()
+		return true
+	}
 	for i, ops := range p {
 		m.start(fmt.Sprint("t", i), ops)
 	}
 	err := m.run.Loop()
 	var dead *sched.Deadlock
 	seen := fmt.Sprint(m.words, m.now)
+	slices.SortStableFunc(m.tasks, func(a, b *task) int { return strings.Compare(a.th.Name, b.th.Name) })
 	for _, t := range m.tasks {
 		seen += "/" + t.seen
 	}
@@ -116,7 +126,7 @@ func (t *task) do(op string) {
 		t.seen += fmt.Sprint(t.load(n))
 	case 'w':
 		t.point(sched.Store, m.wordObj[n], true)
-		m.words[n] = t.th.ID + 1
+		m.words[n] = len(t.th.Name) + int(t.th.Name[1]) // not the id, which depends on who starts threads first
 	case 'a':
 		t.point(sched.RMW, m.wordObj[n], true)
 		m.words[n]++
@@ -142,8 +152,7 @@ func (t *task) do(op string) {
 		t.point(sched.Store, m.wordObj[0], true)
 		m.words[0] = 5 + t.th.Choose(2)
 	case 'g':
-		m.born++
-		m.start(fmt.Sprint("child", m.born), []string{"w1"})
+		m.start(t.th.Name+"'s child", []string{"w1"})
 	}
 }
 
@@ -174,44 +183,98 @@ func (t *task) sleep(timeout bool) {
 	t.m.queue = slices.DeleteFunc(t.m.queue, func(o *task) bool { return o == t })
 }
 
+// drawThreads draws a program with at most left steps, about, and at most spins threads that spin.
+func drawThreads(t *rapid.T, left, spins int) threads {
+	var p threads
+	for range rapid.IntRange(2, 3).Draw(t, "threads") {
+		var ops []string
+		held := ""
+		for range rapid.IntRange(1, 3).Draw(t, "ops") {
+			if left <= 0 {
+				break
+			}
+			op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "g"}).Draw(t, "op")
+			switch op[0] {
+			case 's', 'S':
+				left -= 3
+			case 'y':
+				if spins--; spins < 0 {
+					continue
+				}
+				left -= 2
+			case 'l':
+				if strings.Contains(held, op[1:]) {
+					continue
+				}
+				held += op[1:]
+				left -= 2
+			default:
+				left--
+			}
+			ops = append(ops, op)
+		}
+		for _, n := range held {
+			ops = append(ops, "u"+string(n))
+		}
+		p = append(p, ops)
+	}
+	return p
+}
+
+// TestOrders makes the steps of random runs in other orders that should be the same, and they are.
+func TestOrders(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawThreads(t, 20, 0) // who spins makes more steps in one order than in the other
+		seed := rapid.Uint64().Draw(t, "seed")
+		trace := &sched.Trace{Scheduler: sched.NewRandom(seed)}
+		want := p.watched(trace, trace.Idle)
+		rng := rand.New(rand.NewPCG(seed, 0))
+		for range 20 {
+			follow := &sched.Follow{Steps: trace.Steps, Order: trace.Shuffled(rng)}
+			if got := p.outcome(follow); follow.Lost != "" || got != want {
+				t.Fatalf("%v, order %v of %v: %q %s, want %q", p, follow.Order, trace.Steps, got, follow.Lost, want)
+			}
+		}
+	})
+}
+
+// TestTraceTellsWhere: two steps that share a word behind the scheduler's back cannot be swapped.
+func TestTraceTellsWhere(t *testing.T) {
+	run := func(s sched.Scheduler) string {
+		r, shared, out := &sched.Run{Scheduler: s}, 0, ""
+		for _, name := range []string{"a", "b"} {
+			r.Go(name, func(th *sched.Thread) {
+				th.Point(sched.Op{Kind: sched.Enter})
+				shared++
+				out += fmt.Sprint(name, shared)
+			})
+		}
+		if err := r.Loop(); err != nil {
+			return err.Error()
+		}
+		return out
+	}
+	trace := &sched.Trace{Scheduler: sched.NewRandom(1), Places: true}
+	want := run(trace)
+	differs := false
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 20 {
+		got := run(&sched.Follow{Steps: trace.Steps, Order: trace.Shuffled(rng)})
+		differs = differs || got != want
+	}
+	if !differs {
+		t.Error("every order leads to the same")
+	}
+	if s := trace.Steps[len(trace.Steps)-1]; !strings.Contains(s.From, "sched_test.TestTraceTellsWhere") {
+		t.Errorf("the last step begins in %q", s.From)
+	}
+}
+
 // TestDFSMachines compares the searches on random programs with everything that a thread can wait for.
 func TestDFSMachines(t *testing.T) {
 	compared, long := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		var p threads
-		left, spins := 7, 0
-		for range rapid.IntRange(2, 3).Draw(t, "threads") {
-			var ops []string
-			held := ""
-			for range rapid.IntRange(1, 3).Draw(t, "ops") {
-				if left <= 0 {
-					break
-				}
-				op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "g"}).Draw(t, "op")
-				switch op[0] {
-				case 's', 'S':
-					left -= 3
-				case 'y':
-					if spins++; spins > 1 {
-						continue
-					}
-					left -= 2
-				case 'l':
-					if strings.Contains(held, op[1:]) {
-						continue
-					}
-					held += op[1:]
-					left -= 2
-				default:
-					left--
-				}
-				ops = append(ops, op)
-			}
-			for _, n := range held {
-				ops = append(ops, "u"+string(n))
-			}
-			p = append(p, ops)
-		}
+		p := drawThreads(t, 7, 1)
 		full := map[string]bool{}
 		a := &sched.All{}
 		for n := 0; a.More(); n++ {
