@@ -181,8 +181,10 @@ func (r *Run) Key(t *Thread) string {
 type Follow struct {
 	Steps []Step
 	Order []int
-	// Lost says where the run could not go on as it should; empty if it could.
+	// Lost says where the run could not go on as it should; empty if it could. Idly is set where that was a thread that
+	// gives way, or a wake-up of one that has left its queue: whether these steps are made depends on others, but shows in nothing.
 	Lost string
+	Idly bool
 
 	pos     int
 	choices []int
@@ -191,7 +193,7 @@ type Follow struct {
 // Next implements Scheduler.
 func (f *Follow) Next(r *Run, _ *Thread, enabled []*Thread) *Thread {
 	if f.pos == len(f.Order) {
-		f.Lost = fmt.Sprintf("after all steps %s can go on: %v", enabled[0].Name, enabled[0].Op)
+		f.lost(enabled[0].Op, "after all steps %s can go on: %v", enabled[0].Name, enabled[0].Op)
 		return nil
 	}
 	want := f.Steps[f.Order[f.pos]]
@@ -200,15 +202,21 @@ func (f *Follow) Next(r *Run, _ *Thread, enabled []*Thread) *Thread {
 			continue
 		}
 		if t.Op.Kind != want.Op.Kind || t.Op.Label != want.Op.Label || t.Op.Off != want.Op.Off || t.Op.Len != want.Op.Len {
-			f.Lost = fmt.Sprintf("%v comes to %v", want, t.Op)
+			if f.lost(want.Op, "%v comes to %v", want, t.Op); t.Op.Kind == Wake {
+				f.Idly = true
+			}
 			return nil
 		}
 		f.pos++
 		f.choices = want.Choices
 		return t
 	}
-	f.Lost = fmt.Sprintf("%v is not possible", want)
+	f.lost(want.Op, "%v is not possible", want)
 	return nil
+}
+
+func (f *Follow) lost(op Op, format string, args ...any) {
+	f.Lost, f.Idly = fmt.Sprintf(format, args...), op.Kind == Yield || op.Kind == Wake
 }
 
 // Choose implements Scheduler.
