@@ -33,6 +33,11 @@ type Device struct {
 	net   *kernel.Net
 	tap   afnetlink.Tap
 	lock  kernel.Spinlock
+	inbox kernel.Guarded[inbox]
+}
+
+// inbox is what has arrived at the packet socket.
+type inbox struct {
 	queue []Packet
 	rmem  int // what is charged for the queue
 	lost  int
@@ -43,6 +48,7 @@ type Device struct {
 func New(cur *kernel.Task, nl *afnetlink.Netlink, net *kernel.Net) (*Device, error) {
 	d := &Device{nl: nl, net: net}
 	d.lock.Name = "packet queue"
+	d.inbox.Guard(&d.lock.Mutex)
 	d.tap.Deliver = d.xmit
 	if err := nl.AddTap(cur, &d.tap); err != nil {
 		return nil, err
@@ -62,12 +68,13 @@ func (d *Device) xmit(cur *kernel.Task, s *afnetlink.SKB) {
 		p.held = s
 	}
 	d.lock.Lock(cur)
-	full := d.rmem >= rcvbuf
+	in := d.inbox.Of(cur)
+	full := in.rmem >= rcvbuf
 	if full {
-		d.lost++
+		in.lost++
 	} else {
-		d.queue = append(d.queue, p)
-		d.rmem += p.charge
+		in.queue = append(in.queue, p)
+		in.rmem += p.charge
 	}
 	d.lock.Unlock(cur)
 	if full || p.held == nil {
@@ -78,9 +85,10 @@ func (d *Device) xmit(cur *kernel.Task, s *afnetlink.SKB) {
 // Read returns the next packet; ok is false when there is none.
 func (d *Device) Read(cur *kernel.Task) (p Packet, ok bool) {
 	d.lock.Lock(cur)
-	if ok = len(d.queue) > 0; ok {
-		p, d.queue = d.queue[0], d.queue[1:]
-		d.rmem -= p.charge
+	in := d.inbox.Of(cur)
+	if ok = len(in.queue) > 0; ok {
+		p, in.queue = in.queue[0], in.queue[1:]
+		in.rmem -= p.charge
 	}
 	d.lock.Unlock(cur)
 	p.release(cur)
@@ -98,15 +106,16 @@ func (p *Packet) release(cur *kernel.Task) {
 func (d *Device) Lost(cur *kernel.Task) int {
 	d.lock.Lock(cur)
 	defer d.lock.Unlock(cur)
-	return d.lost
+	return d.inbox.Of(cur).lost
 }
 
 // Close removes the device with what nobody has read: nlmon_close.
 func (d *Device) Close(cur *kernel.Task) {
 	d.nl.RemoveTap(cur, &d.tap)
 	d.lock.Lock(cur)
-	unread := d.queue
-	d.queue, d.rmem = nil, 0
+	in := d.inbox.Of(cur)
+	unread := in.queue
+	in.queue, in.rmem = nil, 0
 	d.lock.Unlock(cur)
 	for i := range unread {
 		unread[i].release(cur)
