@@ -27,7 +27,7 @@ import (
 type word struct {
 	obj    sched.Obj
 	name   string
-	guards []*Mutex
+	guards [2]*Mutex // held by who changes it; nil for none
 }
 
 // id gives the word its identity when a controlled task first touches it.
@@ -38,9 +38,13 @@ func (w *word) id(cur *Task) sched.Obj {
 	return w.obj
 }
 
+// Guard names the locks, at most two, that all must be held to change the word; who holds one of them reads it without a
+// scheduling point.
+func (w *word) Guard(locks ...*Mutex) { copy(w.guards[:], locks) }
+
 // kept reports whether cur keeps all writers out.
 func (w *word) kept(cur *Task) bool {
-	return slices.ContainsFunc(w.guards, func(l *Mutex) bool { return l.Held(cur) })
+	return w.guards[0] != nil && w.guards[0].Held(cur) || w.guards[1] != nil && w.guards[1].Held(cur)
 }
 
 // load is the point of a read. There is none for who keeps all writers out.
@@ -61,7 +65,7 @@ func (w *word) change(cur *Task, kind sched.Kind) {
 
 func (w *word) check(cur *Task) {
 	for _, l := range w.guards {
-		if !l.Held(cur) && !cur.unwinding {
+		if l != nil && !l.Held(cur) && !cur.unwinding {
 			cur.k.Warn(cur, "%s is changed without %s", w.name, l.Name)
 		}
 	}
@@ -79,10 +83,6 @@ func (a *Atomic) Named(name string, v int64) {
 	a.name = name
 	a.v.Store(v)
 }
-
-// Guard names the locks that all must be held to change the number; who holds one of them reads it without a scheduling
-// point.
-func (a *Atomic) Guard(locks ...*Mutex) { a.guards = locks }
 
 // Init sets the value of an object that nobody else can see yet, or any more.
 func (a *Atomic) Init(v int64) { a.v.Store(v) }
@@ -147,10 +147,6 @@ type Pointer[T any] struct {
 
 // Named gives a name for the tables of explorations.
 func (p *Pointer[T]) Named(name string) { p.name = name }
-
-// Guard names the locks that all must be held to change the pointer; who holds one of them reads it without a
-// scheduling point.
-func (p *Pointer[T]) Guard(locks ...*Mutex) { p.guards = locks }
 
 // Init sets the pointer of an object that nobody else can see yet, or any more.
 func (p *Pointer[T]) Init(v *T) { p.p.Store(v) }
@@ -271,7 +267,8 @@ type Index[K comparable, V any] struct {
 
 // Named gives a name for the tables of explorations, and the lock under which the table is changed, if it has one.
 func (x *Index[K, V]) Named(name string, lock ...*Mutex) {
-	x.all.name, x.all.guards = name, lock
+	x.all.name = name
+	x.all.Guard(lock...)
 }
 
 // key is what searches for a key and changes of it meet at.
