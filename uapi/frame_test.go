@@ -52,8 +52,13 @@ func FuzzGeometry(f *testing.F) {
 		if pos < r.FramesPerBlock() && r.FrameOffset(pos) != uint64(pos)*uint64(frameSize) {
 			t.Errorf("%+v: frame %d of the first block at %d", r, pos, r.FrameOffset(pos))
 		}
-		r.FrameAt(r.FrameOffset(pos))
-		r.MapSize()
+		perBlock := r.FramesPerBlock()
+		if at := r.FrameAt(r.FrameOffset(pos)); perBlock > 0 && at != pos {
+			t.Errorf("%+v: frame %d is at %d, where frame %d is", r, pos, r.FrameOffset(pos), at)
+		}
+		if end := r.FrameOffset(pos) + uint64(frameSize); uint64(pos) < uint64(blockNr)*uint64(perBlock) && end > r.MapSize() {
+			t.Errorf("%+v: frame %d ends at %d of %d bytes", r, pos, end, r.MapSize())
+		}
 	})
 }
 
