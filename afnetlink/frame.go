@@ -1,6 +1,8 @@
 package afnetlink
 
 import (
+	"slices"
+
 	"nlmmap/kernel"
 	"nlmmap/ringmm"
 	"nlmmap/skb"
@@ -133,7 +135,9 @@ func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
 		sk.K.Corrupt(cur, "tx-len-reread", "the length was read again: %d bytes are written behind the message's buffer", int(copied)-s.Len())
 		data = data[:min(len(data), s.Len())]
 	}
-	emit(sk, cur, TxEvent{sk, f.Pos, n, data})
+	if sk.K.Watched() {
+		sk.K.Emit(cur, TxEvent{sk, f.Pos, n, slices.Clone(data)}) // a copy, so that a short message stays on the stack
+	}
 	s.Write(cur, 0, data)
 	f.SetStatus(cur, uapi.NLMMapStatusUnused)
 	return s
