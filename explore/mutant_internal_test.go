@@ -39,7 +39,7 @@ func known(program string, m mm.Model) []string {
 	case "ring-torn-down", "two-setups":
 		return []string{"set-ring-races", "copy-header-after-unlock"}
 	case "ack-and-teardown":
-		return []string{"memory"}
+		return []string{"memory", "frame-ownership"}
 	case "copy-and-reader", "full-ring-copies", "two-senders-one-frame":
 		return []string{"copy-header-after-unlock"}
 	case "close-under-delivery":

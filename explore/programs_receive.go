@@ -126,8 +126,12 @@ func copyAndReader(w *World) {
 	from := w.Socket(other, uapi.NetlinkUsersock, 2000)
 	w.Go(other, func(t sys.Task) { w.send(t, from, user(1, 8), addr(1000, 0)) })
 	w.Go(main, func(t sys.Task) {
-		w.Optional(func() { _, _ = receive(t, s.FD(), dontwait) })
-		if w.status(t, s.RX.Addr(0)) == uapi.NLMMapStatusCopy {
+		received := false
+		w.Optional(func() {
+			_, err := receive(t, s.FD(), dontwait)
+			received = err == nil
+		})
+		if w.status(t, s.RX.Addr(0)) == uapi.NLMMapStatusCopy && received {
 			w.Must(t.Store32(s.RX.Addr(0)+uapi.NMStatus, unused))
 		}
 	})
