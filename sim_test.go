@@ -16,17 +16,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"nlmmap/internal/long"
 	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/trace"
 )
 
-// TestMain raises the number of programs that rapid tries, unless -rapid.checks says it.
+// TestMain chooses the number of programs that rapid tries, unless -rapid.checks says it.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	checks := "2000"
-	if testing.Short() {
+	checks := "300"
+	switch {
+	case long.Wanted():
+		checks = "2000"
+	case testing.Short():
 		checks = "50"
 	}
 	given := false

@@ -12,6 +12,7 @@ import (
 
 	"nlmmap/defects"
 	"nlmmap/explore"
+	"nlmmap/internal/long"
 	"nlmmap/invariant"
 )
 
@@ -37,8 +38,8 @@ func fresh(t *testing.T, path, want string) {
 
 // TestScoreboardDoc keeps the table in docs/exploration.md true.
 func TestScoreboardDoc(t *testing.T) {
-	if testing.Short() {
-		t.Skip("TestScores plays the same searches")
+	if !*update {
+		long.Only(t, "plays the searches of TestScores again")
 	}
 	list, err := defects.All()
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"nlmmap/internal/workers"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"nlmmap/internal/long"
+	"nlmmap/internal/workers"
 )
 
 var updateMutants = flag.Bool("update-mutants", false, "write docs/mutants.md from what TestMutants finds")
@@ -210,9 +212,7 @@ func (m mutant) run(dir string) (*mutantCatch, error) {
 
 // TestUnmutated: what catches mutants finds nothing in the model as it is, but what 4.5.7 has anyway.
 func TestUnmutated(t *testing.T) {
-	if testing.Short() {
-		t.Skip("searches as long as TestMutants")
-	}
+	long.Only(t, "searches as long as TestMutants")
 	seen := map[string]bool{}
 	for _, m := range loadMutants(t) {
 		for _, by := range m.Tried {
@@ -229,8 +229,8 @@ func TestUnmutated(t *testing.T) {
 
 // TestMutants: each mutant is caught, except those that say why they are not.
 func TestMutants(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds a binary for each mutant")
+	if !*updateMutants {
+		long.Only(t, "builds a binary for each mutant")
 	}
 	all := loadMutants(t)
 	catches := make([]*mutantCatch, len(all))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nlmmap/guest"
+	"nlmmap/internal/long"
 	"nlmmap/scenario/live"
 )
 
@@ -54,9 +55,7 @@ func play(program program) report {
 // TestKernels: the shipped readers, writers and dumpers do the same on the kernels that are modelled, booted in QEMU, as on
 // their models.
 func TestKernels(t *testing.T) {
-	if testing.Short() {
-		t.Skip("Boots a machine for each kernel.")
-	}
+	long.Only(t, "boots a machine for each kernel")
 	init, err := guest.Self()
 	if err != nil {
 		t.Skipf("This test cannot be process 1 of a machine: %v.", err)

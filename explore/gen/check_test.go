@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nlmmap/explore/gen"
+	"nlmmap/internal/long"
 )
 
 // TestKept checks programs with which the search was wrong once, or could be, on all kernels and in all memory models.
@@ -63,8 +64,11 @@ func check(t *testing.T, c gen.Check, first uint64, n int) {
 
 // TestSearch: the exhaustive search finds what random schedules find, on all kernels and in all memory models.
 func TestSearch(t *testing.T) {
-	n := 3000
-	if testing.Short() {
+	n := 1000
+	switch {
+	case long.Wanted():
+		n = 3000
+	case testing.Short():
 		n = 400
 	}
 	check(t, gen.Check{}, 0, n)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nlmmap/guest"
+	"nlmmap/internal/long"
 	"nlmmap/scenario"
 	"nlmmap/scenario/boot"
 )
@@ -25,9 +26,7 @@ const (
 // image opens one of the kernels beside the module. A test is skipped where it cannot be booted.
 func image(t *testing.T, release string) guest.Image {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("booting kernels takes its time")
-	}
+	long.Only(t, "boots kernels")
 	if _, err := guest.FindQEMU(""); err != nil {
 		t.Skip(err)
 	}
