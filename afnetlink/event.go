@@ -101,7 +101,8 @@ func (e DeliverEvent) String() string {
 	return fmt.Sprintf("deliver %d bytes to portid %v", e.SKB.Len(), e.Sock.portid.Shown())
 }
 
-// A ReceiveEvent tells of a message that recvmsg took out of the receive queue.
+// A ReceiveEvent tells of a message that recvmsg takes out of the receive queue, which it has locked: the order of the
+// events is that of the queue.
 type ReceiveEvent struct {
 	Sock *Sock
 	SKB  *SKB
@@ -176,6 +177,8 @@ func emit[T kernel.Event](sk *Sock, cur *kernel.Task, e T) {
 	}
 }
 
+func (sk *Sock) taken(cur *kernel.Task, m *SKB) { emit(sk, cur, ReceiveEvent{sk, m}) }
+
 func (sk *Sock) claimed(cur *kernel.Task, f ringmm.Frame, m *SKB) {
 	emit(sk, cur, ClaimEvent{sk, sk.portid.Shown(), f.Pos, m})
 }
@@ -192,6 +195,14 @@ func (sk *Sock) published(cur *kernel.Task, f ringmm.Frame, m *SKB, status uint3
 		e.Data, e.Shift = m.Peek(cur), m.Headroom()
 	}
 	sk.K.Emit(cur, e)
+}
+
+// sends tells of a message that was made of a TX frame. The sender may have seen stores to it that still wait in its own
+// store buffer: they are told of before.
+func (sk *Sock) sends(cur *kernel.Task, f ringmm.Frame, checked uint32, data []byte) {
+	mem, off := f.Data()
+	cur.CPU().TellWaiting(mem, off-uapi.NLMMapHdrlen, uapi.NLMMapHdrlen+len(data))
+	sk.K.Emit(cur, TxEvent{sk, f.Pos, checked, data})
 }
 
 // dumps tells of a step of a dump.

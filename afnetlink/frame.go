@@ -112,7 +112,7 @@ func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
 		sk.K.Corrupt(cur, "tx-in-place", "the length was read again: the message extends %d bytes beyond frame %d", beyond, f.Pos)
 	}
 	if sk.K.Watched() {
-		sk.K.Emit(cur, TxEvent{sk, f.Pos, n, s.Peek(cur)})
+		sk.sends(cur, f, n, s.Peek(cur))
 	}
 	f.SetStatus(cur, uapi.NLMMapStatusReserved)
 	sk.txRing.Pending.Add(cur, 1)
@@ -136,7 +136,7 @@ func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
 		data = data[:min(len(data), s.Len())]
 	}
 	if sk.K.Watched() {
-		sk.K.Emit(cur, TxEvent{sk, f.Pos, n, slices.Clone(data)}) // a copy, so that a short message stays on the stack
+		sk.sends(cur, f, n, slices.Clone(data)) // a copy, so that a short message stays on the stack
 	}
 	s.Write(cur, 0, data)
 	f.SetStatus(cur, uapi.NLMMapStatusUnused)

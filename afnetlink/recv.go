@@ -39,9 +39,6 @@ func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	if err != nil {
 		return 0, err
 	}
-	if flags&uapi.MsgPeek == 0 { // before anything that lets another receiver overtake
-		emit(sk, cur, ReceiveEvent{sk, s})
-	}
 	if sk.nl.D.DumpRecvlen {
 		sk.maxRecvmsgLen.Store(cur, min(max(sk.maxRecvmsgLen.Load(cur), int64(m.Len())), maxRecvlen))
 	}

@@ -69,6 +69,7 @@ func (nl *Netlink) Create(cur *kernel.Task, typ, proto int) (kernel.SocketOps, e
 func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 	sk := &Sock{nl: nl}
 	sk.Init(cur, uapi.AFNetlink, typ, proto, nl.D.Sock.Limits(), sk.destruct)
+	sk.Taken = sk.taken
 	sk.cbMutex = nl.table.proto[proto].cfg.CbMutex
 	if sk.cbMutex == nil {
 		sk.ownCbMutex.Name = "cb_mutex"
@@ -160,13 +161,18 @@ type State struct {
 	Congested      bool
 	RxRing, TxRing ringmm.State
 	Groups         []uint32
+	DumpRequest    *SKB // of the dump that goes on, nil for none
 }
 
 // Inspect returns the socket as it is, without being a scheduling point.
 func (sk *Sock) Inspect(key inspect.Key) State {
-	return State{Portid: uint32(sk.portid.Inspect(key)), Mapped: int(sk.mapped.Inspect(key)),
+	now := State{Portid: uint32(sk.portid.Inspect(key)), Mapped: int(sk.mapped.Inspect(key)),
 		Congested: sk.congested.Inspect(key) != 0, RxRing: sk.rxRing.Inspect(key), TxRing: sk.txRing.Inspect(key),
 		Groups: sk.groups.Inspect(key).words()}
+	if cb := sk.cb.cb.Inspect(key); cb != nil {
+		now.DumpRequest = cb.SKB
+	}
+	return now
 }
 
 // PgVecLock is taken by who looks at the rings from outside.

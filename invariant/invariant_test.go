@@ -11,6 +11,7 @@ import (
 	"nlmmap/ringmm"
 	"nlmmap/skb"
 	"nlmmap/subsys"
+	"nlmmap/sys"
 	"nlmmap/uapi"
 )
 
@@ -18,6 +19,7 @@ import (
 type stage struct {
 	k    *kernel.Kernel
 	task *kernel.Task
+	fd   int
 	file *kernel.File
 	sk   *afnetlink.Sock
 	w    *invariant.Watch
@@ -54,7 +56,7 @@ func newStage(t *testing.T, report func(invariant.Violation)) stage {
 		}
 	}
 	file := task.FileOf(inspect.Key{}, fd)
-	return stage{k, task, file, afnetlink.SockOf(file), w}
+	return stage{k, task, fd, file, afnetlink.SockOf(file), w}
 }
 
 // TestEachCanFail: a kernel that does wrong, as its events tell, breaks the invariant, and nobody else is blamed. The
@@ -146,5 +148,29 @@ func TestCheckNames(t *testing.T) {
 	}
 	if err := invariant.CheckNames([]string{"order", "nosuch"}, nil); err == nil {
 		t.Error("nosuch is a name")
+	}
+}
+
+// TestDumpThatGoesOn: the request of a dump that nobody reads stays charged to the kernel's socket, and is all that does.
+func TestDumpThatGoesOn(t *testing.T) {
+	var seen []invariant.Violation
+	s := newStage(t, func(v invariant.Violation) { seen = append(seen, v) })
+	to := uapi.SockaddrNL{Family: uapi.AFNetlink}
+	msg := uapi.AppendMessage(nil, uapi.NLMsgHdr{Type: uapi.RTMGetlink, Flags: uapi.NLMFRequest | uapi.NLMFDump}, make([]byte, 16))
+	if _, err := s.task.Sendmsg(s.fd, &sys.Msghdr{Name: to.Bytes(), Iov: []sys.Iovec{sys.Iov(msg)}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.w.Rest(s.k, false)
+	if len(seen) > 0 {
+		t.Errorf("at rest: %v", seen)
+	}
+	m := s.sk.Inspect(inspect.Key{}).DumpRequest
+	if m == nil {
+		t.Fatal("no dump goes on")
+	}
+	m.CB.Owner.Rmem.Add(s.task, 1)
+	s.w.Rest(s.k, false)
+	if len(seen) != 1 || seen[0].Name != "accounting" {
+		t.Errorf("with a byte too many: %v", seen)
 	}
 }

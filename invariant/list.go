@@ -52,8 +52,8 @@ var list = []Invariant{
 	},
 	{
 		Name: "accounting",
-		Statement: "A program's socket is charged for the messages in its queue and no others; when all tasks have ended nothing is left: " +
-			"no socket, message, reference, mapping, page or charge.",
+		Statement: "A socket is charged for the messages in its queue, those that are being built for it and the requests of dumps that " +
+			"go on, and no others; when all tasks have ended nothing is left: no socket, message, reference, mapping, page or charge.",
 		Why:     "A leak in a kernel lasts until the next boot.",
 		Checked: "at rest, when the machine is closed, and at every warning of the model",
 		on:      warnings,
@@ -84,10 +84,11 @@ var list = []Invariant{
 		Name: "tx-once",
 		Statement: "A TX frame that a program made VALID is sent once, in ring order, and released once; a send ends at the frame " +
 			"behind the last one.",
-		Why:     "A request that runs twice, or never, is not what was asked.",
-		Checked: "at every TX frame that the kernel sends or releases, at the end of every send, and at rest",
-		on:      txOnce,
-		rest:    txReleased,
+		Why: "A request that runs twice, or never, is not what was asked.",
+		Checked: "at every TX frame that the kernel sends or releases, at the end of every send, and at rest; what a task still has in " +
+			"its store buffer counts as made when it sends it itself",
+		on:   txOnce,
+		rest: txReleased,
 	},
 	{
 		Name:      "tx-bounded",

@@ -50,11 +50,14 @@ func mapped(c check) {
 }
 
 func charges(c check) {
+	requests := map[*afnetlink.Sock]int{} // of dumps that go on: they stay charged to whom they were sent
 	for _, s := range c.sockets {
-		if s.sk.IsKernel() {
-			continue // it is charged for the request of a dump that goes on
+		if m := s.sk.Inspect(key).DumpRequest; m != nil {
+			requests[m.CB.Owner] += m.Truesize
 		}
-		charged := 0
+	}
+	for _, s := range c.sockets {
+		charged := requests[s.sk]
 		for _, m := range s.sk.ReceiveQueue.Inspect(key) {
 			if m.CB.Owner == s.sk {
 				charged += m.Truesize

@@ -276,14 +276,14 @@ func (r *ring) name(pos uint32) string {
 	return fmt.Sprintf("rx[%d]", pos)
 }
 
-// peek reads the memory of a frame without being an access: header length and message.
-func (r *ring) peek(pos uint32) []byte {
+// peek reads the message of a frame without being an access: as memory has it, or as a CPU sees it.
+func (r *ring) peek(cpu *mm.CPU, pos uint32) []byte {
 	off, size, ok := r.place(pos)
 	if !ok || r.mem == nil {
 		return nil
 	}
 	b := make([]byte, size)
-	r.mem.Peek(nil, off, b)
+	r.mem.Peek(cpu, off, b)
 	n := min(uint32(b[4])|uint32(b[5])<<8|uint32(b[6])<<16|uint32(b[7])<<24, uint32(size-uapi.NLMMapHdrlen))
 	return b[uapi.NLMMapHdrlen : uapi.NLMMapHdrlen+n]
 }
@@ -368,7 +368,7 @@ func (w *Watch) note(r kernel.Record) {
 	case kernel.AccessEvent:
 		for _, t := range w.touches {
 			if t.ring.tx {
-				t.noteTX(e)
+				t.noteTX(r.Task, e)
 			} else {
 				t.noteRX(r.Task, e)
 			}
@@ -535,7 +535,7 @@ func (s *socket) spoil(b Blame) {
 }
 
 // noteTX notes what a program has written to a TX frame.
-func (t touch) noteTX(e kernel.AccessEvent) {
+func (t touch) noteTX(task *kernel.Task, e kernel.AccessEvent) {
 	if !e.Write {
 		return
 	}
@@ -548,6 +548,10 @@ func (t touch) noteTX(e kernel.AccessEvent) {
 			f.owner = free
 		}
 	case whole && status == uapi.NLMMapStatusValid:
-		*f = frame{owner: ready, data: t.ring.peek(t.pos)}
+		var cpu *mm.CPU // of a store that is visible, everything before it is
+		if e.Waiting {
+			cpu = task.CPU()
+		}
+		*f = frame{owner: ready, data: t.ring.peek(cpu, t.pos)}
 	}
 }

@@ -149,8 +149,8 @@ func (t *Task) touch(m *mm.Memory, off int, buf []byte, a access) {
 func (t *Task) watched(v *VMA, at uint64, m *mm.Memory, off int, buf []byte, a access) {
 	file, start := v.File, int(v.Pgoff*uapi.PageSize+at-v.Start)-off
 	if t.cpu != nil {
-		t.cpu.Probe = func(write bool, off int, data []byte) {
-			t.k.Emit(t, AccessEvent{File: file, Off: start + off, Write: write, Data: data})
+		t.cpu.Probe = func(kind mm.Access, off int, data []byte) {
+			t.k.Emit(t, AccessEvent{File: file, Off: start + off, Write: kind != mm.Loaded, Waiting: kind == mm.Waiting, Data: data})
 		}
 		t.touch(m, off, buf, a)
 		t.cpu.Probe = nil
@@ -166,13 +166,14 @@ func (t *Task) watched(v *VMA, at uint64, m *mm.Memory, off int, buf []byte, a a
 }
 
 // An AccessEvent tells of an access of a program to mapped memory that it shares with the kernel: of a load with what
-// it saw, of a store when it becomes visible to others. Accesses to what RawMem
-// returned are not seen.
+// it saw, of a store when it becomes visible to others, or before when the task itself sends what it stored. Accesses to
+// what RawMem returned are not seen.
 type AccessEvent struct {
-	File  *File
-	Off   int // in the mapped file
-	Write bool
-	Data  []byte
+	File    *File
+	Off     int // in the mapped file
+	Write   bool
+	Waiting bool // a store in the task's store buffer
+	Data    []byte
 }
 
 // Observation implements Observation.

@@ -70,6 +70,8 @@ type Sock[C any] struct {
 	Dead     kernel.Atomic
 	// Wait is where readers and pollers sleep.
 	Wait kernel.WaitQueue
+	// Taken, if it is set, is told of each message that a reader takes, while the queue is locked.
+	Taken func(cur *kernel.Task, m *skb.SKB[C])
 
 	refs     kernel.Ref
 	destruct func(cur *kernel.Task)
@@ -208,6 +210,9 @@ func (s *Sock[C]) dequeue(cur *kernel.Task, flags int) (m *skb.SKB[C], passed in
 		m := q.First(cur)
 		if m != nil {
 			q.Remove(cur, m)
+			if s.Taken != nil {
+				s.Taken(cur, m)
+			}
 		}
 		return m, 0
 	}

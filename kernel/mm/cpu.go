@@ -86,14 +86,38 @@ type CPU struct {
 	known    bool // to the bus
 }
 
-// A Probe is told of an access when it happens: of a load with what it has seen, of a store when others can see it. It
-// gets a copy of the data.
-type Probe func(write bool, off int, data []byte)
+// A Probe is told of an access when it happens: of a load with what it has seen, of a store when others can see it, or when
+// CPU.TellWaiting says so. It gets a copy of the data.
+type Probe func(kind Access, off int, data []byte)
+
+// An Access is what a Probe is told of.
+type Access uint8
+
+// The kinds of accesses.
+const (
+	Loaded  Access = iota
+	Stored         // others can see it
+	Waiting        // a store that only the CPU itself sees
+)
 
 // tell tells the probe of an access.
-func (p Probe) tell(write bool, off int, data []byte) {
+func (p Probe) tell(kind Access, off int, data []byte) {
 	if p != nil {
-		p(write, off, append([]byte(nil), data...))
+		p(kind, off, append([]byte(nil), data...))
+	}
+}
+
+// TellWaiting tells the probes of the CPU's waiting stores to a place already, oldest first, because the CPU goes on with
+// what it stored. They are not told again.
+func (c *CPU) TellWaiting(m *Memory, off, n int) {
+	if c == nil {
+		return
+	}
+	for _, s := range c.buffer {
+		if s.mem == m && s.off < off+n && off < s.off+len(s.data) {
+			s.probe.tell(Waiting, s.off, s.data)
+			s.probe = nil
+		}
 	}
 }
 
@@ -158,11 +182,11 @@ func (c *CPU) load32(m *Memory, off int) uint32 {
 	if c.Bus.Model == SC {
 		val := atomic.LoadUint32(m.word(off))
 		binary.LittleEndian.PutUint32(b[:], val)
-		c.Probe.tell(false, off, b[:])
+		c.Probe.tell(Loaded, off, b[:])
 		return val
 	}
 	c.see(m, off, b[:], false)
-	c.Probe.tell(false, off, b[:])
+	c.Probe.tell(Loaded, off, b[:])
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
@@ -175,7 +199,7 @@ func (c *CPU) store32(m *Memory, off int, val uint32) {
 	if m.check(off, 4, "store") {
 		atomic.StoreUint32(m.word(off), val)
 		if c.Probe != nil {
-			c.Probe(true, off, binary.LittleEndian.AppendUint32(nil, val))
+			c.Probe(Stored, off, binary.LittleEndian.AppendUint32(nil, val))
 		}
 	}
 }
@@ -185,7 +209,7 @@ func (c *CPU) read(m *Memory, off int, dst []byte) {
 	for _, to := range chunks(len(dst)) {
 		if c.Bus.Model == Weak && len(c.Bus.delayed) > 0 {
 			if c.together(m, off+from, dst[from:to]) {
-				c.Probe.tell(false, off+from, dst[from:to])
+				c.Probe.tell(Loaded, off+from, dst[from:to])
 				from = to
 				continue
 			}
@@ -200,7 +224,7 @@ func (c *CPU) read(m *Memory, off int, dst []byte) {
 		default:
 			c.see(m, off+from, dst[from:to], true)
 		}
-		c.Probe.tell(false, off+from, dst[from:to])
+		c.Probe.tell(Loaded, off+from, dst[from:to])
 		from = to
 	}
 }
@@ -214,7 +238,7 @@ func (c *CPU) write(m *Memory, off int, src []byte) {
 			c.point(sched.Write, m, off+from, to-from, true)
 			if m.check(off+from, to-from, "write") {
 				copy(m.buf[off+from:], src[from:to])
-				c.Probe.tell(true, off+from, src[from:to])
+				c.Probe.tell(Stored, off+from, src[from:to])
 			}
 		}
 		from = to
@@ -315,7 +339,7 @@ func (sl *slot) drain() {
 		}
 		copy(s.mem.buf[s.off:], s.data)
 		c.Bus.arrived(c, s)
-		s.probe.tell(true, s.off, s.data)
+		s.probe.tell(Stored, s.off, s.data)
 	}
 	if c.Bus.Model == TSO && len(c.buffer) > 0 {
 		sl.fill(c.buffer[0])
