@@ -6,83 +6,8 @@ import (
 	"fmt"
 
 	"nlmmap/kernel/mm"
-	"nlmmap/kernel/sched"
 	"nlmmap/uapi"
 )
-
-// page finds the page of a userspace access and its mapping, as the processor and the fault handler do together. own is
-// the private copy that a write is going to make, if it was made already.
-func (t *Task) page(addr uint64, write bool, own *mm.Memory) (*VMA, pte, error) {
-	v := t.as.find(addr)
-	if v == nil || v.Prot == uapi.ProtNone || write && v.Prot&uapi.ProtWrite == 0 {
-		return nil, pte{}, SIGSEGV
-	}
-	p := &v.pages[(addr-v.Start)/uapi.PageSize]
-	switch {
-	case p.mem == nil:
-		if !t.k.D.FaultAnon {
-			return nil, pte{}, SIGBUS
-		}
-		t.faultAnon(p, write)
-	case write && v.Private && !p.own:
-		// The really mapped page copies itself; the page of zeros and the heap's pages do not.
-		if v.raw == nil || p.mem != v.raw.Memory() {
-			if own == nil {
-				own = clonePage(t.k, nil, p.mem, p.off)
-			}
-			*p = pte{mem: own}
-		}
-		p.own = true
-	case write && p.mem == t.k.zero:
-		t.k.Corrupt(t, "fault-anon", "a write changes the page of zeros that every process sees")
-	}
-	return v, *p, nil
-}
-
-// faults reports whether a userspace access changes the page table.
-func (t *Task) faults(addr uint64, write bool) bool {
-	v := t.as.find(addr)
-	if v == nil || v.Prot == uapi.ProtNone || write && v.Prot&uapi.ProtWrite == 0 {
-		return false
-	}
-	p := v.pages[(addr-v.Start)/uapi.PageSize]
-	return p.mem == nil && t.k.D.FaultAnon || p.mem != nil && write && v.Private && !p.own
-}
-
-// walk has the points of an access before the access itself: where others may change the page table, and where a
-// private copy of a page is made, which it returns.
-func (t *Task) walk(addr uint64, write bool) (own *mm.Memory) {
-	if t.th == nil {
-		return nil
-	}
-	// Whether the access is going to fault may change until it happens: then it is announced again.
-	for told := !t.faults(addr, write); told != t.faults(addr, write); {
-		told = t.faults(addr, write)
-		kind := sched.Load
-		if told {
-			kind = sched.Store
-			if p := t.as.pte(addr); p.mem != nil {
-				own = clonePage(t.k, t.cpu, p.mem, p.off)
-			}
-		}
-		t.as.point(t, kind, addr, addr+1)
-	}
-	return own
-}
-
-// faultAnon is the fault of difference fault-anon (spec defects 4.41).
-func (t *Task) faultAnon(p *pte, write bool) {
-	if write {
-		*p = pte{mem: mm.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "anonymous page: %s", what) }), own: true}
-		return
-	}
-	t.k.zeroMu.Lock()
-	defer t.k.zeroMu.Unlock()
-	if t.k.zero == nil {
-		t.k.zero = mm.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "page of zeros: %s", what) })
-	}
-	*p = pte{mem: t.k.zero}
-}
 
 // An access is a way in which programs touch memory.
 type access uint8
@@ -214,14 +139,14 @@ func (t *Task) RawMem(addr uint64, n int) ([]byte, error) {
 	t.as.mu.RLock()
 	defer t.as.mu.RUnlock()
 	v := t.as.find(addr)
-	if v == nil || v.raw == nil || addr+uint64(n) > v.End {
+	if v == nil || v.table.real == nil || addr+uint64(n) > v.End {
 		return nil, Errorf(EFAULT, "no really mapped memory at %#x", addr)
 	}
 	if t.k.Watched() {
 		t.k.Emit(t, RawMemEvent{v.File})
 	}
 	off := int(addr - v.Start)
-	return v.raw.Bytes()[off : off+n : off+n], nil
+	return v.table.real.Bytes()[off : off+n : off+n], nil
 }
 
 // A RawMemEvent tells of a program that has got really mapped bytes of a file: what it does with them nobody sees.
