@@ -89,7 +89,7 @@ func (c *watch) place(op sched.Op) string {
 		for _, r := range []ringmm.State{now.RxRing, now.TxRing} {
 			for _, seg := range r.Segments {
 				if seg.Mem.Obj() == op.Obj && r.FrameSize > 0 {
-					return r.Name + field(int(op.Off), r.FrameSize)
+					return r.Name + field(r.Geometry(), uint64(op.Off))
 				}
 			}
 		}
@@ -97,12 +97,18 @@ func (c *watch) place(op sched.Op) string {
 	return fmt.Sprintf("freed ring +%d", op.Off)
 }
 
-func field(off, frameSize int) string {
-	names := [...]string{"status", "len", "group", "pid", "uid", "gid"}
-	if word := off % frameSize / 4; word < len(names) {
-		return fmt.Sprintf("[%d] %s", off/frameSize, names[word])
+// field names the byte at off of a ring.
+func field(ring uapi.NLMMapReq, off uint64) string {
+	pos := ring.FrameAt(off)
+	start := ring.FrameOffset(pos)
+	if off < start { // the rest of a block, which is too short for a frame
+		return fmt.Sprintf(" +%d", off)
 	}
-	return fmt.Sprintf("[%d] message +%d", off/frameSize, off%frameSize-uapi.NLMMapHdrlen)
+	names := [...]string{"status", "len", "group", "pid", "uid", "gid"}
+	if word := (off - start) / 4; word < uint64(len(names)) {
+		return fmt.Sprintf("[%d] %s", pos, names[word])
+	}
+	return fmt.Sprintf("[%d] message +%d", pos, off-start-uapi.NLMMapHdrlen)
 }
 
 func letter(status uint32) string {

@@ -293,8 +293,7 @@ func (r *ring) place(pos uint32) (off, size int, ok bool) {
 	if pos >= r.req.FrameNr || r.req.BlockNr == 0 {
 		return 0, 0, false
 	}
-	perBlock := r.req.FrameNr / r.req.BlockNr
-	return int(pos/perBlock)*int(r.req.BlockSize) + int(pos%perBlock)*int(r.req.FrameSize), int(r.req.FrameSize), true
+	return int(r.req.FrameOffset(pos)), int(r.req.FrameSize), true
 }
 
 // resolve finds the frames of a program's access.

@@ -209,6 +209,12 @@ func (v *pgVec) segments() []kernel.Segment {
 	return []kernel.Segment{{Mem: v.mem, Size: v.blockSize * v.blocks}}
 }
 
+// offset is where frame pos starts. It is not uapi.NLMMapReq.FrameOffset: while a ring is set the kernel may have the
+// number of frames in a block from one request and the size of a frame from another.
+func (v *pgVec) offset(pos, fpb uint32, frameSize int) int {
+	return int(pos/fpb)*v.blockSize + int(pos%fpb)*frameSize
+}
+
 // Maxlen is the room for a message in a frame: frame_size - 24, as unsigned 32-bit number.
 func (r *Ring) Maxlen(cur *kernel.Task) uint32 {
 	return uint32(r.frameSize.Load(cur)) - uapi.NLMMapHdrlen
@@ -242,6 +248,14 @@ func (r *Ring) Inspect(key inspect.Key) State {
 	return s
 }
 
+// Geometry is the request that such a ring was set with, the zero value for a ring that is not set.
+func (s State) Geometry() uapi.NLMMapReq {
+	if !s.Set {
+		return uapi.NLMMapReq{}
+	}
+	return uapi.NLMMapReq{BlockSize: uint32(s.vec.blockSize), BlockNr: uint32(s.vec.blocks), FrameSize: uint32(s.FrameSize), FrameNr: s.Frames}
+}
+
 // Positions yields the positions of the frames of a ring that is set.
 func (s State) Positions() iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
@@ -261,7 +275,7 @@ func (s State) Status(pos uint32) (status uint32, ok bool) {
 	if s.vec == nil || s.fpb == 0 || int(pos/s.fpb) >= s.vec.blocks {
 		return 0, false
 	}
-	off := int(pos/s.fpb)*s.vec.blockSize + int(pos%s.fpb)*s.FrameSize
+	off := s.vec.offset(pos, s.fpb, s.FrameSize)
 	if off+4 > s.vec.mem.Size() {
 		return 0, false
 	}
@@ -281,8 +295,7 @@ func (r *Ring) Frame(cur *kernel.Task, pos uint32) Frame {
 	if fpb == 0 || int(pos/fpb) >= v.blocks {
 		r.k.Oops(cur, "set-ring-races", "frame %d lies behind the %d blocks of the %s ring", pos, v.blocks, r.name)
 	}
-	off := int(pos/fpb)*v.blockSize + int(pos%fpb)*int(uint32(r.frameSize.Load(cur)))
-	return Frame{ring: r, mem: v.mem, off: off, Pos: pos}
+	return Frame{ring: r, mem: v.mem, off: v.offset(pos, fpb, int(uint32(r.frameSize.Load(cur)))), Pos: pos}
 }
 
 // Status is the status of frame pos.
