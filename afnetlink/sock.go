@@ -161,18 +161,22 @@ type State struct {
 	Congested      bool
 	RxRing, TxRing ringmm.State
 	Groups         []uint32
-	DumpRequest    *SKB // of the dump that goes on, nil for none
 }
 
 // Inspect returns the socket as it is, without being a scheduling point.
 func (sk *Sock) Inspect(key inspect.Key) State {
-	now := State{Portid: uint32(sk.portid.Inspect(key)), Mapped: int(sk.mapped.Inspect(key)),
+	return State{Portid: uint32(sk.portid.Inspect(key)), Mapped: int(sk.mapped.Inspect(key)),
 		Congested: sk.congested.Inspect(key) != 0, RxRing: sk.rxRing.Inspect(key), TxRing: sk.txRing.Inspect(key),
 		Groups: sk.groups.Inspect(key).words()}
+}
+
+// DumpRequest returns the request of the dump that goes on, nil for none. It is for a machine at rest: nobody else may
+// be in a dump.
+func (sk *Sock) DumpRequest(key inspect.Key) *SKB {
 	if cb := sk.cb.cb.Inspect(key); cb != nil {
-		now.DumpRequest = cb.SKB
+		return cb.SKB
 	}
-	return now
+	return nil
 }
 
 // PgVecLock is taken by who looks at the rings from outside.

@@ -164,7 +164,7 @@ func TestDumpThatGoesOn(t *testing.T) {
 	if len(seen) > 0 {
 		t.Errorf("at rest: %v", seen)
 	}
-	m := s.sk.Inspect(inspect.Key{}).DumpRequest
+	m := s.sk.DumpRequest(inspect.Key{})
 	if m == nil {
 		t.Fatal("no dump goes on")
 	}

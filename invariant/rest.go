@@ -52,7 +52,7 @@ func mapped(c check) {
 func charges(c check) {
 	requests := map[*afnetlink.Sock]int{} // of dumps that go on: they stay charged to whom they were sent
 	for _, s := range c.sockets {
-		if m := s.sk.Inspect(key).DumpRequest; m != nil {
+		if m := s.sk.DumpRequest(key); m != nil {
 			requests[m.CB.Owner] += m.Truesize
 		}
 	}
