@@ -2,7 +2,7 @@ package afnetlink
 
 import (
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 )
 
 // sharedInfoRef is where, in the memory behind a ring message's room, a kernel counts the users of the message's
@@ -15,7 +15,7 @@ func (nl *Netlink) sharedInfoRef() int {
 }
 
 // sharedInfo returns where the count for a ring message is.
-func (nl *Netlink) sharedInfo(m *SKB) (mem *mm.Memory, off int) {
+func (nl *Netlink) sharedInfo(m *SKB) (mem *memmodel.Memory, off int) {
 	mem, off = m.RingHead()
 	return mem, off + m.Headroom() + m.Capacity() + nl.sharedInfoRef()
 }

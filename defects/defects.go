@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/scenario"
 	"nlmmap/versions"
 )
@@ -80,9 +80,9 @@ func (c Conditions) hold(v kernel.Version, table versions.Table) bool {
 // An Exploration is how a defect is found that takes more than one thread: a program of package explore violates an
 // invariant under a memory model.
 type Exploration struct {
-	Program   string   `json:"program"`
-	Memory    mm.Model `json:"memory"`
-	Invariant string   `json:"invariant"`
+	Program   string         `json:"program"`
+	Memory    memmodel.Model `json:"memory"`
+	Invariant string         `json:"invariant"`
 }
 
 func (e Exploration) String() string {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/scenario"
 	"nlmmap/versions"
 )
@@ -154,7 +154,7 @@ func (d *Defect) set(key, value string, in *Releases, table versions.Table) erro
 		if len(words) != 5 || words[1] != "under" || words[3] != "violates" {
 			return fmt.Errorf("%q: expected PROGRAM under MEMORY violates INVARIANT", value)
 		}
-		memory, err := mm.ParseModel(words[2])
+		memory, err := memmodel.ParseModel(words[2])
 		if err != nil {
 			return err
 		}

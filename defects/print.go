@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/versions"
 )
 
@@ -15,7 +15,7 @@ import (
 func (d Defect) command() string {
 	on, _, _ := d.Shown()
 	command := "nlmmap explore --kernel " + on.String()
-	if memory := d.Explored[0].Memory; memory != mm.SC {
+	if memory := d.Explored[0].Memory; memory != memmodel.SC {
 		command += " --memory " + memory.String()
 	}
 	return command + " " + d.Explored[0].Program

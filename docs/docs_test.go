@@ -196,7 +196,7 @@ var layers = []struct {
 }{
 	{"uapi", ""},
 	{"kernel/sched", ""},
-	{"kernel/mm", "kernel/sched"},
+	{"kernel/memmodel", "kernel/sched"},
 	{"sys", "uapi"},
 	{"kernel", "kernel/ sys uapi"},
 	{"skb", "kernel kernel/ uapi"},
@@ -210,7 +210,7 @@ var layers = []struct {
 	{"userspace", "sys uapi"},
 	{"scenario", "sys uapi"},
 	{"scenario/live", "scenario sys uapi"},
-	{"litmus", "explore kernel kernel/mm scenario scenario/sim sys"},
+	{"litmus", "explore kernel kernel/memmodel scenario scenario/sim sys"},
 	{"scenario/boot", "guest scenario scenario/live"},
 	{"guest", ""},
 	{"trace", "kernel uapi"},

@@ -10,7 +10,7 @@ import (
 	"nlmmap/explore"
 	"nlmmap/internal/long"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -187,8 +187,8 @@ func byLibrary(want int) func(w *explore.World, sock *userspace.Socket) {
 // models runs a test on each kernel with each memory model; in short mode on two.
 func models(t *testing.T, test func(t *testing.T, o explore.Options)) {
 	for _, r := range kernel.Releases() {
-		for _, m := range []mm.Model{mm.SC, mm.TSO, mm.Weak} {
-			if testing.Short() && (m == mm.TSO || r != kernel.Linux3_10 && r != kernel.Linux4_5) {
+		for _, m := range []memmodel.Model{memmodel.SC, memmodel.TSO, memmodel.Weak} {
+			if testing.Short() && (m == memmodel.TSO || r != kernel.Linux3_10 && r != kernel.Linux4_5) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%v/%v", r, m), func(t *testing.T) {
@@ -203,17 +203,17 @@ func models(t *testing.T, test func(t *testing.T, o explore.Options)) {
 // the ring wraps. What is found is blamed on defects of the kernel, by name, and they are those that the kernel has.
 func TestCorrectConsumers(t *testing.T) {
 	models(t, func(t *testing.T, o explore.Options) {
-		unordered := o.Version.Release == kernel.Linux3_10 && o.Memory == mm.Weak
+		unordered := o.Version.Release == kernel.Linux3_10 && o.Memory == memmodel.Weak
 		for _, s := range []situation{acks, copies} {
 			// The ring has two frames: the third message wraps. What a reader makes of old bytes has many schedules, and
 			// so have three copies.
 			copied := s.name == copies.name
 			want := 3
 			switch {
-			case unordered, o.Memory == mm.Weak && !long.Wanted():
+			case unordered, o.Memory == memmodel.Weak && !long.Wanted():
 				want = 1
-			case o.Memory == mm.Weak, testing.Short(), copied && (o.Memory == mm.TSO || o.Version.Release != kernel.Linux4_5),
-				(o.Memory == mm.TSO || copied) && !long.Wanted():
+			case o.Memory == memmodel.Weak, testing.Short(), copied && (o.Memory == memmodel.TSO || o.Version.Release != kernel.Linux4_5),
+				(o.Memory == memmodel.TSO || copied) && !long.Wanted():
 				want = 2
 			}
 			for kind, consume := range map[string]func(*explore.World, *userspace.Socket){"by hand": byHand(want, correct), "with userspace": byLibrary(want)} {

@@ -24,7 +24,7 @@ import (
 	"nlmmap/defects"
 	"nlmmap/invariant"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/subsys"
 	"nlmmap/sys"
@@ -42,7 +42,7 @@ type Program struct {
 // most a minute.
 type Options struct {
 	Version kernel.Version
-	Memory  mm.Model
+	Memory  memmodel.Model
 	// Scheduler is "dfs" (or empty), "pct", "random", "roundrobin" or "all".
 	Scheduler string
 	// Bound limits the preemptions of dfs, 0 means none; Depth is the depth of bugs that pct looks for, 0 means 3.

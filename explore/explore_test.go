@@ -13,7 +13,7 @@ import (
 	"nlmmap/defects"
 	"nlmmap/explore"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/sys"
 	"nlmmap/uapi"
@@ -57,13 +57,13 @@ func TestScores(t *testing.T) {
 func TestProgramsAreClean(t *testing.T) {
 	for _, tt := range []struct {
 		program string
-		memory  mm.Model
+		memory  memmodel.Model
 	}{
-		{"reader-and-ack", mm.Weak}, {"reader-and-acks", mm.SC}, {"reader-and-acks", mm.TSO}, {"reader-and-acks", mm.Weak},
-		{"two-senders", mm.SC}, {"skipping-reader", mm.SC}, {"dump-and-close", mm.SC}, {"dump-acks-reader", mm.SC},
-		{"tx-second-thread", mm.Weak}, {"tx-shared-memory", mm.Weak}, {"tx-writer", mm.TSO}, {"two-mappers", mm.Weak},
-		{"fork-exit-tx", mm.Weak}, {"locks", mm.SC}, {"nflog-batch", mm.SC},
-		{"queue-judge", mm.SC}, {"queue-tx-ring", mm.SC}, {"queue-tx-ring", mm.Weak}, {"logger", mm.Weak}, {"dumper", mm.Weak}, {"diag-dumper", mm.SC},
+		{"reader-and-ack", memmodel.Weak}, {"reader-and-acks", memmodel.SC}, {"reader-and-acks", memmodel.TSO}, {"reader-and-acks", memmodel.Weak},
+		{"two-senders", memmodel.SC}, {"skipping-reader", memmodel.SC}, {"dump-and-close", memmodel.SC}, {"dump-acks-reader", memmodel.SC},
+		{"tx-second-thread", memmodel.Weak}, {"tx-shared-memory", memmodel.Weak}, {"tx-writer", memmodel.TSO}, {"two-mappers", memmodel.Weak},
+		{"fork-exit-tx", memmodel.Weak}, {"locks", memmodel.SC}, {"nflog-batch", memmodel.SC},
+		{"queue-judge", memmodel.SC}, {"queue-tx-ring", memmodel.SC}, {"queue-tx-ring", memmodel.Weak}, {"logger", memmodel.Weak}, {"dumper", memmodel.Weak}, {"diag-dumper", memmodel.SC},
 	} {
 		t.Run(fmt.Sprintf("%s/%v", tt.program, tt.memory), func(t *testing.T) {
 			p, ok := explore.Lookup(tt.program)
@@ -103,7 +103,7 @@ func TestSchedulersAgree(t *testing.T) {
 func TestDeterminism(t *testing.T) {
 	for _, p := range explore.Programs() {
 		for seed := range uint64(20) {
-			for _, m := range []mm.Model{mm.SC, mm.TSO, mm.Weak} {
+			for _, m := range []memmodel.Model{memmodel.SC, memmodel.TSO, memmodel.Weak} {
 				o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_4}, Memory: m, Seed: seed}
 				if err := explore.CheckDeterminism(p, o); err != nil {
 					t.Errorf("%s, %v: %v", p.Name, m, err)

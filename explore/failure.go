@@ -11,7 +11,7 @@ import (
 
 	"nlmmap/invariant"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 )
 
@@ -330,7 +330,7 @@ func (f *Failure) table(out io.Writer, threads []string, rows []row) {
 	}
 	fmt.Fprintln(out, "frames")
 	legend := "~N X: store buffer slot N makes the task's store to X visible"
-	if f.Options.Memory != mm.SC {
+	if f.Options.Memory != memmodel.SC {
 		fmt.Fprintf(out, "%5s %s\n", "", legend)
 	}
 	for _, r := range rows {
@@ -361,7 +361,7 @@ func (f *Failure) Snippet() string {
 	for _, s := range f.Switches {
 		list = append(list, fmt.Sprintf("{%d, %d}", s.Step, s.Pick))
 	}
-	options := fmt.Sprintf("Version: %s}, Memory: mm.%s", version, map[mm.Model]string{mm.SC: "SC", mm.TSO: "TSO", mm.Weak: "Weak"}[f.Options.Memory])
+	options := fmt.Sprintf("Version: %s}, Memory: memmodel.%s", version, map[memmodel.Model]string{memmodel.SC: "SC", memmodel.TSO: "TSO", memmodel.Weak: "Weak"}[f.Options.Memory])
 	if len(f.LeftOut) > 0 {
 		options += fmt.Sprintf(", Without: %#v", f.LeftOut)
 	}

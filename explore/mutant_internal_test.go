@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/scenario"
 	"nlmmap/scenario/sim"
 )
@@ -34,7 +34,7 @@ type mutantCatch struct {
 }
 
 // known is what the library's programs find on 4.5.7 as it is, defects and invariants: that catches no mutant.
-func known(program string, m mm.Model) []string {
+func known(program string, m memmodel.Model) []string {
 	switch program {
 	case "ring-torn-down", "two-setups":
 		return []string{"set-ring-races", "copy-header-after-unlock"}
@@ -47,7 +47,7 @@ func known(program string, m mm.Model) []string {
 	case "nfqueue-two-cpus":
 		return []string{"nfq-id-order"}
 	case "tx-writer":
-		if m == mm.Weak {
+		if m == memmodel.Weak {
 			return []string{"get-status-barrier"}
 		}
 	}
@@ -101,7 +101,7 @@ func runMutant(name string, job mutantJob) (catch *mutantCatch) {
 	}()
 	program, memory, _ := strings.Cut(name, " ")
 	p, err := findProgram(program)
-	m := map[string]mm.Model{"": mm.SC, "sc": mm.SC, "tso": mm.TSO, "weak": mm.Weak}[memory]
+	m := map[string]memmodel.Model{"": memmodel.SC, "sc": memmodel.SC, "tso": memmodel.TSO, "weak": memmodel.Weak}[memory]
 	o := Options{Version: kernel.Version{Release: kernel.Linux4_5}, Memory: m, Time: job.Budget, KeepGoing: job.Baseline}
 	if !job.Baseline {
 		o.Ignore = known(program, m)

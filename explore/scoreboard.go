@@ -8,14 +8,14 @@ import (
 
 	"nlmmap/defects"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 )
 
 // A Score is a defect that needs concurrency or weak memory, and how a program finds it.
 type Score struct {
 	Defect  string // as in docs/defects.md
 	Program string
-	Memory  mm.Model
+	Memory  memmodel.Model
 	// Invariant is what is seen to be violated.
 	Invariant string
 	// On is a release that has the defect, Absent one that does not; Everywhere if all have it.

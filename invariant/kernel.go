@@ -6,7 +6,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/ringmm"
 	"nlmmap/uapi"
 )
@@ -42,7 +42,7 @@ func frameOwnership(c check) {
 
 // unused reports whether a frame that was published can still be UNUSED for some task: as memory has it, or as it had it.
 func (r *ring) unused(pos uint32) bool {
-	if cfg := r.s.sk.K.Config(); cfg.Mode == kernel.Controlled && cfg.Memory == mm.Weak {
+	if cfg := r.s.sk.K.Config(); cfg.Mode == kernel.Controlled && cfg.Memory == memmodel.Weak {
 		return true
 	}
 	status, ok := r.ring.Inspect(key).Status(pos)
@@ -86,7 +86,7 @@ func (c check) unpublished(t touch) string {
 		return "dump-reserve-in-frame"
 	case c.damage != "":
 		return c.damage
-	case cfg.Mode == kernel.Controlled && cfg.Memory != mm.SC && !t.ring.ring.Ordered():
+	case cfg.Mode == kernel.Controlled && cfg.Memory != memmodel.SC && !t.ring.ring.Ordered():
 		return "set-status-barrier"
 	}
 	return ""
@@ -328,7 +328,7 @@ func validatedIsExecuted(c check) {
 		}
 	case f.owner == ready && !bytes.Equal(e.Data, f.data):
 		cause := ""
-		if cfg := s.sk.K.Config(); cfg.Mode == kernel.Controlled && cfg.Memory == mm.Weak {
+		if cfg := s.sk.K.Config(); cfg.Mode == kernel.Controlled && cfg.Memory == memmodel.Weak {
 			cause = "get-status-barrier"
 		}
 		c.blame(s, cause, "tx[%d] was VALID with %d bytes %.16q and is sent as %d bytes %.16q", e.Pos, len(f.data), f.data, len(e.Data), e.Data)

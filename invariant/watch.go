@@ -7,7 +7,7 @@ import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/ringmm"
 	"nlmmap/uapi"
 )
@@ -61,7 +61,7 @@ type ring struct {
 	ring   *ringmm.Ring
 	tx     bool
 	req    uapi.NLMMapReq
-	mem    *mm.Memory
+	mem    *memmodel.Memory
 	last   int // the frame that the kernel took last, -1 for none
 	frames map[uint32]*frame
 	ids    []packetID
@@ -277,7 +277,7 @@ func (r *ring) name(pos uint32) string {
 }
 
 // peek reads the message of a frame without being an access: as memory has it, or as a CPU sees it.
-func (r *ring) peek(cpu *mm.CPU, pos uint32) []byte {
+func (r *ring) peek(cpu *memmodel.CPU, pos uint32) []byte {
 	off, size, ok := r.place(pos)
 	if !ok || r.mem == nil {
 		return nil
@@ -547,7 +547,7 @@ func (t touch) noteTX(task *kernel.Task, e kernel.AccessEvent) {
 			f.owner = free
 		}
 	case whole && status == uapi.NLMMapStatusValid:
-		var cpu *mm.CPU // of a store that is visible, everything before it is
+		var cpu *memmodel.CPU // of a store that is visible, everything before it is
 		if e.Waiting {
 			cpu = task.CPU()
 		}

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/uapi"
 )
 
@@ -54,13 +54,13 @@ func (t *Task) access(addr uint64, buf []byte, a access) error {
 }
 
 // touch makes an access.
-func (t *Task) touch(m *mm.Memory, off int, buf []byte, a access) {
+func (t *Task) touch(m *memmodel.Memory, off int, buf []byte, a access) {
 	switch a {
 	case loadWord:
 		binary.LittleEndian.PutUint32(buf, m.Load32(t.cpu, off))
-		t.cpu.Barrier(mm.Acquire)
+		t.cpu.Barrier(memmodel.Acquire)
 	case storeWord:
-		t.cpu.Barrier(mm.Release)
+		t.cpu.Barrier(memmodel.Release)
 		m.Store32(t.cpu, off, binary.LittleEndian.Uint32(buf))
 	case readBytes:
 		m.Read(t.cpu, off, buf)
@@ -71,11 +71,11 @@ func (t *Task) touch(m *mm.Memory, off int, buf []byte, a access) {
 
 // watched makes an access to memory that is shared with the kernel and tells of it. Without a CPU of the model a store
 // is told of before it is made and a load after: in free mode whoever meets a store has been told of it.
-func (t *Task) watched(v *VMA, at uint64, m *mm.Memory, off int, buf []byte, a access) {
+func (t *Task) watched(v *VMA, at uint64, m *memmodel.Memory, off int, buf []byte, a access) {
 	file, start := v.File, int(v.Pgoff*uapi.PageSize+at-v.Start)-off
 	if t.cpu != nil {
-		t.cpu.Probe = func(kind mm.Access, off int, data []byte) {
-			t.k.Emit(t, AccessEvent{File: file, Off: start + off, Write: kind != mm.Loaded, Waiting: kind == mm.Waiting, Data: data})
+		t.cpu.Probe = func(kind memmodel.Access, off int, data []byte) {
+			t.k.Emit(t, AccessEvent{File: file, Off: start + off, Write: kind != memmodel.Loaded, Waiting: kind == memmodel.Waiting, Data: data})
 		}
 		t.touch(m, off, buf, a)
 		t.cpu.Probe = nil

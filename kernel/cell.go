@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"nlmmap/kernel/inspect"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 )
 
@@ -116,7 +116,7 @@ func (a *Atomic) Count(cur *Task, delta int64) {
 
 // Swap sets the value and returns the old one; it is a full memory barrier.
 func (a *Atomic) Swap(cur *Task, v int64) int64 {
-	cur.cpu.Barrier(mm.SmpMB)
+	cur.cpu.Barrier(memmodel.SmpMB)
 	a.change(cur, sched.RMW)
 	return a.v.Swap(v)
 }
@@ -239,7 +239,7 @@ func (r *Ref) settle(cur *Task) {
 // Put drops a reference and returns how many are left: with 0 the object goes, less is a mistake. It is a full memory
 // barrier.
 func (r *Ref) Put(cur *Task) (left int64) {
-	cur.cpu.Barrier(mm.SmpMB)
+	cur.cpu.Barrier(memmodel.SmpMB)
 	if cur.th != nil {
 		r.point(cur, sched.Dropping)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/uapi"
 )
 
@@ -15,7 +15,7 @@ const devDomain = 33
 // device is the smallest file that can be mapped and polled: some pages, a queue of numbers and a lock.
 type device struct {
 	k     *kernel.Kernel
-	mem   *mm.Memory
+	mem   *memmodel.Memory
 	queue []uint32
 	lock  kernel.Mutex
 	wait  kernel.WaitQueue

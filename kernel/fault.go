@@ -1,7 +1,7 @@
 package kernel
 
 import (
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/uapi"
 )
@@ -16,7 +16,7 @@ func (as *AddressSpace) pte(addr uint64) pte {
 
 // page finds the page of a userspace access and its mapping, as the processor and the fault handler do together. own is
 // the private copy that a write is going to make, if it was made already.
-func (t *Task) page(addr uint64, write bool, own *mm.Memory) (*VMA, pte, error) {
+func (t *Task) page(addr uint64, write bool, own *memmodel.Memory) (*VMA, pte, error) {
 	v := t.as.find(addr)
 	if v == nil || v.Prot == uapi.ProtNone || write && v.Prot&uapi.ProtWrite == 0 {
 		return nil, pte{}, SIGSEGV
@@ -48,7 +48,7 @@ func (t *Task) faults(addr uint64, write bool) bool {
 
 // walk has the points of an access before the access itself: where others may change the page table, and where a
 // private copy of a page is made, which it returns.
-func (t *Task) walk(addr uint64, write bool) (own *mm.Memory) {
+func (t *Task) walk(addr uint64, write bool) (own *memmodel.Memory) {
 	if t.th == nil {
 		return nil
 	}
@@ -70,13 +70,13 @@ func (t *Task) walk(addr uint64, write bool) (own *mm.Memory) {
 // faultAnon is the fault of difference fault-anon (spec defects 4.41).
 func (t *Task) faultAnon(p *pte, write bool) {
 	if write {
-		*p = pte{mem: mm.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "anonymous page: %s", what) }), own: true}
+		*p = pte{mem: memmodel.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "anonymous page: %s", what) }), own: true}
 		return
 	}
 	t.k.zeroMu.Lock()
 	defer t.k.zeroMu.Unlock()
 	if t.k.zero == nil {
-		t.k.zero = mm.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "page of zeros: %s", what) })
+		t.k.zero = memmodel.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "page of zeros: %s", what) })
 	}
 	*p = pte{mem: t.k.zero}
 }

@@ -36,7 +36,7 @@ import (
 	"sync/atomic"
 
 	"nlmmap/kernel/inspect"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/uapi"
 )
@@ -59,7 +59,7 @@ type Config struct {
 	// Run is the controlled execution that tasks belong to; only for Controlled.
 	Run *sched.Run
 	// Memory is the memory model of ring memory in a controlled machine.
-	Memory mm.Model
+	Memory memmodel.Model
 	// Memfd puts ring memory into memfds that are really mapped, for the kernel and again for each userspace
 	// mapping; otherwise it lives on the heap.
 	Memfd bool
@@ -94,9 +94,9 @@ type Kernel struct {
 	clock  clock
 	live   [nResources]atomic.Int64 // only Close looks at them
 	pages  Atomic                   // bytes of ring memory
-	bus    mm.Bus
-	zero   *mm.Memory    // the page that reads of absent pages see (fault-anon)
-	seq    atomic.Uint64 // of trace records
+	bus    memmodel.Bus
+	zero   *memmodel.Memory // the page that reads of absent pages see (fault-anon)
+	seq    atomic.Uint64    // of trace records
 	warnMu sync.Mutex
 	warns  []Warning
 	taint  atomic.Bool
@@ -151,7 +151,7 @@ func Boot(cfg Config) (*Kernel, error) {
 	k.nets = []*Net{k.initNet}
 	k.pages.Named("pages", 0)
 	k.inodes.Named("inodes", 0)
-	k.bus = mm.Bus{Run: cfg.Run, Model: cfg.Memory}
+	k.bus = memmodel.Bus{Run: cfg.Run, Model: cfg.Memory}
 	if cfg.Run != nil {
 		cfg.Run.Idle = k.idle
 	}
@@ -217,7 +217,7 @@ func (k *Kernel) Count(r Resource, delta int64) { k.live[r].Add(delta) }
 func (k *Kernel) Live(r Resource) int64 { return k.live[r].Load() }
 
 // AllocPages returns size bytes of zeroed ring memory, or ENOMEM when the machine has no room for it.
-func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
+func (k *Kernel) AllocPages(cur *Task, size int64) (*memmodel.Memory, error) {
 	if k.pages.Add(cur, size) > k.cfg.RAM {
 		k.pages.Count(cur, -size)
 		return nil, Errorf(ENOMEM, "%d bytes do not fit the machine's %d", size, k.cfg.RAM)
@@ -227,12 +227,12 @@ func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
 	if k.cfg.Mode == Inline {
 		report = func(what string) { k.Warn(nil, "ring memory: %s", what) }
 	}
-	var m *mm.Memory
+	var m *memmodel.Memory
 	var err error
 	if k.cfg.Memfd {
-		m, err = mm.NewMemfd(int(size), report)
+		m, err = memmodel.NewMemfd(int(size), report)
 	} else {
-		m = mm.NewHeap(int(size), report)
+		m = memmodel.NewHeap(int(size), report)
 	}
 	if err != nil {
 		k.pages.Count(cur, -size)
@@ -243,7 +243,7 @@ func (k *Kernel) AllocPages(cur *Task, size int64) (*mm.Memory, error) {
 }
 
 // FreePages gives memory from AllocPages back. It meets every access to it.
-func (k *Kernel) FreePages(cur *Task, m *mm.Memory) {
+func (k *Kernel) FreePages(cur *Task, m *memmodel.Memory) {
 	cur.cpu.Free(m)
 	k.pages.Count(cur, -int64(m.Size()))
 	k.Count(ResPages, -1)

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 
 	"nlmmap/kernel/inspect"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 )
 
@@ -16,7 +16,7 @@ type Mutex struct {
 	mu    sync.Mutex // Free mode
 	owner atomic.Pointer[Task]
 	obj   sched.Obj
-	sync  mm.Sync
+	sync  memmodel.Sync
 }
 
 // A Spinlock is a lock that is held only for a moment, as spinlock_t.

@@ -3,13 +3,13 @@ package kernel
 import (
 	"slices"
 
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/uapi"
 )
 
 // A pte is one page of a mapping. mem is nil when the page is not present.
 type pte struct {
-	mem *mm.Memory
+	mem *memmodel.Memory
 	off int
 	own bool // a private copy
 }
@@ -22,7 +22,7 @@ type pte struct {
 // heap in both forms: those of difference fault-anon.
 type pageTable struct {
 	ptes []pte
-	real *mm.Mapping
+	real *memmodel.Mapping
 }
 
 // newPageTable makes the heap form: the pages of the segments, one after the other.
@@ -38,7 +38,7 @@ func newPageTable(segs []Segment) pageTable {
 
 // mapPageTable makes the mapped form of the same.
 func mapPageTable(segs []Segment, prot int, private bool) (pageTable, error) {
-	mapping, err := mm.Map(segs, prot, private)
+	mapping, err := memmodel.Map(segs, prot, private)
 	if err != nil {
 		return pageTable{}, Errorf(ENOMEM, "%v", err)
 	}
@@ -69,7 +69,7 @@ func (pt *pageTable) copies() []int {
 }
 
 // again is a table with the entries given, some of pt's, whose really mapped pages are those of another real mapping.
-func (pt *pageTable) again(ptes []pte, mapping *mm.Mapping) pageTable {
+func (pt *pageTable) again(ptes []pte, mapping *memmodel.Mapping) pageTable {
 	for i := range ptes {
 		if p := &ptes[i]; pt.mapped(p) {
 			p.mem, p.off = mapping.Memory(), i*uapi.PageSize
@@ -88,7 +88,7 @@ func (pt *pageTable) split(off uint64) (upper pageTable) {
 
 // fork copies the table for a child. Of a private copy both sides keep the bytes, and neither sees later writes of the
 // other.
-func (pt *pageTable) fork(k *Kernel, cpu *mm.CPU) (pageTable, error) {
+func (pt *pageTable) fork(k *Kernel, cpu *memmodel.CPU) (pageTable, error) {
 	mapping, err := pt.real.Fork(pt.copies())
 	if err != nil {
 		return pageTable{}, Errorf(ENOMEM, "%v", err)
@@ -134,7 +134,7 @@ func (pt *pageTable) unmap() { pt.real.Unmap() }
 
 // copyOnWrite makes a page that is written a private copy: the page that is ready for that, or a new one. A really mapped
 // page copies itself; the page of zeros and the heap's pages do not.
-func (pt *pageTable) copyOnWrite(k *Kernel, p *pte, ready *mm.Memory) {
+func (pt *pageTable) copyOnWrite(k *Kernel, p *pte, ready *memmodel.Memory) {
 	if !pt.mapped(p) {
 		if ready == nil {
 			ready = clonePage(k, nil, p.mem, p.off)
@@ -144,10 +144,10 @@ func (pt *pageTable) copyOnWrite(k *Kernel, p *pte, ready *mm.Memory) {
 	p.own = true
 }
 
-func clonePage(k *Kernel, cpu *mm.CPU, mem *mm.Memory, off int) *mm.Memory {
+func clonePage(k *Kernel, cpu *memmodel.CPU, mem *memmodel.Memory, off int) *memmodel.Memory {
 	buf := make([]byte, uapi.PageSize)
 	mem.Read(cpu, off, buf)
-	page := mm.NewHeap(uapi.PageSize, func(what string) { k.Warn(nil, "private page: %s", what) })
+	page := memmodel.NewHeap(uapi.PageSize, func(what string) { k.Warn(nil, "private page: %s", what) })
 	page.Write(nil, 0, buf)
 	return page
 }

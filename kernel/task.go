@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/sys"
 	"nlmmap/uapi"
@@ -26,7 +26,7 @@ type Task struct {
 	net   *Net
 
 	th  *sched.Thread // Controlled: the coroutine; nil otherwise, and while an exploration is being set up
-	cpu *mm.CPU
+	cpu *memmodel.CPU
 
 	sleep     sleep
 	signal    atomic.Bool
@@ -99,13 +99,13 @@ func (t *Task) Now() Time { return t.k.Now() }
 func (t *Task) Net() *Net { return t.net }
 
 // CPU is how the task sees shared memory.
-func (t *Task) CPU() *mm.CPU { return t.cpu }
+func (t *Task) CPU() *memmodel.CPU { return t.cpu }
 
 // Attach lets a controlled thread drive the task; nil detaches it.
 func (t *Task) Attach(th *sched.Thread) {
 	t.th, t.cpu = th, nil
 	if th != nil {
-		t.cpu = &mm.CPU{Thread: th, Bus: &t.k.bus}
+		t.cpu = &memmodel.CPU{Thread: th, Bus: &t.k.bus}
 	}
 }
 

@@ -3,7 +3,7 @@ package kernel
 import (
 	"slices"
 
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/uapi"
 )
 
@@ -32,7 +32,7 @@ type VMOps interface {
 func (v *VMA) Size() uint64 { return v.End - v.Start }
 
 // Segment is a part of a Memory.
-type Segment = mm.Segment
+type Segment = memmodel.Segment
 
 // InsertPages makes the mapping's pages those of the segments, one after the other: vm_insert_page for each.
 func (v *VMA) InsertPages(segs []Segment) (err error) {
@@ -54,7 +54,7 @@ func (as *AddressSpace) open(cur *Task, v *VMA) {
 // close removes a VMA: first the owner is told, then the reference to the file goes (spec 3.2).
 func (as *AddressSpace) close(cur *Task, v *VMA) {
 	// Taking the pages out of the page tables is a barrier for all processors that used them.
-	cur.cpu.Barrier(mm.SmpMB)
+	cur.cpu.Barrier(memmodel.SmpMB)
 	v.table.unmap()
 	v.Ops.Close(cur, v)
 	as.k.Count(ResVMA, -1)

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/sys"
 )
@@ -198,7 +198,7 @@ type WaitQueue struct {
 	mu      sync.Mutex
 	entries []*WaitEntry
 	obj     sched.Obj
-	sync    mm.Sync
+	sync    memmodel.Sync
 }
 
 // A WaitEntry is one sleeper of a WaitQueue. With Fn it is told instead of woken; key says what happened, as poll
@@ -291,7 +291,7 @@ type sleep struct {
 	ch       chan struct{} // Free mode
 	deadline Time
 	obj      sched.Obj
-	sync     mm.Sync
+	sync     memmodel.Sync
 }
 
 func (t *Task) wake() {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"nlmmap/explore"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/scenario"
 )
 
@@ -117,9 +117,9 @@ func search(ctx context.Context, f *scenario.File, o explore.Options) (explore.O
 
 // Models returns the memory models that a file's outcomes are asked for: all where a thread of its block reads or writes
 // frames itself, else only the sequentially consistent one.
-func Models(f *scenario.File) []mm.Model {
+func Models(f *scenario.File) []memmodel.Model {
 	if f.Block.TouchesFrames() {
-		return []mm.Model{mm.SC, mm.TSO, mm.Weak}
+		return []memmodel.Model{memmodel.SC, memmodel.TSO, memmodel.Weak}
 	}
-	return []mm.Model{mm.SC}
+	return []memmodel.Model{memmodel.SC}
 }

@@ -10,7 +10,7 @@ import (
 
 	"nlmmap/explore"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/litmus"
 	"nlmmap/scenario"
 )
@@ -48,7 +48,7 @@ func options(t *testing.T, section scenario.Outcomes) explore.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory, err := mm.ParseModel(section.Memory)
+	memory, err := memmodel.ParseModel(section.Memory)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"nlmmap/explore"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/litmus"
 	"nlmmap/scenario"
 )
@@ -39,29 +39,29 @@ mmap a m
 func TestOutcomes(t *testing.T) {
 	tests := []struct {
 		name, text string
-		memory     mm.Model
+		memory     memmodel.Model
 		want       []string
 	}{
 		{"a wait that ends", "socket a usersock\n\nbind a portid=5\n\nsocket b usersock\n\nbind b portid=6\n\n" +
-			"parallel\nthread p\n  recv a wait\nthread q\n  send b portid=5\n    msg type=100\n\nrecv a\n", mm.SC,
+			"parallel\nthread p\n  recv a wait\nthread q\n  send b portid=5\n    msg type=100\n\nrecv a\n", memmodel.SC,
 			[]string{"p: 16 from=6 groups=0x0 / 100 len=16 flags=0x0 seq=0 pid=0; q: 16; EAGAIN"}},
 		{"a wait that does not", "socket a usersock\n\nbind a portid=5\n\n" +
-			"parallel\nthread p\n  recv a wait\n  getsockname a\nthread q\n  getsockname a\n\ngetsockname a\n", mm.SC,
+			"parallel\nthread p\n  recv a wait\n  getsockname a\nthread q\n  getsockname a\n\ngetsockname a\n", memmodel.SC,
 			[]string{"p: blocks, blocks; q: portid=5 groups=0x0; portid=5 groups=0x0"}},
 		{"one of two waits", "socket a usersock\n\nbind a portid=5\n\nsocket b usersock\n\nbind b portid=6\n\n" +
-			"parallel\nthread p\n  recv a wait\nthread q\n  recv a wait\nthread r\n  send b portid=5\n    msg type=100\n", mm.SC,
+			"parallel\nthread p\n  recv a wait\nthread q\n  recv a wait\nthread r\n  send b portid=5\n    msg type=100\n", memmodel.SC,
 			[]string{"p: 16 from=6 groups=0x0 / 100 len=16 flags=0x0 seq=0 pid=0; q: blocks; r: 16",
 				"p: blocks; q: 16 from=6 groups=0x0 / 100 len=16 flags=0x0 seq=0 pid=0; r: 16"}},
 		{"poll and epoll", ring + "epoll e\n\nepoll_add e a\n\nparallel\nthread p\n  poll a events=in timeout=-1\n" +
-			"thread q\n  epoll_wait e timeout=-1\nthread r\n  getsockname a\n", mm.SC,
+			"thread q\n  epoll_wait e timeout=-1\nthread r\n  getsockname a\n", memmodel.SC,
 			[]string{"p: blocks; q: blocks; r: portid=1000 groups=0x0"}},
 		{"another task, and frames in the final steps", ring + "fork c\n\nparallel\ntask c\n  send a\n    msg type=noop flags=request,ack\n" +
-			"thread p of=c\n  getsockname a\n\ngetsockname a\n", mm.SC,
+			"thread p of=c\n  getsockname a\n\ngetsockname a\n", memmodel.SC,
 			[]string{"c: 16; p: portid=1000 groups=0x0; portid=1000 groups=0x0 / rx[0] UNUSED->VALID len=36 group=0 pid=0 uid=0 gid=0 / " +
 				"error len=36 flags=0x0 seq=0 pid=1000 error=0 to=noop len=16 flags=0x5 seq=0 pid=0"}},
-		{"store buffering, sc", storeBuffering, mm.SC, []string{"p: ok, value=0; q: ok, value=1", "p: ok, value=1; q: ok, value=0",
+		{"store buffering, sc", storeBuffering, memmodel.SC, []string{"p: ok, value=0; q: ok, value=1", "p: ok, value=1; q: ok, value=0",
 			"p: ok, value=1; q: ok, value=1"}},
-		{"store buffering, tso", storeBuffering, mm.TSO, []string{"p: ok, value=0; q: ok, value=0", "p: ok, value=0; q: ok, value=1",
+		{"store buffering, tso", storeBuffering, memmodel.TSO, []string{"p: ok, value=0; q: ok, value=0", "p: ok, value=0; q: ok, value=1",
 			"p: ok, value=1; q: ok, value=0", "p: ok, value=1; q: ok, value=1"}},
 	}
 	for _, tt := range tests {

@@ -16,7 +16,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/uapi"
 )
 
@@ -70,7 +70,7 @@ type Ring struct {
 
 // pgVec is the ring's memory: all blocks, one after the other.
 type pgVec struct {
-	mem       *mm.Memory
+	mem       *memmodel.Memory
 	blockSize int
 	blocks    int
 }
@@ -386,7 +386,7 @@ func (r *Ring) DumpSpace(cur *kernel.Task) bool {
 // A Frame is one frame: a header, and room for a message behind it.
 type Frame struct {
 	ring *Ring
-	mem  *mm.Memory
+	mem  *memmodel.Memory
 	off  int
 	Pos  uint32
 }
@@ -397,17 +397,17 @@ type Header struct {
 }
 
 // FrameOf returns the frame at pos whose message memory starts at off of mem, whatever has become of the ring since.
-func (r *Ring) FrameOf(mem *mm.Memory, off int, pos uint32) Frame {
+func (r *Ring) FrameOf(mem *memmodel.Memory, off int, pos uint32) Frame {
 	return Frame{ring: r, mem: mem, off: off - uapi.NLMMapHdrlen, Pos: pos}
 }
 
 // Data returns where the frame's message lies.
-func (f Frame) Data() (*mm.Memory, int) { return f.mem, f.off + uapi.NLMMapHdrlen }
+func (f Frame) Data() (*memmodel.Memory, int) { return f.mem, f.off + uapi.NLMMapHdrlen }
 
 // Status loads the first word: netlink_get_status. A read barrier stands before the load, and nothing orders later
 // loads after it (defect get-status-barrier).
 func (f Frame) Status(cur *kernel.Task) uint32 {
-	cur.CPU().Barrier(mm.SmpRMB)
+	cur.CPU().Barrier(memmodel.SmpRMB)
 	return f.mem.Load32(cur.CPU(), f.off+uapi.NMStatus)
 }
 
@@ -417,11 +417,11 @@ func (f Frame) SetStatus(cur *kernel.Task, status uint32) {
 		f.trace(cur, status)
 	}
 	if f.ring.d.SetStatusBarrier {
-		cur.CPU().Barrier(mm.SmpMB)
+		cur.CPU().Barrier(memmodel.SmpMB)
 	}
 	f.mem.Store32(cur.CPU(), f.off+uapi.NMStatus, status)
 	if !f.ring.d.SetStatusBarrier {
-		cur.CPU().Barrier(mm.SmpWMB)
+		cur.CPU().Barrier(memmodel.SmpWMB)
 	}
 }
 

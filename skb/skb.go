@@ -24,7 +24,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 )
 
 // Sizes of the modelled build (spec 14): cache lines, the shared-info area at the end of a head, and the buffer's own
@@ -53,8 +53,8 @@ type SKB[C any] struct {
 
 	k        *kernel.Kernel
 	users    kernel.Ref
-	head     []byte     // ordinary buffer
-	mem      *mm.Memory // ring buffer: head is mem[base:base+end]
+	head     []byte           // ordinary buffer
+	mem      *memmodel.Memory // ring buffer: head is mem[base:base+end]
 	base     int
 	data     int
 	tail     int
@@ -119,7 +119,7 @@ func AllocHead[C any](k *kernel.Kernel, size int) *SKB[C] {
 }
 
 // SetRing points the head at size bytes at off of ring memory, empty.
-func (s *SKB[C]) SetRing(mem *mm.Memory, off, size int) {
+func (s *SKB[C]) SetRing(mem *memmodel.Memory, off, size int) {
 	s.mem, s.base, s.data, s.tail, s.end = mem, off, 0, 0, size
 }
 
@@ -127,7 +127,7 @@ func (s *SKB[C]) SetRing(mem *mm.Memory, off, size int) {
 func (s *SKB[C]) Ring() bool { return s.mem != nil }
 
 // RingHead returns where in ring memory the head starts: right behind the frame header.
-func (s *SKB[C]) RingHead() (*mm.Memory, int) { return s.mem, s.base }
+func (s *SKB[C]) RingHead() (*memmodel.Memory, int) { return s.mem, s.base }
 
 // Vmalloc reports whether the head is virtually contiguous memory.
 func (s *SKB[C]) Vmalloc() bool { return s.vmalloc }

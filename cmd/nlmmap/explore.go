@@ -13,7 +13,7 @@ import (
 	"nlmmap/defects"
 	"nlmmap/explore"
 	"nlmmap/invariant"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/scenario"
 	"nlmmap/versions"
@@ -83,7 +83,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if !ok {
 		return code
 	}
-	model, err := mm.ParseModel(*memory)
+	model, err := memmodel.ParseModel(*memory)
 	if err != nil {
 		return e.bad("%v", err)
 	}

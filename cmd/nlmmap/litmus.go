@@ -12,7 +12,7 @@ import (
 	"nlmmap/explore"
 	"nlmmap/internal/workers"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/litmus"
 	"nlmmap/scenario"
 )
@@ -117,7 +117,7 @@ func (p planner) sectionJobs(f *scenario.File) ([]job, error) {
 		if p.given != nil && s.Kernel != p.given.Release.String() {
 			continue
 		}
-		memory, err := mm.ParseModel(s.Memory)
+		memory, err := memmodel.ParseModel(s.Memory)
 		if err != nil {
 			return nil, err
 		}

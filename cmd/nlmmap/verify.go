@@ -17,7 +17,7 @@ import (
 
 	"nlmmap/internal/workers"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/litmus"
 	"nlmmap/scenario"
 	"nlmmap/versions"
@@ -141,7 +141,7 @@ type job struct {
 	unnamed error          // the directory does not tell the version, which a litmus file does not need
 
 	section *scenario.Outcomes // of a litmus file: what to compare with its search
-	memory  mm.Model
+	memory  memmodel.Model
 }
 
 // A planner says which kernel a recording is compared with.

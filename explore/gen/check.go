@@ -8,7 +8,7 @@ import (
 	"nlmmap/explore"
 	"nlmmap/internal/workers"
 	"nlmmap/kernel"
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 )
 
@@ -84,7 +84,7 @@ func (m Miss) String() string {
 func Options(seed uint64) explore.Options {
 	releases := kernel.Releases()
 	n := uint64(len(releases))
-	return explore.Options{Version: kernel.Version{Release: releases[seed%n]}, Memory: mm.Model(seed / n % 3), Seed: seed,
+	return explore.Options{Version: kernel.Version{Release: releases[seed%n]}, Memory: memmodel.Model(seed / n % 3), Seed: seed,
 		Only: []string{"accounting", "mapped", "pending", "integrity", "memory", "poll", "deadlock", "livelock", "panic"}}
 }
 

@@ -1,4 +1,4 @@
-package mm_test
+package memmodel_test
 
 import (
 	"bytes"
@@ -6,20 +6,20 @@ import (
 	"os"
 	"testing"
 
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 )
 
 // both runs a test on heap memory and on a memfd.
-func both(t *testing.T, size int, test func(t *testing.T, m *mm.Memory, reports *[]string)) {
+func both(t *testing.T, size int, test func(t *testing.T, m *memmodel.Memory, reports *[]string)) {
 	for _, kind := range []string{"heap", "memfd"} {
 		t.Run(kind, func(t *testing.T) {
 			var reports []string
 			report := func(what string) { reports = append(reports, what) }
-			m := mm.NewHeap(size, report)
+			m := memmodel.NewHeap(size, report)
 			if kind == "memfd" {
 				var err error
-				if m, err = mm.NewMemfd(size, report); err != nil {
+				if m, err = memmodel.NewMemfd(size, report); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -34,7 +34,7 @@ func both(t *testing.T, size int, test func(t *testing.T, m *mm.Memory, reports 
 // TestBounds: what lies outside reads as zeros, is not written, and is reported.
 func TestBounds(t *testing.T) {
 	const size = 4096
-	both(t, size, func(t *testing.T, m *mm.Memory, reports *[]string) {
+	both(t, size, func(t *testing.T, m *memmodel.Memory, reports *[]string) {
 		m.Write(nil, 0, bytes.Repeat([]byte{0xff}, size))
 		for _, off := range []int{-4, -1, size - 3, size, size + 4, 1 << 40} {
 			for name, access := range map[string]func() bool{
@@ -67,7 +67,7 @@ func TestBounds(t *testing.T) {
 }
 
 func TestUseAfterFree(t *testing.T) {
-	both(t, 4096, func(t *testing.T, m *mm.Memory, reports *[]string) {
+	both(t, 4096, func(t *testing.T, m *memmodel.Memory, reports *[]string) {
 		m.Store32(nil, 8, 7)
 		m.Free()
 		if v := m.Load32(nil, 8); v != 0 {
@@ -84,7 +84,7 @@ func TestUseAfterFree(t *testing.T) {
 
 // TestMemfdIsShared: whoever has the descriptor sees the same bytes.
 func TestMemfdIsShared(t *testing.T) {
-	m, err := mm.NewMemfd(8192, func(what string) { t.Error(what) })
+	m, err := memmodel.NewMemfd(8192, func(what string) { t.Error(what) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,29 +112,29 @@ func TestMemfdIsShared(t *testing.T) {
 // stay shared, private ones are copied.
 func TestMapping(t *testing.T) {
 	const page = 4096
-	var segs []mm.Segment
+	var segs []memmodel.Segment
 	for i := range 2 {
-		m, err := mm.NewMemfd(2*page, func(what string) { t.Error(what) })
+		m, err := memmodel.NewMemfd(2*page, func(what string) { t.Error(what) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer m.Free()
 		m.Store32(nil, 0, uint32(10+i))
-		segs = append(segs, mm.Segment{Mem: m, Size: 2 * page})
+		segs = append(segs, memmodel.Segment{Mem: m, Size: 2 * page})
 	}
-	words := func(m *mm.Mapping) (w []uint32) {
+	words := func(m *memmodel.Mapping) (w []uint32) {
 		for off := 0; off < len(m.Bytes()); off += page {
 			w = append(w, m.Memory().Load32(nil, off))
 		}
 		return w
 	}
-	check := func(what string, m *mm.Mapping, want ...uint32) {
+	check := func(what string, m *memmodel.Mapping, want ...uint32) {
 		t.Helper()
 		if got := words(m); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %d, want %d", what, got, want)
 		}
 	}
-	shared, err := mm.Map(segs, 3, false)
+	shared, err := memmodel.Map(segs, 3, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestMapping(t *testing.T) {
 	if got := segs[1].Mem.Load32(nil, page); got != 12 {
 		t.Errorf("the memory has %d", got)
 	}
-	private, err := mm.Map(segs, 3, true)
+	private, err := memmodel.Map(segs, 3, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestMapping(t *testing.T) {
 	if len(lower.Bytes()) != page || len(upper.Bytes()) != 3*page || upper.Bytes()[page] != 11 {
 		t.Error("wrong halves")
 	}
-	for _, m := range []*mm.Mapping{private, child, moved, grown, lower, upper, nil} {
+	for _, m := range []*memmodel.Mapping{private, child, moved, grown, lower, upper, nil} {
 		m.Unmap()
 	}
 }
@@ -181,28 +181,28 @@ func TestMapping(t *testing.T) {
 // flag without the data. On SC and TSO it never does, on Weak it does where barriers are missing.
 func TestModels(t *testing.T) {
 	for _, c := range []struct {
-		model    mm.Model
+		model    memmodel.Model
 		barriers bool
 		stale    bool
-	}{{mm.SC, false, false}, {mm.TSO, false, false}, {mm.Weak, false, true}, {mm.Weak, true, false}} {
+	}{{memmodel.SC, false, false}, {memmodel.TSO, false, false}, {memmodel.Weak, false, true}, {memmodel.Weak, true, false}} {
 		stale := false
 		for seed := range uint64(600) {
 			r := &sched.Run{Scheduler: sched.NewRandom(seed)}
-			bus := &mm.Bus{Run: r, Model: c.model}
-			m := mm.NewHeap(64, func(what string) { t.Error(what) })
+			bus := &memmodel.Bus{Run: r, Model: c.model}
+			m := memmodel.NewHeap(64, func(what string) { t.Error(what) })
 			r.Go("writer", func(th *sched.Thread) {
-				cpu := &mm.CPU{Thread: th, Bus: bus}
+				cpu := &memmodel.CPU{Thread: th, Bus: bus}
 				m.Store32(cpu, 0, 1)
 				if c.barriers {
-					cpu.Barrier(mm.SmpWMB)
+					cpu.Barrier(memmodel.SmpWMB)
 				}
 				m.Store32(cpu, 32, 1)
 			})
 			r.Go("reader", func(th *sched.Thread) {
-				cpu := &mm.CPU{Thread: th, Bus: bus}
+				cpu := &memmodel.CPU{Thread: th, Bus: bus}
 				flag := m.Load32(cpu, 32)
 				if c.barriers {
-					cpu.Barrier(mm.SmpRMB)
+					cpu.Barrier(memmodel.SmpRMB)
 				}
 				stale = stale || m.Load32(cpu, 0) == 0 && flag == 1
 			})
@@ -218,7 +218,7 @@ func TestModels(t *testing.T) {
 
 // Accesses outside a memory, or after it was freed, are told to its owner and harm nobody.
 func Example() {
-	m := mm.NewHeap(4096, func(what string) { fmt.Println("report:", what) })
+	m := memmodel.NewHeap(4096, func(what string) { fmt.Println("report:", what) })
 	m.Store32(nil, 4092, 7)
 	fmt.Println(m.Load32(nil, 4092))
 	fmt.Println(m.Load32(nil, 4096))

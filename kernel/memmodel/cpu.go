@@ -1,4 +1,4 @@
-package mm
+package memmodel
 
 import (
 	"encoding/binary"

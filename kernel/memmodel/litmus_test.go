@@ -1,4 +1,4 @@
-package mm_test
+package memmodel_test
 
 import (
 	"encoding/binary"
@@ -10,19 +10,19 @@ import (
 
 	"pgregory.net/rapid"
 
-	"nlmmap/kernel/mm"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 )
 
 // machine runs a program once under a scheduler. ok is false for a run that is none: a read foresaw what never came.
-func machine(threads [][]event, model mm.Model, f *mm.Foresight, s sched.Scheduler) (outcome string, ok bool) {
+func machine(threads [][]event, model memmodel.Model, f *memmodel.Foresight, s sched.Scheduler) (outcome string, ok bool) {
 	r := &sched.Run{Scheduler: s}
-	bus := &mm.Bus{Run: r, Model: model, Foresight: f}
-	m := mm.NewHeap(256, func(what string) { panic(what) })
+	bus := &memmodel.Bus{Run: r, Model: model, Foresight: f}
+	m := memmodel.NewHeap(256, func(what string) { panic(what) })
 	results := make([]string, len(threads))
 	for i, list := range threads {
 		r.Go(fmt.Sprint("cpu", i), func(t *sched.Thread) {
-			c := &mm.CPU{Thread: t, Bus: bus}
+			c := &memmodel.CPU{Thread: t, Bus: bus}
 			for _, e := range list {
 				results[i] += do(c, m, e)
 			}
@@ -44,15 +44,15 @@ func machine(threads [][]event, model mm.Model, f *mm.Foresight, s sched.Schedul
 
 func at(place byte) int { return int(place-'x') * 64 }
 
-func do(c *mm.CPU, m *mm.Memory, e event) string {
+func do(c *memmodel.CPU, m *memmodel.Memory, e event) string {
 	if e.depends {
-		c.Barrier(mm.Dependency)
+		c.Barrier(memmodel.Dependency)
 	}
 	switch e.op {
 	case 'W':
 		m.Store32(c, at(e.place), uint32(e.value))
 	case 'V':
-		c.Barrier(mm.Release)
+		c.Barrier(memmodel.Release)
 		m.Store32(c, at(e.place), uint32(e.value))
 	case 'R':
 		var b [4]byte
@@ -62,22 +62,22 @@ func do(c *mm.CPU, m *mm.Memory, e event) string {
 		return fmt.Sprint(m.Load32(c, at(e.place)))
 	case 'A':
 		v := m.Load32(c, at(e.place))
-		c.Barrier(mm.Acquire)
+		c.Barrier(memmodel.Acquire)
 		return fmt.Sprint(v)
 	case 'm':
-		c.Barrier(mm.SmpMB)
+		c.Barrier(memmodel.SmpMB)
 	case 'w':
-		c.Barrier(mm.SmpWMB)
+		c.Barrier(memmodel.SmpWMB)
 	case 'r':
-		c.Barrier(mm.SmpRMB)
+		c.Barrier(memmodel.SmpRMB)
 	}
 	return ""
 }
 
 // search returns all outcomes that a depth-first search finds. It turns until reads have foreseen all there is.
-func search(t interface{ Fatal(...any) }, threads [][]event, model mm.Model, limit int) (outcomes []string, runs int, complete bool) {
+func search(t interface{ Fatal(...any) }, threads [][]event, model memmodel.Model, limit int) (outcomes []string, runs int, complete bool) {
 	found := map[string]bool{}
-	f := &mm.Foresight{}
+	f := &memmodel.Foresight{}
 	for more := true; more; more = f.Grow() {
 		d := &sched.DFS{}
 		for d.More() {
@@ -202,11 +202,11 @@ func (v verdict) in(outcomes []string) bool {
 // published.
 func TestLitmus(t *testing.T) {
 	for _, v := range verdicts {
-		for _, model := range []mm.Model{mm.SC, mm.TSO, mm.Weak} {
+		for _, model := range []memmodel.Model{memmodel.SC, memmodel.TSO, memmodel.Weak} {
 			t.Run(v.name+"/"+model.String(), func(t *testing.T) {
 				threads := parse(v.program)
 				allowed := axioms(threads, model.String())
-				if want := model == mm.TSO && v.tso || model == mm.Weak && v.weak; v.in(allowed) != want {
+				if want := model == memmodel.TSO && v.tso || model == memmodel.Weak && v.weak; v.in(allowed) != want {
 					t.Errorf("the axioms allow %s: %v, published is %v; all are %q", v.loads, !want, want, allowed)
 				}
 				limit := 200_000
@@ -254,7 +254,7 @@ func TestRandomLitmus(t *testing.T) {
 		}
 		program := strings.Join(parts, " |")
 		threads := parse(program)
-		model := rapid.SampledFrom([]mm.Model{mm.SC, mm.TSO, mm.Weak}).Draw(t, "model")
+		model := rapid.SampledFrom([]memmodel.Model{memmodel.SC, memmodel.TSO, memmodel.Weak}).Draw(t, "model")
 		allowed := axioms(threads, model.String())
 		got, runs, complete := search(t, threads, model, 5000)
 		if !complete {
@@ -263,7 +263,7 @@ func TestRandomLitmus(t *testing.T) {
 		if !slices.Equal(got, allowed) {
 			t.Fatalf("%s, %v: in %d schedules the machine gives\n%q, the axioms\n%q", program, model, runs, got, allowed)
 		}
-		f := &mm.Foresight{}
+		f := &memmodel.Foresight{}
 		for seed := range uint64(200) {
 			f.Grow()
 			if o, ok := machine(threads, model, f, sched.NewRandom(seed)); ok && !slices.Contains(got, o) {

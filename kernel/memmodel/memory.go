@@ -1,11 +1,11 @@
-// Package mm is the memory that simulated kernels and userspace share, and the order in which accesses to it become
+// Package memmodel is the memory that simulated kernels and userspace share, and the order in which accesses to it become
 // visible.
 //
 // A Memory is the pages of one ring: a memfd that is mapped once for the kernel and once more for every userspace
 // mapping, or plain heap memory where booting must be cheap or the race detector must see the accesses. All accesses
 // go through a CPU, which decides what the running task sees: nil is the sequentially consistent machine without
 // scheduling points.
-package mm
+package memmodel
 
 import (
 	"errors"

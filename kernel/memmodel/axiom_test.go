@@ -1,4 +1,4 @@
-package mm_test
+package memmodel_test
 
 import (
 	"fmt"
