@@ -16,25 +16,31 @@ import (
 // Extension is what the files of composed kernels are named with.
 const Extension = ".kernel"
 
-// Load returns the kernel that --kernel names: a release, the path of a composed kernel's file, or such a path without
-// its extension.
-func (t Table) Load(name string) (kernel.Version, error) {
+// Load returns the kernel that --kernel names: a release, the path of a composed kernel's file, such a path without its
+// extension, or the release that is nearest to a kernel of that name. exact reports whether it is more than the nearest.
+func (t Table) Load(name string) (v kernel.Version, exact bool, err error) {
 	v, unknown := Release(name)
 	if unknown == nil {
-		return v, nil
+		return v, true, nil
 	}
 	for _, path := range []string{name, name + Extension} {
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
 			continue
 		}
+		f, err := os.Open(path)
 		if err != nil {
-			return v, err
+			return v, false, err
 		}
 		defer f.Close()
-		return t.Read(path, f)
+		v, err = t.Read(path, f)
+		return v, true, err
 	}
-	return v, fmt.Errorf("%w, and no file of that name", unknown)
+	if IsRelease(name) {
+		v.Release, err = Nearest(name)
+		return v, false, err
+	}
+	return v, false, fmt.Errorf("%w, and no file of that name", unknown)
 }
 
 // Read reads a composed kernel: lines "name NAME", "kernel RELEASE" and "set NAME=VALUE", in any order, and comments

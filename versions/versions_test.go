@@ -93,9 +93,9 @@ func TestFile(t *testing.T) {
 	if err := os.WriteFile(path+versions.Extension, b.Bytes(), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	got, err := table.Load(path)
-	if err != nil {
-		t.Fatal(err)
+	got, exact, err := table.Load(path)
+	if err != nil || !exact {
+		t.Fatal(exact, err)
 	}
 	if diff := cmp.Diff(v, got); diff != "" {
 		t.Errorf("read back (-want +got):\n%s", diff)
@@ -103,6 +103,47 @@ func TestFile(t *testing.T) {
 	more, err := table.Set(got, "tap-copy=none")
 	if err != nil || more.Name != "vendor 4.1+tap-copy=none" || len(more.Set) != 3 {
 		t.Errorf("with another setting: %+v, %v", more, err)
+	}
+}
+
+// A kernel that is not modelled is the nearest release, unless a file has its name.
+func TestNearest(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("4.2.8.kernel", []byte("kernel 4.4.1\nname mine\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"4.4.1":             "4.4.1",
+		"4.4":               "4.4.1",
+		"4.4.198":           "4.4.1",
+		"4.4.0-210-generic": "4.4.1",
+		"3.10.0-1160.el7":   "3.10.4",
+		"3.13.0-24-generic": "3.10.4",
+		"3.16.0-4-amd64":    "3.19.8",
+		"4.0.9":             "4.1.18",
+		"4.2":               "4.1.18",
+		"4.3.0+":            "4.4.1",
+		"4.5.0-rc7":         "4.5.7",
+		"4.2.8":             "mine",
+	} {
+		v, exact, err := versions.All().Load(name)
+		if err != nil || v.String() != want || exact != (name == "4.4.1" || want == "mine") {
+			t.Errorf("%s: %v, exact: %v, %v; want %s", name, v, exact, err, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"2.6.32-754.el6":         "came with Linux 3.10",
+		"3.9.11":                 "came with Linux 3.10",
+		"4.6":                    "went with Linux 4.6",
+		"4.41":                   "went with Linux 4.6",
+		"6.1.0-13-amd64":         "went with Linux 4.6",
+		"9":                      `unknown kernel version "9"`,
+		"4.x":                    `unknown kernel version "4.x"`,
+		"99999999999999999999.1": "expected one like",
+	} {
+		if v, _, err := versions.All().Load(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v; want %s", name, v, err, want)
+		}
 	}
 }
 
@@ -120,7 +161,7 @@ func TestBadFiles(t *testing.T) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
-	_, err := versions.All().Load("nosuch")
+	_, _, err := versions.All().Load("nosuch")
 	if err == nil || !strings.Contains(err.Error(), "and no file of that name") {
 		t.Errorf("no such file: %v", err)
 	}

@@ -214,7 +214,7 @@ func (e env) checkDefects(ctx context.Context, list defects.List, k kernelFlag, 
 	if k.name == "" {
 		k.name = versions.Default.String()
 	}
-	v, err := k.version(versions.All())
+	v, err := e.version(k, versions.All())
 	if err != nil {
 		return e.bad("%v", err)
 	}

@@ -28,7 +28,7 @@ func (e env) defectsOnImage(ctx context.Context, list defects.List, image imageF
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	v, err := k.version(versions.All())
+	v, err := e.version(k, versions.All())
 	if err != nil {
 		return e.bad("%v", err)
 	}

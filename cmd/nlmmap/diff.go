@@ -75,11 +75,11 @@ func runDiff(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("diff: expected two kernels; see \"nlmmap diff --help\"")
 	}
 	table := versions.All()
-	first, err := table.Load(rest[0])
+	first, err := e.kernel(rest[0], table)
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	second, err := (&kernelFlag{rest[1], sets}).version(table)
+	second, err := e.version(kernelFlag{rest[1], sets}, table)
 	if err != nil {
 		return e.bad("%v", err)
 	}

@@ -87,7 +87,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	version, err := k.version(versions.All())
+	version, err := e.version(k, versions.All())
 	if err != nil {
 		return e.bad("%v", err)
 	}

@@ -210,7 +210,7 @@ func writeSetFailure(b *strings.Builder, v litmusReport, r *litmus.Result) {
 // rewrite searches the sections of litmus files and writes what was found into them. A file without sections gets one
 // for each release, under each memory model that it depends on.
 func (e env) rewrite(ctx context.Context, k kernelFlag, paths []string) int {
-	p, err := newPlan(k)
+	p, err := e.newPlan(k)
 	if err != nil {
 		return e.bad("%v", err)
 	}

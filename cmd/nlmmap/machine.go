@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"strings"
 
 	"nlmmap/invariant"
@@ -105,7 +106,7 @@ func (s *settings) Set(text string) error {
 	return nil
 }
 
-const kernelUsage = "a release (3.10.4, 3.19.8, 4.1.18, 4.4.1, 4.5.7) or the file of a composed kernel"
+const kernelUsage = "a release (3.10.4, 3.19.8, 4.1.18, 4.4.1, 4.5.7; another version is taken as the nearest one) or the file of a composed kernel"
 
 // add declares the flags. Without a default --kernel may be left out.
 func (k *kernelFlag) add(flags *flag.FlagSet, def, usage string) {
@@ -114,10 +115,19 @@ func (k *kernelFlag) add(flags *flag.FlagSet, def, usage string) {
 }
 
 // version returns the kernel that the flags describe.
-func (k *kernelFlag) version(t versions.Table) (kernel.Version, error) {
-	v, err := t.Load(k.name)
+func (e env) version(k kernelFlag, t versions.Table) (kernel.Version, error) {
+	v, err := e.kernel(k.name, t)
 	if err != nil {
 		return v, err
 	}
 	return t.Set(v, k.sets...)
+}
+
+// kernel returns the kernel of a name, and says so if it is not that one but the nearest release.
+func (e env) kernel(name string, t versions.Table) (kernel.Version, error) {
+	v, exact, err := t.Load(name)
+	if err == nil && !exact {
+		fmt.Fprintf(e.stderr, "nlmmap: %s is not modelled: taking %s, the nearest release\n", name, v)
+	}
+	return v, err
 }

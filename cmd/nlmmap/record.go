@@ -296,7 +296,7 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	if k.name == "" {
 		k.name = nearestRelease(release)
 	}
-	v, err := k.version(table)
+	v, err := e.version(k, table)
 	if err != nil {
 		return report{}, err
 	}
@@ -321,10 +321,10 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	return report{Versions: []versionReport{result}, Interrupted: ctx.Err() != nil}, nil
 }
 
-// nearestRelease is the modelled release that a real kernel is, if it is one.
+// nearestRelease is the modelled release that is nearest to a real kernel, if that can have mmap'ed netlink.
 func nearestRelease(version string) string {
-	if v, err := kernel.ParseVersion(version); err == nil {
-		return v.String()
+	if r, err := versions.Nearest(version); err == nil {
+		return r.String()
 	}
 	return versions.Default.String()
 }

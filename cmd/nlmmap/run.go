@@ -46,7 +46,7 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 	if len(rest) != 1 {
 		return e.bad("run: expected one file (or - for standard input), got %d; see \"nlmmap run --help\"", len(rest))
 	}
-	version, err := k.version(versions.All())
+	version, err := e.version(k, versions.All())
 	if err != nil {
 		return e.bad("%v", err)
 	}

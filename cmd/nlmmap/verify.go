@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -40,8 +39,8 @@ version and contains *.txt; a FILE is a recording of the version that its direct
 the recordings are those in ` + defaultTree + `. Prints one line per version: scenarios and steps that agree, of how many.
 
 With --kernel every FILE, and every DIR of *.txt, is compared with that kernel, whatever the directory is called. Of a
-DIR with VERSION/*.txt the recordings of the release that K is based on are taken. --set alone changes the kernel of
-every version.
+DIR with VERSION/*.txt the recordings of K, or else of the release that K is based on, are taken. --set alone changes
+the kernel of every version.
 
 A litmus file (docs/litmus.md) is compared with all schedules of the kernels and memory models that its sections name,
 wherever it lies: the search must find exactly their outcomes. With -v the outcomes that are missing, or too many, are
@@ -49,9 +48,9 @@ shown, with what replays them. -rewrite writes what is found into the sections; 
 releases.
 
 With --boot the scenarios, recorded or not, run on the kernel of an image (a bzImage) in QEMU, with --live on the kernel
-that nlmmap itself runs on, as root. Every step is compared with what the model does (K; without it the modelled release
-that uname -r names, else ` + versions.Default.String() + `). Without arguments an image
-runs the scenarios that are recorded of that release. A crash agrees with a crash of the model, whatever each says.
+that nlmmap itself runs on, as root. Every step is compared with what the model does (K; without it the release that is
+nearest to what uname -r says, else ` + versions.Default.String() + `). Without arguments an image runs the scenarios that are
+recorded of that release. A crash agrees with a crash of the model, whatever each says.
 
 Examples:
   nlmmap verify
@@ -105,7 +104,7 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 }
 
 func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string) (report, error) {
-	p, err := newPlan(k)
+	p, err := e.newPlan(k)
 	if err != nil {
 		return report{}, err
 	}
@@ -144,20 +143,34 @@ type job struct {
 	memory  memmodel.Model
 }
 
+// hint says how to compare a recording of a version that the model lacks.
+func (j job) hint() string {
+	if j.built {
+		return ""
+	}
+	near, err := versions.Nearest(j.version)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s is the nearest release: \"nlmmap verify --kernel %s %s\" compares them with it",
+		near, near, filepath.Dir(j.path))
+}
+
 // A planner says which kernel a recording is compared with.
 type planner struct {
 	table versions.Table
 	given *kernel.Version // by --kernel
+	name  string          // what --kernel says
 	sets  []string
 }
 
-func newPlan(k kernelFlag) (planner, error) {
-	p := planner{table: versions.All(), sets: k.sets}
+func (e env) newPlan(k kernelFlag) (planner, error) {
+	p := planner{table: versions.All(), name: k.name, sets: k.sets}
 	if k.name == "" {
 		_, err := p.table.Set(kernel.Version{}, k.sets...) // whatever is verified, the settings must be good
 		return p, err
 	}
-	v, err := k.version(p.table)
+	v, err := e.version(k, p.table)
 	p.given = &v
 	return p, err
 }
@@ -273,19 +286,28 @@ func (p planner) findInTree(root string) ([]job, error) {
 	if err != nil {
 		return nil, err
 	}
+	wanted := p.directory(root)
 	var jobs []job
+	var others []string // directories that hold recordings of other kernels
 	for _, path := range files {
-		v := filepath.Base(filepath.Dir(path))
-		if !versionPattern.MatchString(v) {
+		dir := filepath.Dir(path)
+		v := filepath.Base(dir)
+		if !versions.IsRelease(v) {
 			return nil, fmt.Errorf("%s: the directory %q is not named like a kernel version", path, v)
 		}
-		if p.given == nil || v == p.given.Release.String() {
+		switch {
+		case p.given == nil || v == wanted:
 			jobs = append(jobs, p.job(v, path))
+		case !slices.Contains(others, dir):
+			others = append(others, dir)
 		}
 	}
 	if len(jobs) == 0 && p.given != nil {
-		r := p.given.Release
-		return nil, fmt.Errorf("%s: no recordings of %s: expected %s/*.txt in it", root, r, r)
+		err := fmt.Errorf("%s: no recordings of %s: expected %s/*.txt in it", root, wanted, wanted)
+		if len(others) == 1 {
+			err = fmt.Errorf("%w; \"nlmmap verify --kernel %s %s\" compares those that are there", err, p.name, others[0])
+		}
+		return nil, err
 	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("%s: no recordings: expected VERSION/*.txt or, in a directory named like a version, *.txt", root)
@@ -293,7 +315,19 @@ func (p planner) findInTree(root string) ([]job, error) {
 	return jobs, nil
 }
 
-var versionPattern = regexp.MustCompile(`^\d+\.\d+(\.\d+)*$`)
+// directory is the one of a tree that has the recordings of the given kernel: named like it, as record names directories, or
+// else like its release.
+func (p planner) directory(root string) string {
+	if p.given == nil {
+		return ""
+	}
+	for _, name := range []string{p.name, baseVersion(p.name)} {
+		if info, err := os.Stat(filepath.Join(root, name)); err == nil && info.IsDir() && versions.IsRelease(name) {
+			return name
+		}
+	}
+	return p.given.Release.String()
+}
 
 // versionOf is the version that the files in a directory are recordings of, by its name. It does not matter when a
 // kernel is given.
@@ -305,7 +339,7 @@ func (p planner) versionOf(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if v := filepath.Base(abs); versionPattern.MatchString(v) {
+	if v := filepath.Base(abs); versions.IsRelease(v) {
 		return v, nil
 	}
 	return "", fmt.Errorf("%s: cannot tell the kernel version from the directory's name: give --kernel", dir)
@@ -401,7 +435,8 @@ type report struct {
 
 type versionReport struct {
 	Version   string            `json:"version"`
-	Built     bool              `json:"built"` // the model has this version
+	Built     bool              `json:"built"`          // the model has this version
+	Hint      string            `json:"hint,omitempty"` // how to compare it all the same
 	Scenarios tally             `json:"scenarios"`
 	Steps     tally             `json:"steps"`
 	NotRun    int               `json:"not_run"` // scenarios without a result
@@ -421,7 +456,8 @@ func newReport(jobs []job, results []result, interrupted bool) report {
 			continue
 		}
 		if n := len(r.Versions); n == 0 || r.Versions[n-1].Version != j.version {
-			r.Versions = append(r.Versions, versionReport{Version: j.version, Built: j.built, Failures: []scenario.Result{}})
+			r.Versions = append(r.Versions,
+				versionReport{Version: j.version, Built: j.built, Hint: j.hint(), Failures: []scenario.Result{}})
 		}
 		r.Versions[len(r.Versions)-1].add(results[i].recording)
 	}
@@ -499,6 +535,9 @@ func (r report) write(w io.Writer, verbose bool) error {
 func writeVersion(b *strings.Builder, v versionReport) {
 	if !v.Built {
 		fmt.Fprintf(b, "%s  the model has no such version: %d scenarios not run\n", v.Version, v.NotRun)
+		if v.Hint != "" {
+			fmt.Fprintf(b, "    %s\n", v.Hint)
+		}
 		return
 	}
 	fmt.Fprintf(b, "%s  %d/%d scenarios  %d/%d steps", v.Version,

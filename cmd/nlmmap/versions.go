@@ -93,7 +93,7 @@ func (e env) compose(t versions.Table, k kernelFlag, name, path string) error {
 	if k.name == "" {
 		k.name = versions.Default.String()
 	}
-	v, err := k.version(t)
+	v, err := e.version(k, t)
 	if err != nil {
 		return err
 	}
