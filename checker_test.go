@@ -72,7 +72,7 @@ func (c *checker) record(r kernel.Record) {
 	c.watch.Record(r)
 	switch e := r.Event.(type) {
 	case kernel.SyscallEvent:
-		if e.Done && e.Err == nil && e.Call.Name == "socket" {
+		if _, socket := e.Call.(kernel.SocketCall); socket && e.Done && e.Err == nil {
 			c.opened = r.Task.FileOf(inspect.Key{}, e.N)
 		}
 	case kernel.Oops:

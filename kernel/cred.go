@@ -50,7 +50,7 @@ func (t *Task) NetCapable(_ *Net, capability int) bool { return t.cred.Capable(c
 // SetCapability raises or drops one effective capability: capset(2). EINVAL for a number that is
 // no capability, EPERM when it is not permitted.
 func (t *Task) SetCapability(capability int, raise bool) error {
-	_, err := t.sys(Call{Name: "capset"}, func() (int, error) {
+	_, err := syscall(t, CapsetCall{capability}, func() (int, error) {
 		if capability < 0 || capability > 63 {
 			return 0, Errorf(EINVAL, "no capability %d", capability)
 		}
@@ -72,7 +72,7 @@ func (t *Task) SetCapability(capability int, raise bool) error {
 // Seteuid sets the effective user id: setresuid(-1, uid, -1). Leaving user 0 clears the effective capabilities,
 // coming back restores the permitted ones. EPERM when uid is none of the task's ids and CAP_SETUID is missing.
 func (t *Task) Seteuid(uid uint32) error {
-	_, err := t.sys(Call{Name: "seteuid", Ints: [4]int64{int64(uid)}, NInts: 1}, func() (int, error) {
+	_, err := syscall(t, SeteuidCall{uid}, func() (int, error) {
 		c := *t.cred
 		if uid != c.UID && uid != c.EUID && uid != c.SUID && !c.Capable(7) {
 			return 0, EPERM

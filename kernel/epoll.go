@@ -36,7 +36,7 @@ type EpollEvent = sys.EpollEvent
 
 // EpollCreate makes an epoll descriptor.
 func (t *Task) EpollCreate() (int, error) {
-	return t.sys(Call{Name: "epoll_create1"}, func() (int, error) {
+	return syscall(t, EpollCreateCall{}, func() (int, error) {
 		ep := &epoll{k: t.k}
 		ep.mtx.Name, ep.lock.Name = "epoll mtx", "epoll"
 		ep.items.Guard(&ep.lock)
@@ -55,8 +55,7 @@ const (
 // EpollCtl adds, changes or removes a watched descriptor. EEXIST when it is watched already, ENOENT when it is not,
 // EINVAL for the epoll descriptor itself, ELOOP for one that watches it.
 func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
-	call := Call{Name: "epoll_ctl", FD: epfd, HasFD: true, Ints: [4]int64{int64(op), int64(fd), int64(events)}, NInts: 3}
-	_, err := t.onEpoll(call, epfd, func(ep *epoll) (int, error) {
+	_, err := onEpoll(t, EpollCtlCall{epfd, op, fd, events}, epfd, func(ep *epoll) (int, error) {
 		f, err := t.fdget(fd)
 		if err != nil {
 			return -1, err
@@ -187,8 +186,7 @@ func (ep *epoll) unlink(cur *Task, item *epollItem) {
 // ever). It evaluates only descriptors on the ready list: those that were woken since, and level-triggered ones that
 // had events last time (spec 5).
 func (t *Task) EpollWait(epfd, limit int, timeout Time) (events []EpollEvent, err error) {
-	call := Call{Name: "epoll_wait", FD: epfd, HasFD: true, Ints: [4]int64{int64(timeout / Millisecond)}, NInts: 1}
-	_, err = t.onEpoll(call, epfd, func(ep *epoll) (int, error) {
+	_, err = onEpoll(t, EpollWaitCall{epfd, limit, timeout}, epfd, func(ep *epoll) (int, error) {
 		if limit <= 0 {
 			return -1, Errorf(EINVAL, "room for %d events", limit)
 		}
@@ -249,8 +247,8 @@ func (ep *epoll) sendEvents(cur *Task, limit int) (events []EpollEvent) {
 	return events
 }
 
-func (t *Task) onEpoll(call Call, fd int, fn func(*epoll) (int, error)) (int, error) {
-	return t.sys(call, func() (int, error) {
+func onEpoll[C Call](t *Task, call C, fd int, fn func(*epoll) (int, error)) (int, error) {
+	return syscall(t, call, func() (int, error) {
 		f, err := t.fdget(fd)
 		if err != nil {
 			return -1, err

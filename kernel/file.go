@@ -246,7 +246,7 @@ func (h heldFile) fdput(cur *Task) {
 
 // Close closes a descriptor: EBADF when it is not open.
 func (t *Task) Close(fd int) error {
-	_, err := t.sys(Call{Name: "close", FD: fd, HasFD: true}, func() (int, error) {
+	_, err := syscall(t, CloseCall{fd}, func() (int, error) {
 		return 0, t.files.close(t, fd)
 	})
 	return err
@@ -254,7 +254,7 @@ func (t *Task) Close(fd int) error {
 
 // Dup duplicates a descriptor and returns the new one.
 func (t *Task) Dup(fd int) (int, error) {
-	return t.sys(Call{Name: "dup", FD: fd, HasFD: true}, func() (int, error) {
+	return syscall(t, DupCall{fd}, func() (int, error) {
 		f, err := t.fdget(fd)
 		if err != nil {
 			return -1, err

@@ -26,8 +26,7 @@ func checkRange(addr, length uint64) error {
 // Mmap maps length bytes of a file and returns the address. Without MAP_FIXED addr is ignored. Length 0 or an offset
 // that is not a multiple of the page size is EINVAL, a range that ends above mmapTop ENOMEM; the file may refuse with errors of its own (spec 3.1).
 func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (uint64, error) {
-	call := Call{Name: "mmap", FD: fd, HasFD: true, Ints: [4]int64{int64(length), int64(prot), int64(flags), int64(offset)}, NInts: 4}
-	_, err := t.sys(call, func() (n int, err error) {
+	_, err := syscall(t, MmapCall{length, prot, flags, fd, offset}, func() (n int, err error) {
 		if offset&pageMask != 0 {
 			return 0, Errorf(EINVAL, "offset %d is not a multiple of the page size", offset)
 		}
@@ -72,7 +71,7 @@ func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (ui
 
 // Munmap removes the mappings, and parts of mappings, in a range. A range without mappings is fine.
 func (t *Task) Munmap(addr, length uint64) error {
-	_, err := t.sys(Call{Name: "munmap", Ints: [4]int64{int64(addr), int64(length)}, NInts: 2}, func() (int, error) {
+	_, err := syscall(t, MunmapCall{addr, length}, func() (int, error) {
 		if err := checkRange(addr, length); err != nil {
 			return 0, err
 		}
@@ -86,7 +85,7 @@ func (t *Task) Munmap(addr, length uint64) error {
 
 // Mprotect changes the protection of a range. ENOMEM when part of it is not mapped.
 func (t *Task) Mprotect(addr, length uint64, prot int) error {
-	_, err := t.sys(Call{Name: "mprotect", Ints: [4]int64{int64(addr), int64(length), int64(prot)}, NInts: 3}, func() (int, error) {
+	_, err := syscall(t, MprotectCall{addr, length, prot}, func() (int, error) {
 		if length == 0 && addr&pageMask == 0 {
 			return 0, nil
 		}
@@ -122,7 +121,7 @@ func (t *Task) Mprotect(addr, length uint64, prot int) error {
 // it cannot grow where it is. EINVAL for ranges that no mapping can have, ENOMEM above 4 GiB, EFAULT when the old range
 // is not inside one mapping.
 func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uint64) (uint64, error) {
-	_, err := t.sys(Call{Name: "mremap", Ints: [4]int64{int64(addr), int64(oldlen), int64(newlen)}, NInts: 3}, func() (int, error) {
+	_, err := syscall(t, MremapCall{addr, oldlen, newlen}, func() (int, error) {
 		if err := checkRange(addr, oldlen); err != nil {
 			return 0, err
 		}
@@ -174,7 +173,7 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 // a child of fork does not get the range, MADV_DOFORK undoes that; both cut mappings as mprotect does. Other advice does
 // nothing. ENOMEM when part of the range is not mapped; the rest is treated all the same.
 func (t *Task) Madvise(addr, length uint64, advice int) error {
-	_, err := t.sys(Call{Name: "madvise", Ints: [4]int64{int64(addr), int64(length), int64(advice)}, NInts: 3}, func() (int, error) {
+	_, err := syscall(t, MadviseCall{addr, length, advice}, func() (int, error) {
 		if length == 0 && addr&pageMask == 0 {
 			return 0, nil
 		}

@@ -38,11 +38,7 @@ type PollFD = sys.PollFD
 // returns how many have. An unknown descriptor has POLLNVAL. With a timeout each descriptor is evaluated at once, after
 // every wake-up, and when the time is over (spec 5).
 func (t *Task) Poll(fds []PollFD, timeout Time) (int, error) {
-	call := Call{Name: "poll", Ints: [4]int64{int64(timeout / Millisecond)}, NInts: 1}
-	if len(fds) > 0 {
-		call.FD, call.HasFD = fds[0].FD, true
-	}
-	return t.sys(call, func() (int, error) { return t.doPoll(fds, timeout) })
+	return syscall(t, PollCall{fds, timeout}, func() (int, error) { return t.doPoll(fds, timeout) })
 }
 
 func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
@@ -107,7 +103,7 @@ func (t *Task) Select(read, write, except []int, timeout Time) (r, w, e []int, e
 	add(read, in)
 	add(write, out)
 	add(except, uapi.PollPri)
-	_, err = t.sys(Call{Name: "select"}, func() (int, error) {
+	_, err = syscall(t, SelectCall{fds, timeout}, func() (int, error) {
 		n, err := t.doPoll(fds, timeout)
 		for _, p := range fds {
 			if p.Revents == uapi.PollNval {

@@ -80,8 +80,7 @@ type SocketOps interface {
 
 // Socket makes a socket and returns its descriptor. EAFNOSUPPORT for a family that nobody registered.
 func (t *Task) Socket(domain, typ, protocol int) (int, error) {
-	call := Call{Name: "socket", Ints: [4]int64{int64(domain), int64(typ), int64(protocol)}, NInts: 3}
-	return t.sys(call, func() (int, error) {
+	return syscall(t, SocketCall{domain, typ, protocol}, func() (int, error) {
 		if domain < 0 || domain >= len(t.k.families) || t.k.families[domain] == nil {
 			return -1, Errorf(EAFNOSUPPORT, "no address family %d", domain)
 		}
@@ -99,10 +98,9 @@ type openSocket struct {
 	file *File
 }
 
-// socket runs fn on the socket behind a descriptor.
-func (t *Task) socket(call Call, fd int, fn func(openSocket) (int, error)) (int, error) {
-	call.FD, call.HasFD = fd, true
-	return t.sys(call, func() (int, error) {
+// onSocket runs fn on the socket behind a descriptor.
+func onSocket[C Call](t *Task, call C, fd int, fn func(openSocket) (int, error)) (int, error) {
+	return syscall(t, call, func() (int, error) {
 		f, err := t.fdget(fd)
 		if err != nil {
 			return -1, err
@@ -116,9 +114,9 @@ func (t *Task) socket(call Call, fd int, fn func(openSocket) (int, error)) (int,
 	})
 }
 
-// withAddress is socket for calls with an address: EINVAL when that is longer than any (move_addr_to_kernel).
-func (t *Task) withAddress(call Call, fd int, addr []byte, fn func(openSocket) (int, error)) (int, error) {
-	return t.socket(call, fd, func(s openSocket) (int, error) {
+// withAddress is onSocket for calls with an address: EINVAL when that is longer than any (move_addr_to_kernel).
+func withAddress[C Call](t *Task, call C, fd int, addr []byte, fn func(openSocket) (int, error)) (int, error) {
+	return onSocket(t, call, fd, func(s openSocket) (int, error) {
 		const sockaddrStorage = 128
 		if len(addr) > sockaddrStorage {
 			return 0, Errorf(EINVAL, "an address of %d bytes", len(addr))
@@ -129,28 +127,28 @@ func (t *Task) withAddress(call Call, fd int, addr []byte, fn func(openSocket) (
 
 // Bind gives a socket an address.
 func (t *Task) Bind(fd int, addr []byte) error {
-	_, err := t.withAddress(Call{Name: "bind", Data: addr}, fd, addr, func(s openSocket) (int, error) { return 0, s.Bind(t, addr) })
+	_, err := withAddress(t, BindCall{fd, addr}, fd, addr, func(s openSocket) (int, error) { return 0, s.Bind(t, addr) })
 	return err
 }
 
 // Connect sets the peer of a socket.
 func (t *Task) Connect(fd int, addr []byte) error {
-	_, err := t.withAddress(Call{Name: "connect", Data: addr}, fd, addr, func(s openSocket) (int, error) { return 0, s.Connect(t, addr) })
+	_, err := withAddress(t, ConnectCall{fd, addr}, fd, addr, func(s openSocket) (int, error) { return 0, s.Connect(t, addr) })
 	return err
 }
 
 // Getsockname returns a socket's own address.
 func (t *Task) Getsockname(fd int) (addr []byte, err error) {
-	return t.getname("getsockname", fd, false)
+	return getname(t, GetsocknameCall{fd}, fd, false)
 }
 
 // Getpeername returns the address that the socket is connected to.
 func (t *Task) Getpeername(fd int) (addr []byte, err error) {
-	return t.getname("getpeername", fd, true)
+	return getname(t, GetpeernameCall{fd}, fd, true)
 }
 
-func (t *Task) getname(name string, fd int, peer bool) (addr []byte, err error) {
-	_, err = t.socket(Call{Name: name}, fd, func(s openSocket) (int, error) {
+func getname[C Call](t *Task, call C, fd int, peer bool) (addr []byte, err error) {
+	_, err = onSocket(t, call, fd, func(s openSocket) (int, error) {
 		addr, err = s.Getname(t, peer)
 		return 0, err
 	})
@@ -159,8 +157,7 @@ func (t *Task) getname(name string, fd int, peer bool) (addr []byte, err error) 
 
 // Sendmsg sends a message and returns the number of bytes sent.
 func (t *Task) Sendmsg(fd int, m *Msghdr, flags int) (int, error) {
-	call := Call{Name: "sendmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
-	return t.withAddress(call, fd, m.Name, func(s openSocket) (int, error) {
+	return withAddress(t, SendmsgCall{fd, m, flags}, fd, m.Name, func(s openSocket) (int, error) {
 		if err := checkIovec(m); err != nil {
 			return 0, err
 		}
@@ -170,8 +167,7 @@ func (t *Task) Sendmsg(fd int, m *Msghdr, flags int) (int, error) {
 
 // Recvmsg receives a message and returns the number of bytes received.
 func (t *Task) Recvmsg(fd int, m *Msghdr, flags int) (int, error) {
-	call := Call{Name: "recvmsg", Msg: m, Ints: [4]int64{int64(flags)}, NInts: 1}
-	return t.socket(call, fd, func(s openSocket) (int, error) {
+	return onSocket(t, RecvmsgCall{fd, m, flags}, fd, func(s openSocket) (int, error) {
 		if err := checkIovec(m); err != nil {
 			return 0, err
 		}
@@ -186,15 +182,14 @@ func (t *Task) Sendto(fd int, buf []byte, flags int, addr []byte) (int, error) {
 
 // Setsockopt sets an option. EINVAL for a negative length is left to callers that can have one.
 func (t *Task) Setsockopt(fd, level, name int, val []byte) error {
-	call := Call{Name: "setsockopt", Data: val, Ints: [4]int64{int64(level), int64(name)}, NInts: 2}
-	_, err := t.socket(call, fd, func(s openSocket) (int, error) { return 0, s.Setsockopt(t, level, name, val) })
+	call := SetsockoptCall{fd, level, name, val}
+	_, err := onSocket(t, call, fd, func(s openSocket) (int, error) { return 0, s.Setsockopt(t, level, name, val) })
 	return err
 }
 
 // Getsockopt returns at most optlen bytes of an option.
 func (t *Task) Getsockopt(fd, level, name, optlen int) (val []byte, err error) {
-	call := Call{Name: "getsockopt", Ints: [4]int64{int64(level), int64(name), int64(optlen)}, NInts: 3}
-	_, err = t.socket(call, fd, func(s openSocket) (int, error) {
+	_, err = onSocket(t, GetsockoptCall{fd, level, name, optlen}, fd, func(s openSocket) (int, error) {
 		if optlen < 0 {
 			return -1, EINVAL
 		}
@@ -218,7 +213,7 @@ type unixSock struct {
 
 // Socketpair makes two connected UNIX datagram sockets, which carry descriptors.
 func (t *Task) Socketpair() (a, b int, err error) {
-	a, err = t.sys(Call{Name: "socketpair", Ints: [4]int64{uapi.AFUnix, uapi.SockDgram}, NInts: 2}, func() (int, error) {
+	a, err = syscall(t, SocketpairCall{uapi.AFUnix, uapi.SockDgram}, func() (int, error) {
 		ua, ub := &unixSock{k: t.k}, &unixSock{k: t.k}
 		ua.lock.Name, ub.lock.Name = "unix_sock", "unix_sock"
 		ua.peer, ub.peer = ub, ua
@@ -236,7 +231,7 @@ func (t *Task) Socketpair() (a, b int, err error) {
 // SendFD sends a descriptor over a UNIX socket (SCM_RIGHTS): until it is received, or the other end is closed, it is
 // in flight and counts as a reference. ECONNREFUSED when nobody can receive it, ENOTCONN from then on.
 func (t *Task) SendFD(over, fd int) error {
-	_, err := t.onUnix("sendmsg", over, func(u *unixSock) (int, error) {
+	_, err := onUnix(t, SendFDCall{over}, over, func(u *unixSock) (int, error) {
 		f, err := t.fdget(fd)
 		if err != nil {
 			return -1, err
@@ -262,7 +257,7 @@ func (t *Task) SendFD(over, fd int) error {
 
 // RecvFD receives a descriptor. EAGAIN when none is in flight.
 func (t *Task) RecvFD(over int) (int, error) {
-	return t.onUnix("recvmsg", over, func(u *unixSock) (int, error) {
+	return onUnix(t, RecvFDCall{over}, over, func(u *unixSock) (int, error) {
 		u.lock.Lock(t)
 		if len(u.queue) == 0 {
 			u.lock.Unlock(t)
@@ -275,8 +270,8 @@ func (t *Task) RecvFD(over int) (int, error) {
 	})
 }
 
-func (t *Task) onUnix(name string, fd int, fn func(*unixSock) (int, error)) (int, error) {
-	return t.sys(Call{Name: name, FD: fd, HasFD: true}, func() (int, error) {
+func onUnix[C Call](t *Task, call C, fd int, fn func(*unixSock) (int, error)) (int, error) {
+	return syscall(t, call, func() (int, error) {
 		f, err := t.fdget(fd)
 		if err != nil {
 			return -1, err

@@ -135,7 +135,7 @@ func (t *Task) point(kind sched.Kind, obj sched.Obj, write bool, label string) {
 // Fork makes a child process with copies of the descriptors and mappings; it runs when somebody drives it.
 func (t *Task) Fork(name string) (*Task, error) {
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
-	_, err := t.sys(Call{Name: "fork"}, func() (int, error) {
+	_, err := syscall(t, ForkCall{}, func() (int, error) {
 		var err error
 		if child.as, err = t.as.fork(t); err != nil {
 			return -1, err
@@ -153,7 +153,7 @@ func (t *Task) Fork(name string) (*Task, error) {
 // CloneVM makes a process that shares the memory but has a copy of the descriptors: clone(CLONE_VM), as vfork.
 func (t *Task) CloneVM(name string) (*Task, error) {
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
-	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
+	_, err := syscall(t, CloneCall{uapi.CloneVM}, func() (int, error) {
 		child.files, child.as = t.files.copy(t), t.as.share(t)
 		t.k.adopt(t, child)
 		return child.pid, nil
@@ -167,7 +167,7 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 // Thread makes a second thread: it shares descriptors and memory.
 func (t *Task) Thread(name string) (*Task, error) {
 	th := &Task{Name: name, k: t.k, group: t.group, cred: t.cred, net: t.net}
-	_, err := t.sys(Call{Name: "clone"}, func() (int, error) {
+	_, err := syscall(t, CloneCall{sys.SharedAll}, func() (int, error) {
 		th.files, th.as = t.files.share(t), t.as.share(t)
 		t.k.adopt(t, th)
 		return th.pid, nil
@@ -276,10 +276,17 @@ func (t *Task) ExitGroup() error {
 }
 
 // enterCall notes that a system call begins, and reports whether the task lives to make it.
-func (t *Task) enterCall(name string) bool {
-	t.group.point(t, sched.Enter, false, name)
+func (t *Task) enterCall(call Call) bool {
+	t.callPoint(sched.Enter, call)
 	t.life.inCall.Store(true)
 	return !t.group.exiting.Load() && !t.Dead()
+}
+
+// callPoint is the entry or the exit of a system call.
+func (t *Task) callPoint(kind sched.Kind, call Call) {
+	if t.th != nil {
+		t.group.point(t, kind, false, call.Name())
+	}
 }
 
 // leaveCall ends a task that was killed meanwhile.
@@ -330,46 +337,6 @@ func (t *Task) doExit(cur *Task) {
 	}
 }
 
-// A Call is a system call as it is traced.
-type Call struct {
-	Name  string
-	FD    int
-	HasFD bool
-	Ints  [4]int64
-	NInts int
-	Data  []byte // option value, address or message
-	Msg   *Msghdr
-}
-
-// SyscallEvent tells of a system call that begins (Done false) or has ended.
-type SyscallEvent struct {
-	Call Call
-	Done bool
-	N    int
-	Err  error
-}
-
-func (e SyscallEvent) String() string {
-	s := e.Call.Name + "("
-	sep := ""
-	if e.Call.HasFD {
-		s += fmt.Sprint(e.Call.FD)
-		sep = ", "
-	}
-	for _, i := range e.Call.Ints[:e.Call.NInts] {
-		s += sep + fmt.Sprint(i)
-		sep = ", "
-	}
-	s += ")"
-	if e.Done {
-		s += fmt.Sprintf(" = %d", e.N)
-		if e.Err != nil {
-			s += " " + e.Err.Error()
-		}
-	}
-	return s
-}
-
 // hung is how a task leaves a call in which it would wait for a lock for ever.
 type hung struct{ why string }
 
@@ -378,7 +345,7 @@ func (t *Task) hang(format string, args ...any) {
 }
 
 // sys runs a system call: entry and exit are scheduling points and traced, an oops kills the process, and a wait
-// without end is reported.
+// without end is reported. call is nil where nobody hears of it: see syscall.
 func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 	switch {
 	case t.hung:
@@ -387,7 +354,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 		return 0, ErrKilled
 	}
 	defer t.leaveCall()
-	if !t.enterCall(call.Name) {
+	if !t.enterCall(call) {
 		return 0, Errorf(ESRCH, "task %s has exited", t.Name)
 	}
 	if t.k.Watched() {
@@ -417,9 +384,9 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 	}()
 	n, err = fn()
 	if len(t.held) > 0 && t.k.cfg.Mode != Free {
-		t.k.Warn(t, "%s returns with %s held", call.Name, t.held[0].Name)
+		t.k.Warn(t, "the system call returns with %s held", t.held[0].Name)
 	}
-	t.group.point(t, sched.Exit, false, call.Name)
+	t.callPoint(sched.Exit, call)
 	return n, err
 }
 

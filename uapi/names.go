@@ -96,13 +96,15 @@ var FrameStates = Names{{NLMMapStatusUnused, "UNUSED"}, {NLMMapStatusReserved, "
 // StatusName returns the name of a frame state, or its number where it has none.
 func StatusName(status uint32) string { return FrameStates.Of(int(status)) }
 
-// MsgFlags name the flags of send and receive calls, MapFlags and Protections the arguments of mmap(2), PollEvents those
-// of poll(2), in the order in which people list them.
+// MsgFlags name the flags of send and receive calls, MapFlags and Protections the arguments of mmap(2), Advices those
+// of madvise(2), CloneFlags those of clone(2), PollEvents those of poll(2), in the order in which people list them.
 var (
 	MsgFlags = Names{{MsgOOB, "MSG_OOB"}, {MsgPeek, "MSG_PEEK"}, {MsgCtrunc, "MSG_CTRUNC"}, {MsgTrunc, "MSG_TRUNC"},
 		{MsgDontwait, "MSG_DONTWAIT"}}
 	MapFlags    = Names{{MapShared, "MAP_SHARED"}, {MapPrivate, "MAP_PRIVATE"}, {MapFixed, "MAP_FIXED"}}
 	Protections = Names{{ProtRead, "PROT_READ"}, {ProtWrite, "PROT_WRITE"}}
+	Advices     = Names{{MadvDontneed, "MADV_DONTNEED"}, {MadvDontfork, "MADV_DONTFORK"}, {MadvDofork, "MADV_DOFORK"}}
+	CloneFlags  = Names{{CloneVM, "CLONE_VM"}, {CloneFiles, "CLONE_FILES"}, {CloneThread, "CLONE_THREAD"}}
 	PollEvents  = Names{{PollIn, "POLLIN"}, {PollOut, "POLLOUT"}, {PollErr, "POLLERR"}, {PollHup, "POLLHUP"},
 		{PollNval, "POLLNVAL"}, {PollPri, "POLLPRI"}, {PollRdnorm, "POLLRDNORM"}, {PollRdband, "POLLRDBAND"},
 		{PollWrnorm, "POLLWRNORM"}, {PollWrband, "POLLWRBAND"}}

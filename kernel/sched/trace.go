@@ -99,13 +99,13 @@ func (t *Trace) place(cur *Thread) {
 	t.announced[cur.ID] = where
 }
 
-// callers is the stack above the scheduling point that is announced, the innermost six functions.
+// callers is the stack above the scheduling point that is announced, the innermost eight functions.
 func callers() string {
 	var pcs [40]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	var list []string
 	below := true // in the functions that lead from the point to the scheduler
-	for f, more := frames.Next(); more && len(list) < 6; f, more = frames.Next() {
+	for f, more := frames.Next(); more && len(list) < 8; f, more = frames.Next() {
 		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
 		if below = below && name != "sched.(*Thread).Point"; below || strings.HasPrefix(name, "sched.") || strings.HasSuffix(name, ").point") {
 			continue
