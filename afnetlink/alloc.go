@@ -25,7 +25,7 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 		sk.Put(cur)
 		return nl.NewSKB(size)
 	}
-	m := skb.AllocHead[CB](nl.k, nl.D.SKB.HeadSize)
+	m := nl.allocHead()
 	sk.ReceiveQueue.Lock.Lock(cur)
 	if !sk.rxRing.IsSet(cur) || !fits() {
 		sk.ReceiveQueue.Lock.Unlock(cur)
@@ -55,6 +55,9 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 // NewSKB allocates an ordinary message with room for at least size bytes: nlmsg_new. It returns nil when there is no
 // memory.
 func (nl *Netlink) NewSKB(size int) *SKB { return skb.New[CB](nl.k, size) }
+
+// allocHead allocates a message without room of its own, for one in a frame.
+func (nl *Netlink) allocHead() *SKB { return skb.AllocHead[CB](nl.k, nl.D.SKB.HeadSize) }
 
 // allocLarge allocates a message of a user: netlink_alloc_large_skb.
 func (nl *Netlink) allocLarge(size int, broadcast bool) *SKB {

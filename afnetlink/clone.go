@@ -5,19 +5,11 @@ import (
 	"nlmmap/kernel/memmodel"
 )
 
-// sharedInfoRef is where, in the memory behind a ring message's room, a kernel counts the users of the message's
-// data: the word lies in the next frame.
-func (nl *Netlink) sharedInfoRef() int {
-	if nl.D.TxInPlace {
-		return 36
-	}
-	return 32
-}
-
-// sharedInfo returns where the count for a ring message is.
+// sharedInfo returns where a kernel counts the users of a ring message's data: behind the message's room, in the next
+// frame.
 func (nl *Netlink) sharedInfo(m *SKB) (mem *memmodel.Memory, off int) {
 	mem, off = m.RingHead()
-	return mem, off + m.Headroom() + m.Capacity() + nl.sharedInfoRef()
+	return mem, off + m.Headroom() + m.Capacity() + nl.D.SKB.Dataref
 }
 
 // addSharedInfoRef changes the count and returns its new value; ok is false where the word lies behind the ring.
@@ -29,7 +21,9 @@ func (nl *Netlink) addSharedInfoRef(cur *kernel.Task, m *SKB, delta uint32) (cou
 	}
 	count = mem.Load32(cur.CPU(), off) + delta
 	mem.Store32(cur.CPU(), off, count)
-	nl.k.Corrupt(cur, "tap-copy-clone", "the word at offset %d of the next frame is changed by %d", nl.sharedInfoRef(), int32(delta))
+	_, base := m.RingHead()
+	behind := off - base - m.Headroom() - m.Capacity()
+	nl.k.Corrupt(cur, "tap-copy-clone", "the word at offset %d of the next frame is changed by %d", behind, int32(delta))
 	return count, true
 }
 
@@ -47,18 +41,25 @@ func (nl *Netlink) tapSKB(cur *kernel.Task, m *SKB) *SKB {
 	if !m.Ring() && !m.Vmalloc() {
 		return clone(cur, m)
 	}
-	if nl.D.TapCopy == TapClone {
-		release := nl.tapClone(cur, m)
-		c := nl.NewSKB(m.Len())
-		if c == nil {
-			release(cur)
-			return nil
-		}
-		c.Put(cur, m.Message(cur))
-		c.Destructor = func(cur *kernel.Task, _ *SKB) { release(cur) }
-		return c
+	return nl.tapCopy(cur, m)
+}
+
+// tapCloned makes a clone of a message in a frame, whose data are counted in the next frame.
+func (nl *Netlink) tapCloned(cur *kernel.Task, m *SKB) *SKB {
+	release := nl.tapClone(cur, m)
+	c := nl.NewSKB(m.Len())
+	if c == nil {
+		release(cur)
+		return nil
 	}
-	// The whole room is copied from the start of the data on, not the message (tap-copy-whole).
+	c.Put(cur, m.Message(cur))
+	c.Destructor = func(cur *kernel.Task, _ *SKB) { release(cur) }
+	return c
+}
+
+// tapCopied makes a copy of a message in a frame. The whole room is copied from the start of the data on, not the
+// message (tap-copy-whole).
+func (nl *Netlink) tapCopied(cur *kernel.Task, m *SKB) *SKB {
 	n := m.Capacity() + m.Headroom()
 	c := nl.NewSKB(n)
 	if c == nil {

@@ -193,10 +193,20 @@ func (sk *Sock) dumpAlloc(cur *kernel.Task, cb *Callback) *SKB {
 
 // dumpRecvlen is how large the messages of a dump are for the sake of its reader's buffers, 0 where those do not matter.
 func (sk *Sock) dumpRecvlen(cur *kernel.Task) int {
-	if !sk.nl.D.DumpRecvlen {
+	most := sk.recvlen()
+	if most == nil {
 		return 0
 	}
-	return int(sk.maxRecvmsgLen.Load(cur))
+	return int(most.Load(cur))
+}
+
+// recvlen is the largest buffer that a message was received with (max_recvmsg_len), nil where the kernel does not
+// remember it.
+func (sk *Sock) recvlen() *kernel.Atomic {
+	if !sk.nl.D.DumpRecvlen {
+		return nil
+	}
+	return &sk.maxRecvmsgLen
 }
 
 // A DumpEvent tells of a dump message that was allocated.

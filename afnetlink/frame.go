@@ -5,7 +5,6 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/ringmm"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -104,7 +103,7 @@ func skbDestructor(cur *kernel.Task, m *SKB) {
 
 // txInPlace makes a message of the n bytes in a frame whose data is the frame: only where tx-in-place.
 func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
-	s := skb.AllocHead[CB](sk.K, sk.nl.D.SKB.HeadSize)
+	s := sk.nl.allocHead()
 	sk.Hold(cur)
 	ringSetupSKB(cur, s, sk, &sk.txRing, f)
 	s.CB.flags |= skbTX

@@ -36,6 +36,10 @@ type Netlink struct {
 	claim func(cur *kernel.Task, sk *Sock, portid uint32, taken bool) (claimed bool, err error)
 	rover func(cur *kernel.Task) (next func() int32)
 	txLen func(cur *kernel.Task, f ringmm.Frame, checked uint32) uint32
+	// pollRx reports whether the RX ring makes the socket readable; queued is whether its receive queue does.
+	pollRx func(cur *kernel.Task, sk *Sock, queued bool) bool
+	// tapCopy makes what a tap gets of a message that is no ordinary memory; nil where there are no taps.
+	tapCopy func(cur *kernel.Task, m *SKB) *SKB
 }
 
 // Register brings the family up on a machine. The error names a value that a difference does not have.
@@ -49,7 +53,7 @@ func Register(k *kernel.Kernel) (*Netlink, error) {
 
 // RegisterWith is Register for a caller that has resolved the differences of the machine's version.
 func RegisterWith(k *kernel.Kernel, d *Differences) *Netlink {
-	nl := &Netlink{D: *d, k: k, claim: claimChecked, txLen: lenOnce}
+	nl := &Netlink{D: *d, k: k, claim: claimChecked, txLen: lenOnce, pollRx: pollPrevious}
 	if d.BindFailedPortid {
 		nl.claim = claimKept
 	}
@@ -59,6 +63,15 @@ func RegisterWith(k *kernel.Kernel, d *Differences) *Netlink {
 	}
 	if d.TxLenReread {
 		nl.txLen = lenAgain
+	}
+	if d.PollScansRing {
+		nl.pollRx = pollScan
+	}
+	switch d.TapCopy {
+	case TapClone:
+		nl.tapCopy = nl.tapCloned
+	case TapFull:
+		nl.tapCopy = nl.tapCopied
 	}
 	nl.table.init()
 	nl.taps.Named("netlink_tap_all")
@@ -102,15 +115,13 @@ func (sk *Sock) procRow(cur *kernel.Task) string {
 	if g := sk.Groups(cur); len(g) > 0 {
 		group = g[0]
 	}
-	dump := "0"
-	running := sk.cb.running.Load(cur) != 0
-	switch {
-	case sk.nl.D.ProcDumpPointer && running:
-		dump = fmt.Sprintf("%x", 0xffff880000000000+sk.Inode*0x400)
-	case sk.nl.D.ProcDumpPointer:
-		dump = "(null)"
-	case running:
-		dump = "1"
+	none, some := "0", "1"
+	if sk.nl.D.ProcDumpPointer {
+		none, some = "(null)", fmt.Sprintf("%x", 0xffff880000000000+sk.Inode*0x400)
+	}
+	dump := none
+	if sk.cb.running.Load(cur) != 0 {
+		dump = some
 	}
 	return fmt.Sprintf("%016x %-3d %-10d %08x %-8d %-8d %-8s %-8d %-8d %-8d\n", 0xffff880010000000+sk.Inode*0x800,
 		sk.Protocol, sk.Portid(cur), group, sk.Rmem.Load(cur), 0, dump, sk.Refs(cur), sk.Drops.Load(cur), sk.Inode)

@@ -30,7 +30,7 @@ func (sk *Sock) Poll(cur *kernel.Task, pt *kernel.PollTable) uint32 {
 	if sk.ReceiveQueue.Len(cur) > 0 {
 		mask |= uapi.PollIn | uapi.PollRdnorm
 	}
-	if hasRing && sk.pollRx(cur, mask) {
+	if hasRing && sk.nl.pollRx(cur, sk, mask&uapi.PollIn != 0) {
 		mask |= uapi.PollIn | uapi.PollRdnorm
 	}
 	if sk.txRing.IsSet(cur) {
@@ -43,18 +43,22 @@ func (sk *Sock) Poll(cur *kernel.Task, pt *kernel.PollTable) uint32 {
 	return mask
 }
 
-// pollRx reports whether the RX ring makes the socket readable.
-func (sk *Sock) pollRx(cur *kernel.Task, mask uint32) bool {
-	if sk.nl.D.PollScansRing && mask&uapi.PollIn != 0 {
+// pollScan is poll-scans-ring: a VALID frame anywhere, looked for only when the receive queue is empty.
+func pollScan(cur *kernel.Task, sk *Sock, queued bool) bool {
+	if queued {
 		return false
 	}
 	sk.ReceiveQueue.Lock.Lock(cur)
 	defer sk.ReceiveQueue.Lock.Unlock(cur)
+	return sk.rxRing.IsSet(cur) && sk.rxRing.HasValidFrame(cur)
+}
+
+// pollPrevious is poll-prev-frame: the frame before head is anything but UNUSED.
+func pollPrevious(cur *kernel.Task, sk *Sock, _ bool) bool {
+	sk.ReceiveQueue.Lock.Lock(cur)
+	defer sk.ReceiveQueue.Lock.Unlock(cur)
 	if !sk.rxRing.IsSet(cur) {
 		return false
-	}
-	if sk.nl.D.PollScansRing {
-		return sk.rxRing.HasValidFrame(cur)
 	}
 	sk.rxRing.Forward(cur)
 	return sk.rxRing.Status(cur, sk.rxRing.Previous(cur)) != uapi.NLMMapStatusUnused

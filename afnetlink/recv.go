@@ -39,8 +39,8 @@ func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	if err != nil {
 		return 0, err
 	}
-	if sk.nl.D.DumpRecvlen {
-		sk.maxRecvmsgLen.Store(cur, min(max(sk.maxRecvmsgLen.Load(cur), int64(m.Len())), maxRecvlen))
+	if most := sk.recvlen(); most != nil {
+		most.Store(cur, min(max(most.Load(cur), int64(m.Len())), maxRecvlen))
 	}
 	data := s.Message(cur)
 	m.Flags = 0

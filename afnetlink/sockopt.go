@@ -22,6 +22,8 @@ func (sk *Sock) Setsockopt(cur *kernel.Task, level, name int, val []byte) error 
 		v = binary.LittleEndian.Uint32(val)
 	}
 	switch {
+	case !sk.nl.hasOption(name):
+		return kernel.Errorf(kernel.ENOPROTOOPT, "this kernel has no SOL_NETLINK option %d", name)
 	case name == uapi.NetlinkAddMembership || name == uapi.NetlinkDropMembership:
 		return sk.changeMembership(cur, v, name == uapi.NetlinkAddMembership)
 	case name == uapi.NetlinkPktinfo:
@@ -42,17 +44,26 @@ func (sk *Sock) Setsockopt(cur *kernel.Task, level, name int, val []byte) error 
 			return kernel.Errorf(kernel.EINVAL, "the request has %d bytes and not 16", len(val))
 		}
 		return sk.setRing(cur, uapi.ParseNLMMapReq(val), name == uapi.NetlinkTxRing)
-	case name == uapi.NetlinkListenAllNSID && sk.nl.D.Opts8To10:
+	case name == uapi.NetlinkListenAllNSID:
 		if !cur.NetCapable(sk.Net, uapi.CapNetBroadcast) {
 			return kernel.Errorf(kernel.EPERM, "messages of other namespaces need CAP_NET_BROADCAST")
 		}
 		sk.setFlag(cur, flagListenAllNSID, v != 0)
-	case name == uapi.NetlinkCapAck && sk.nl.D.Opts8To10:
+	case name == uapi.NetlinkCapAck:
 		sk.setFlag(cur, flagCapAck, v != 0)
 	default:
 		return kernel.Errorf(kernel.ENOPROTOOPT, "SOL_NETLINK option %d cannot be set", name)
 	}
 	return nil
+}
+
+// hasOption reports whether the kernel has an option of level SOL_NETLINK, as far as that depends on the kernel.
+func (nl *Netlink) hasOption(name int) bool {
+	switch name {
+	case uapi.NetlinkListenAllNSID, uapi.NetlinkListMemberships, uapi.NetlinkCapAck:
+		return nl.D.Opts8To10
+	}
+	return true
 }
 
 // Getsockopt implements kernel.SocketOps: netlink_getsockopt. The ring options cannot be read in any version.
@@ -66,15 +77,17 @@ func (sk *Sock) Getsockopt(cur *kernel.Task, level, name, optlen int) ([]byte, e
 	}
 	var f flag
 	switch {
+	case !sk.nl.hasOption(name):
+		return nil, kernel.Errorf(kernel.ENOPROTOOPT, "this kernel has no SOL_NETLINK option %d", name)
 	case name == uapi.NetlinkPktinfo:
 		f = flagRecvPktinfo
 	case name == uapi.NetlinkBroadcastError:
 		f = flagBroadcastError
 	case name == uapi.NetlinkNoENOBUFS:
 		f = flagNoENOBUFS
-	case name == uapi.NetlinkCapAck && sk.nl.D.Opts8To10:
+	case name == uapi.NetlinkCapAck:
 		f = flagCapAck
-	case name == uapi.NetlinkListMemberships && sk.nl.D.Opts8To10:
+	case name == uapi.NetlinkListMemberships:
 		var b []byte
 		for _, w := range sk.Groups(cur) {
 			if len(b)+4 <= optlen {

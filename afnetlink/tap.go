@@ -15,7 +15,7 @@ type Tap struct {
 
 // AddTap adds a tap: netlink_add_tap. EOPNOTSUPP where the kernel has none.
 func (nl *Netlink) AddTap(cur *kernel.Task, t *Tap) error {
-	if nl.D.TapCopy == TapNone {
+	if nl.tapCopy == nil {
 		return kernel.Errorf(kernel.EOPNOTSUPP, "this kernel has no netlink taps")
 	}
 	nl.changeTaps(cur, func(taps []*Tap) []*Tap { return append(taps, t) })

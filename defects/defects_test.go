@@ -198,3 +198,16 @@ func rewrite(t *testing.T, d defects.Defect) {
 		t.Fatal(err)
 	}
 }
+
+// TestNamesHaveOnePolarity: a defect with the name of a difference is that difference where it is on. The specification
+// names a few after what is missing; their text says so.
+func TestNamesHaveOnePolarity(t *testing.T) {
+	for _, d := range all(t).Defects {
+		for _, is := range d.Is {
+			opposite := is.Difference == d.Name && slices.Contains(is.Values, "off")
+			if says := strings.Contains(d.Story, "The name is that of what is missing"); is.Difference == d.Name && says != opposite {
+				t.Errorf("%s is %v: its text says %t that the name is that of what is missing", d.Name, is, says)
+			}
+		}
+	}
+}

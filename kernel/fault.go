@@ -23,11 +23,10 @@ func (t *Task) page(addr uint64, write bool, own *memmodel.Memory) (*VMA, pte, e
 	}
 	p := v.table.at(addr - v.Start)
 	switch {
-	case p.mem == nil:
-		if !t.k.D.FaultAnon {
-			return nil, pte{}, SIGBUS
-		}
+	case p.findsAnon(t.k):
 		t.faultAnon(p, write)
+	case p.mem == nil:
+		return nil, pte{}, SIGBUS
 	case write && v.Private && !p.own:
 		v.table.copyOnWrite(t.k, p, own)
 	case write && p.mem == t.k.zero:
@@ -43,8 +42,11 @@ func (t *Task) faults(addr uint64, write bool) bool {
 		return false
 	}
 	p := v.table.at(addr - v.Start)
-	return p.mem == nil && t.k.D.FaultAnon || p.mem != nil && write && v.Private && !p.own
+	return p.findsAnon(t.k) || p.mem != nil && write && v.Private && !p.own
 }
+
+// findsAnon reports whether an access to the page finds an anonymous one.
+func (p *pte) findsAnon(k *Kernel) bool { return p.mem == nil && k.D.FaultAnon }
 
 // walk has the points of an access before the access itself: where others may change the page table, and where a
 // private copy of a page is made, which it returns.

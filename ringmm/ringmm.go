@@ -97,7 +97,7 @@ func (r *Ring) Init(k *kernel.Kernel, d *Differences, name string, user, other *
 // Name is "rx" or "tx".
 func (r *Ring) Name() string { return r.name }
 
-// SkipsForward and Ordered report how the ring's kernel differs, for checkers: whether it has the difference skip-forward,
+// SkipsForward and Ordered report how the ring's kernel differs: whether it has the difference skip-forward,
 // and whether set-status-barrier.
 func (r *Ring) SkipsForward() bool { return r.d.SkipForward }
 func (r *Ring) Ordered() bool      { return r.d.SetStatusBarrier }
@@ -335,7 +335,7 @@ func (r *Ring) Forward(cur *kernel.Task) {
 	start := r.position(cur)
 	for {
 		look := start
-		if r.d.SkipForward {
+		if r.SkipsForward() {
 			look = r.position(cur)
 		}
 		if r.Status(cur, look) != uapi.NLMMapStatusSkip {
@@ -416,13 +416,13 @@ func (f Frame) SetStatus(cur *kernel.Task, status uint32) {
 	if f.ring.k.Watched() {
 		f.trace(cur, status)
 	}
-	if f.ring.d.SetStatusBarrier {
+	if f.ring.Ordered() {
 		cur.CPU().Barrier(memmodel.SmpMB)
+		f.mem.Store32(cur.CPU(), f.off+uapi.NMStatus, status)
+		return
 	}
 	f.mem.Store32(cur.CPU(), f.off+uapi.NMStatus, status)
-	if !f.ring.d.SetStatusBarrier {
-		cur.CPU().Barrier(memmodel.SmpWMB)
-	}
+	cur.CPU().Barrier(memmodel.SmpWMB)
 }
 
 // Len loads nm_len.

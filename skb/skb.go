@@ -364,6 +364,7 @@ func (s *SKB[C]) Shrink() {
 // Differences are the named differences of socket buffers.
 type Differences struct {
 	HeadSize int
+	Dataref  int
 }
 
 // Table declares the differences, bound to d's fields.
@@ -374,6 +375,12 @@ func (d *Differences) Table() []kernel.Difference {
 			Value: kernel.Number(&d.HeadSize, 0, 4096, [...]int{232, 224, 224, 224, 224}),
 			Text: "Bytes that a ring message adds to its receiver's rmem between its charge and its publication: the " +
 				"size of a socket buffer without data.",
+		},
+		{
+			Name: "skb-dataref", Spec: "14",
+			Value: kernel.Number(&d.Dataref, 0, 256, [...]int{36, 32, 32, 32, 32}),
+			Text: "Where in the shared-info area behind a buffer's room the users of its data are counted. A ring " +
+				"message has no such area: the word is one of the next frame.",
 		},
 	}
 }

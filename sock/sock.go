@@ -4,6 +4,7 @@ package sock
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"golang.org/x/net/bpf"
 
@@ -21,17 +22,24 @@ const (
 // Limits are the lower bounds of the buffer limits.
 type Limits struct{ MinRcvbuf, MinSndbuf int }
 
+// minBufs are the values of min-bufs.
+var minBufs = [...]Limits{{2280, 2048}, {2304, 4608}}
+
 // Differences are the named differences of sockets of all families.
 type Differences struct {
-	MinBufs int // min-bufs: 0 is old, 1 is new
+	MinBufs int // one of minBufs
 }
 
 // Table declares the differences, bound to d's fields.
 func (d *Differences) Table() []kernel.Difference {
+	var names []string
+	for _, l := range minBufs {
+		names = append(names, fmt.Sprintf("%d/%d", l.MinRcvbuf, l.MinSndbuf))
+	}
 	return []kernel.Difference{
 		{
 			Name: "min-bufs", Spec: "14.4",
-			Value: kernel.Choice(&d.MinBufs, []string{"2280/2048", "2304/4608"}, [...]int{0, 1, 1, 1, 1}),
+			Value: kernel.Choice(&d.MinBufs, names, [...]int{0, 1, 1, 1, 1}),
 			Text: "The smallest SO_RCVBUF and SO_SNDBUF. The value decides how many messages fit a minimal receive " +
 				"buffer: one of 2304 bytes or two.",
 		},
@@ -39,12 +47,7 @@ func (d *Differences) Table() []kernel.Difference {
 }
 
 // Limits returns the limits that go with the difference min-bufs.
-func (d *Differences) Limits() Limits {
-	if d.MinBufs == 0 {
-		return Limits{2280, 2048}
-	}
-	return Limits{2304, 4608}
-}
+func (d *Differences) Limits() Limits { return minBufs[d.MinBufs] }
 
 // A Sock is the part of a socket that does not depend on its family, whose buffers have the control block C. The fields that are no cells do not change after
 // Init.

@@ -46,8 +46,9 @@ const (
 
 // Audit is the subsystem on one machine.
 type Audit struct {
-	D  Differences
-	nl *afnetlink.Netlink
+	D        Differences
+	nl       *afnetlink.Netlink
+	features bool // AUDIT_SET_FEATURE and AUDIT_GET_FEATURE exist
 
 	mutex kernel.Mutex // audit_cmd_mutex
 	// threads are the kernel threads that have not sent their answer yet.
@@ -59,9 +60,11 @@ func Register(nl *afnetlink.Netlink, d *Differences) *Audit {
 	a := &Audit{D: *d, nl: nl}
 	a.mutex.Name = "audit_cmd"
 	a.threads.Named("audit threads", nil)
-	// With the namespaces came the group of readers.
-	nl.KernelCreate(uapi.NetlinkAudit, afnetlink.KernelCfg{Groups: 1, NonrootRecv: a.D.Netns, InitNetOnly: !a.D.Netns,
-		Input: a.input, Bind: bind})
+	cfg := afnetlink.KernelCfg{Groups: 1, InitNetOnly: true, Input: a.input, Bind: bind}
+	if d.Netns { // with the namespaces came the group of readers, and the features
+		cfg.InitNetOnly, cfg.NonrootRecv, a.features = false, true, true
+	}
+	nl.KernelCreate(uapi.NetlinkAudit, cfg)
 	nl.Kernel().OnExit(a.exit)
 	return a
 }
@@ -100,7 +103,7 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 	case h.Type == user || h.Type >= firstUser && h.Type <= lastUser || h.Type >= firstUser2 && h.Type <= lastUser2:
 		capability = capAuditWrite
 	case h.Type == Get, h.Type == Set, h.Type >= SignalInfo && h.Type <= ttySet:
-	case a.D.Netns && (h.Type == setFeature || h.Type == getFeature): // they came with the namespaces
+	case a.features && (h.Type == setFeature || h.Type == getFeature):
 	default:
 		return kernel.Errorf(kernel.EINVAL, "audit type %d", h.Type)
 	}

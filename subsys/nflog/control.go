@@ -41,15 +41,17 @@ func (f *NFLog) config(cur *kernel.Task, r *nfnetlink.Request) error {
 	if b := r.Attr(uapi.NFULACfgFlags); b != nil {
 		flags = binary.BigEndian.Uint16(b)
 	}
-	if f.D.CfgNodev && flags&FlagConntrack != 0 {
-		return kernel.Errorf(kernel.EOPNOTSUPP, "flags %#x", flags)
+	if f.D.CfgNodev {
+		switch {
+		case flags&FlagConntrack != 0:
+			return kernel.Errorf(kernel.EOPNOTSUPP, "flags %#x", flags)
+		case cmd == nfnetlink.NoCmd && g == nil:
+			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
+		}
 	}
 	var result error
 	switch cmd {
 	case nfnetlink.NoCmd:
-		if g == nil && f.D.CfgNodev {
-			return kernel.Errorf(kernel.ENODEV, "no group %d", r.ResID)
-		}
 	case nfnetlink.CmdBind:
 		if g != nil {
 			return kernel.Errorf(kernel.EBUSY, "group %d exists", g.num)

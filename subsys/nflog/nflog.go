@@ -47,13 +47,17 @@ const timeUnit = 10 * kernel.Millisecond
 type NFLog struct {
 	D Differences
 
-	nf *nfnetlink.Family
-	k  *kernel.Kernel
+	nf   *nfnetlink.Family
+	k    *kernel.Kernel
+	done doneRoom
 }
 
 // Register brings nfnetlink_log up.
 func Register(nf *nfnetlink.Family, d *Differences) *NFLog {
-	f := &NFLog{D: *d, nf: nf, k: nf.Kernel()}
+	f := &NFLog{D: *d, nf: nf, k: nf.Kernel(), done: doneRoom{kept: uapi.NLAHdrlen}}
+	if d.DoneRoom {
+		f.done = doneRoom{asked: 8, freed: true}
+	}
 	nf.Register(f.subsystem())
 	nf.OnRelease(f.release)
 	return f

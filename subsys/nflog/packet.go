@@ -18,6 +18,13 @@ const (
 	doneSize = 20
 )
 
+// doneRoom is how a kernel provides for DONE (nflog-done-room).
+type doneRoom struct {
+	asked int  // for each packet
+	kept  int  // of the message, when there is room for a packet
+	freed bool // a message without room for DONE is freed; else it stays for ever, and so does its frame
+}
+
 // log appends a packet to the group's message, and sends that when it has enough of them: nfulnl_log_packet.
 func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
 	g.lock.Lock(cur)
@@ -49,10 +56,7 @@ func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
 // size is what a packet's message may need, and how much of the packet it has.
 func (g *group) size(cur *kernel.Task, p *inet.Packet) (size, dataLen int) {
 	in := g.inside.Of(cur)
-	size = baseSize
-	if g.f.D.DoneRoom {
-		size += 8
-	}
+	size = baseSize + g.f.done.asked
 	for _, flag := range []uint16{FlagSeq, FlagSeqGlobal} {
 		if in.flags&flag != 0 {
 			size += uapi.NLATotalSize(4)
@@ -68,10 +72,7 @@ func (g *group) size(cur *kernel.Task, p *inet.Packet) (size, dataLen int) {
 // room is what is left of the message for another packet.
 func (g *group) room(cur *kernel.Task) int {
 	in := g.inside.Of(cur)
-	if g.f.D.DoneRoom {
-		return in.skb.Tailroom()
-	}
-	return in.skb.Tailroom() - uapi.NLAHdrlen
+	return in.skb.Tailroom() - g.f.done.kept
 }
 
 // alloc begins a message: nfulnl_alloc_skb. It tries the size for many packets first and then that for one, so that a
@@ -150,7 +151,7 @@ func (g *group) flush(cur *kernel.Task) {
 		switch {
 		case ok:
 			m.Extend(doneSize - uapi.NLMsgHdrlen)
-		case g.f.D.DoneRoom:
+		case g.f.done.freed:
 			in.skb, in.qlen = nil, 0
 			m.Free(cur)
 			return

@@ -29,6 +29,7 @@ type Family struct {
 	nl      *afnetlink.Netlink
 	k       *kernel.Kernel
 	subsys  [subsystems]*Subsystem
+	onBatch func(cur *kernel.Task, m *afnetlink.Message) // rcvBatch, nil where there are no batches
 	batches BatchStats
 }
 
@@ -38,6 +39,7 @@ func Register(nl *afnetlink.Netlink, d *Differences) *Family {
 	nl.KernelCreate(uapi.NetlinkNetfilter, afnetlink.KernelCfg{Groups: groups, Input: f.rcv})
 	if f.D.Batch {
 		f.Register(nfTables(f))
+		f.onBatch = f.rcvBatch
 	}
 	return f
 }
@@ -111,7 +113,9 @@ func (f *Family) handler(typ uint16) (*Subsystem, *Handler) {
 // rcv handles what a user sent: nfnetlink_rcv (spec 12.1).
 func (f *Family) rcv(cur *kernel.Task, m *afnetlink.Message) {
 	first := afnetlink.Msg{SKB: m.SKB}
+	handle := f.rcvPermitted
 	if f.D.EpermOnce {
+		handle = f.rcvMsg
 		if _, ok := first.Whole(cur); !ok {
 			return
 		}
@@ -120,23 +124,27 @@ func (f *Family) rcv(cur *kernel.Task, m *afnetlink.Message) {
 			return
 		}
 	}
-	if f.D.Batch {
+	if f.onBatch != nil {
 		if _, ok := first.Whole(cur); ok && first.Type(cur) == typeBatchBegin {
-			f.rcvBatch(cur, m)
+			f.onBatch(cur, m)
 			return
 		}
 	}
-	afnetlink.RcvSKB(cur, m, f.rcvMsg)
+	afnetlink.RcvSKB(cur, m, handle)
+}
+
+// rcvPermitted is rcvMsg where each message needs CAP_NET_ADMIN.
+func (f *Family) rcvPermitted(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr) error {
+	if !m.Capable(cur, uapi.CapNetAdmin) {
+		return kernel.EPERM
+	}
+	return f.rcvMsg(cur, m, msg, h)
 }
 
 // rcvMsg handles one message: nfnetlink_rcv_msg.
 //
-// Errors: EPERM without CAP_NET_ADMIN where it is asked for each message; EINVAL for a subsystem or a message that
-// nobody handles; ERANGE for a short attribute; the handler's.
+// Errors: EINVAL for a subsystem or a message that nobody handles; ERANGE for a short attribute; the handler's.
 func (f *Family) rcvMsg(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr) error {
-	if !f.D.EpermOnce && !m.Capable(cur, uapi.CapNetAdmin) {
-		return kernel.EPERM
-	}
 	payload := msg.Payload(cur)
 	if len(payload) < uapi.NFGenMsglen {
 		return nil

@@ -184,8 +184,8 @@ func (f *NFQueue) setMode(cur *kernel.Task, q *queue, crange uint32, mode uint8)
 	case CopyNone, CopyMeta:
 		crange = 0
 	case CopyPacket:
-		if crange > maxRange || crange == 0 && !f.D.RangeZero {
-			crange = maxRange
+		if crange = min(crange, maxRange); crange == 0 {
+			crange = f.zeroRange
 		}
 	default:
 		return

@@ -49,11 +49,18 @@ type NFQueue struct {
 
 	nf *nfnetlink.Family
 	k  *kernel.Kernel
+
+	// What the copy range of a new queue is, and what a range of 0 is taken for: 0 itself is the whole packet, whatever
+	// its size.
+	newRange, zeroRange uint32
 }
 
 // Register brings nfnetlink_queue up.
 func Register(nf *nfnetlink.Family, d *Differences) *NFQueue {
-	f := &NFQueue{D: *d, nf: nf, k: nf.Kernel()}
+	f := &NFQueue{D: *d, nf: nf, k: nf.Kernel(), newRange: maxRange, zeroRange: maxRange}
+	if d.RangeZero {
+		f.newRange, f.zeroRange = math.MaxUint16, 0
+	}
 	nf.Register(f.subsystem())
 	nf.OnRelease(f.release)
 	f.k.RegisterProc("/proc/net/netfilter/nfnetlink_queue", f.proc)
@@ -101,12 +108,8 @@ func (f *NFQueue) create(cur *kernel.Task, qs *queues, num uint16, portid uint32
 	q.lock.Name = "nfqueue"
 	q.inside.Guard(&q.lock.Mutex)
 	q.inside.Own().maxlen = defaultMaxlen
-	crange := int64(maxRange)
-	if f.D.RangeZero {
-		crange = math.MaxUint16
-	}
 	q.mode.Named("copy_mode", CopyNone)
-	q.crange.Named("copy_range", crange)
+	q.crange.Named("copy_range", int64(f.newRange))
 	q.flags.Named("queue flags", 0)
 	for _, w := range []*kernel.Atomic{&q.mode, &q.crange, &q.flags} {
 		w.Guard(&q.lock.Mutex)

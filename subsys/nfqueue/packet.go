@@ -135,7 +135,7 @@ func (f *NFQueue) build(cur *kernel.Task, q *queue, p *inet.Packet) (m *afnetlin
 
 // dataLen is how much of a packet its message has.
 func (f *NFQueue) dataLen(crange, n int) int {
-	if f.D.RangeZero && crange == 0 {
+	if crange == 0 && f.zeroRange == 0 {
 		return n
 	}
 	return min(crange, n)

@@ -138,7 +138,7 @@ func Example() {
 	}
 	fmt.Println(k.Close())
 	// Output:
-	// portid 7000 rx {0 0 0 1}
-	// portid 7001 rx {0 0 0 1}
+	// portid 7000 rx {nm_block_size=0, nm_block_nr=0, nm_frame_size=0, nm_frame_nr=1}
+	// portid 7001 rx {nm_block_size=0, nm_block_nr=0, nm_frame_size=0, nm_frame_nr=1}
 	// <nil>
 }
