@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"nlmmap/defects"
@@ -53,8 +54,9 @@ type Options struct {
 	Time time.Duration
 	// MaxSteps ends a run as a livelock; 0 means 20,000.
 	MaxSteps int
-	// Ignore names invariants whose violation is not a failure, and defects whose effects are none. Only, if not empty,
-	// names the only ones that are. Names that nothing has are an error of the search.
+	// Ignore names invariants whose violation is not a failure, and defects whose effects are none; Known stands for all
+	// defects that the version has. Only, if not empty, names the only ones that are. Names that nothing has are an error
+	// of the search.
 	Ignore, Only []string
 	// KeepGoing reports no failure but counts violations by name in Result.Violations.
 	KeepGoing bool
@@ -67,13 +69,19 @@ type Options struct {
 	differences *subsys.Differences
 }
 
+// Known is the name in Options.Ignore that stands for all defects that the version is known to have: a search that
+// ignores them reports what lies behind.
+const Known = "known"
+
 // A Result says what a search has seen.
 type Result struct {
 	Runs, Pruned int
 	Steps        int64
 	Elapsed      time.Duration
-	// Exhausted tells that there is no other schedule.
+	// Exhausted tells that there is no other schedule. A search that came to its end and left schedules out on purpose is
+	// not Exhausted; LeftOut then says which.
 	Exhausted bool
+	LeftOut   string
 	// Failure is the first violation, minimised; nil if there was none.
 	Failure *Failure
 	// FoundAfter is the number of runs until then.
@@ -93,6 +101,8 @@ func (r Result) String() string {
 		s += fmt.Sprintf(": %s violated in schedule %d", r.Failure.Violation.Name, r.FoundAfter)
 	case r.Exhausted:
 		s += ": all schedules, nothing found"
+	case r.LeftOut != "":
+		s += ": nothing found, and not all schedules: " + r.LeftOut
 	default:
 		s += ": nothing found within the budget"
 	}
@@ -199,10 +209,13 @@ func (w *World) Violate(name, format string, args ...any) {
 }
 
 func (w *World) violate(v Violation) {
+	if d := v.Blame.Defect; d != "" && !w.opts.has(d) {
+		v.Blame.Defect = "" // what looks like a defect that this kernel does not have is something else
+	}
 	if w.unruly && v.Blame.Program != "" && v.Name != "assertion" {
 		return
 	}
-	if slices.ContainsFunc(w.opts.Ignore, v.Called) || len(w.opts.Only) > 0 && !slices.ContainsFunc(w.opts.Only, v.Called) {
+	if !w.opts.matters(v) {
 		return
 	}
 	w.seen = append(w.seen, v)
@@ -247,7 +260,13 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	}
 	w.Net = k.NewNet()
 	idle := w.run.Idle
-	w.run.Idle = func() bool { return idle() || w.stuck != nil && w.stuck() }
+	w.run.Idle = func() bool {
+		if idle() || w.stuck != nil && w.stuck() {
+			return true
+		}
+		w.watch.lookAtSleepers()
+		return false
+	}
 	if observe != nil {
 		s = observe(w, s)
 	}
@@ -322,7 +341,7 @@ func Explore(ctx context.Context, p Program, o Options) Result {
 
 // search runs p again and again. visit, if not nil, is told of each run that came to its end.
 func search(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) (res Result) {
-	if res.Err = o.check(); res.Err != nil {
+	if res.Err = o.Check(); res.Err != nil {
 		return res
 	}
 	if o.Time == 0 {
@@ -357,7 +376,7 @@ func search(ctx context.Context, p Program, o Options, visit func(*World, *searc
 		}
 		s, more := next.schedule(res.Runs)
 		if !more {
-			res.Exhausted = next.complete()
+			res.Exhausted, res.LeftOut = next.complete(), next.leftOut()
 			res.Err = next.err()
 			res.Elapsed = time.Since(start)
 			return res
@@ -412,6 +431,9 @@ func newSearch(o Options) (*searcher, error) {
 	return s, nil
 }
 
+// rotations is how many schedules roundrobin has: with quanta from 1 on.
+const rotations = 16
+
 func (s *searcher) schedule(run int) (sched.Scheduler, bool) {
 	if s.dfs != nil {
 		return s.dfs, s.dfs.More()
@@ -431,7 +453,7 @@ func (s *searcher) schedule(run int) (sched.Scheduler, bool) {
 	case "random":
 		s.last = &sched.Recorder{Scheduler: sched.NewRandom(seed)}
 	default:
-		if run >= 16 {
+		if run >= rotations {
 			return nil, false
 		}
 		s.last = &sched.Recorder{Scheduler: &sched.RoundRobin{Quantum: run + 1}}
@@ -451,6 +473,17 @@ func (s *searcher) complete() bool {
 	return s.dfs != nil && s.dfs.Err() == nil && s.dfs.Bound == 0 || s.all != nil
 }
 
+// leftOut says which schedules a search that has come to its end has not tried, though they can differ.
+func (s *searcher) leftOut() string {
+	switch {
+	case s.err() != nil || s.complete():
+		return ""
+	case s.dfs != nil:
+		return fmt.Sprintf("those with more than %d preemptions were left out, and some with fewer", s.dfs.Bound)
+	}
+	return fmt.Sprintf("%d rotations were tried", rotations)
+}
+
 func (s *searcher) repeated() bool { return s.dfs != nil && s.dfs.Repeated() }
 
 func (s *searcher) switches() []sched.Switch {
@@ -460,34 +493,78 @@ func (s *searcher) switches() []sched.Switch {
 	return s.last.Switches
 }
 
-// check returns an error for names that nothing has.
-func (o Options) check() error {
+// Check returns an error for options that mean nothing: names that nothing has, negative numbers.
+func (o Options) Check() error {
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{{"bound", int64(o.Bound)}, {"depth", int64(o.Depth)}, {"number of schedules", int64(o.Runs)}, {"budget", int64(o.Time)},
+		{"number of steps", int64(o.MaxSteps)}} {
+		if n.value < 0 {
+			return fmt.Errorf("the %s is negative: 0 means the usual one", n.name)
+		}
+	}
+	if o.Memory < memmodel.SC || o.Memory > memmodel.Weak {
+		return fmt.Errorf("there is no memory model %d: there are sc, tso and weak", o.Memory)
+	}
+	for _, step := range o.Without {
+		if step < 1 {
+			return fmt.Errorf("optional steps are counted from 1, there is no step %d", step)
+		}
+	}
 	names := slices.Concat(o.Only, o.Ignore)
 	if invariant.CheckNames(names, nil) == nil {
 		return nil
 	}
-	list, err := defects.All()
+	list, err := allDefects()
 	if err != nil {
 		return err
 	}
-	var known []string
+	known := []string{Known}
 	for _, d := range list.Defects {
 		known = append(known, d.Name)
 	}
 	return invariant.CheckNames(names, known)
 }
 
+// allDefects is the list of defects, read once.
+var allDefects = sync.OnceValues(defects.All)
+
+// has reports whether the version is known to have a defect.
+func (o *Options) has(name string) bool {
+	list, err := allDefects()
+	if err != nil {
+		return true // the list says so itself where it is used
+	}
+	d, err := list.Find(name)
+	return err == nil && list.Has(d, o.Version)
+}
+
+// matters reports whether a violation is a failure of the run.
+func (o *Options) matters(v Violation) bool {
+	ignored := func(name string) bool { return v.Called(name) || name == Known && v.Blame.Defect != "" }
+	return !slices.ContainsFunc(o.Ignore, ignored) && (len(o.Only) == 0 || slices.ContainsFunc(o.Only, v.Called))
+}
+
 // Replay runs a program once with the given switches and returns the violation, nil for none.
 func Replay(p Program, o Options, switches []sched.Switch) (*Violation, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	w, err := once(p, &o, &sched.Replay{Switches: switches}, nil, nil)
+	replay := &sched.Replay{Switches: switches}
+	w, err := once(p, &o, replay, nil, nil)
 	if err != nil {
 		return nil, err
 	}
+	if lost := replay.Lost(); lost != nil {
+		return w.fail, fmt.Errorf("%w: %v", ErrSwitch, FormatSwitches(lost[:1]))
+	}
 	return w.fail, nil
 }
+
+// ErrSwitch is what Replay returns for a switch that the run does not come to, or to a thread that cannot go on there:
+// the switches are not those of this program, kernel and memory model, or something has changed since.
+var ErrSwitch = errors.New("the run does not have this switch")
 
 // CheckDeterminism runs the schedule that belongs to seed twice and compares every event of the two runs.
 func CheckDeterminism(p Program, o Options) error {

@@ -27,7 +27,7 @@ type Failure struct {
 
 // minimise looks for a run with fewer switches and fewer steps of the program that violates the same invariant.
 func (f *Failure) minimise(ctx context.Context) {
-	f.Options.Only, f.Options.Ignore = []string{f.Violation.Name}, nil
+	f.Options.Only = []string{f.Violation.Name}
 	if !f.fails(f.Switches, f.LeftOut) {
 		return
 	}
@@ -55,7 +55,7 @@ func (f *Failure) fewest(ctx context.Context, budget int) {
 			if err != nil {
 				return
 			}
-			if w.fail != nil && w.fail.Name == f.Violation.Name {
+			if w.fail != nil && f.same(*w.fail) {
 				f.fails(list, f.LeftOut)
 				return
 			}
@@ -121,6 +121,11 @@ func (f *Failure) dropStep() bool {
 	return false
 }
 
+// same reports whether a violation is the failure's: of the same invariant, with the same cause.
+func (f *Failure) same(v Violation) bool {
+	return v.Name == f.Violation.Name && v.Blame == f.Violation.Blame
+}
+
 func (f *Failure) options(leftOut []int) *Options {
 	o := f.Options
 	o.Without = leftOut
@@ -131,7 +136,7 @@ func (f *Failure) options(leftOut []int) *Options {
 func (f *Failure) fails(switches []sched.Switch, leftOut []int) bool {
 	rec := &sched.Recorder{Scheduler: &sched.Replay{Switches: switches}}
 	w, err := once(f.Program, f.options(leftOut), rec, nil, nil)
-	if err != nil || w.fail == nil || w.fail.Name != f.Violation.Name {
+	if err != nil || w.fail == nil || !f.same(*w.fail) {
 		return false
 	}
 	f.Violation, f.Switches, f.LeftOut = *w.fail, rec.Switches, leftOut
@@ -351,19 +356,27 @@ func (f *Failure) table(out io.Writer, threads []string, rows []row) {
 
 // Snippet is the Go call that replays the failure.
 func (f *Failure) Snippet() string {
-	major, minor, _ := strings.Cut(f.Options.Version.Release.String(), ".")
+	o := f.Options
+	major, minor, _ := strings.Cut(o.Version.Release.String(), ".")
 	minor, _, _ = strings.Cut(minor, ".")
 	version := fmt.Sprintf("kernel.Version{Release: kernel.Linux%s_%s", major, minor)
-	if len(f.Options.Version.Set) > 0 {
-		version += fmt.Sprintf(", Set: %#v", f.Options.Version.Set)
+	if len(o.Version.Set) > 0 {
+		version += fmt.Sprintf(", Set: %#v", o.Version.Set)
 	}
 	var list []string
 	for _, s := range f.Switches {
 		list = append(list, fmt.Sprintf("{%d, %d}", s.Step, s.Pick))
 	}
-	options := fmt.Sprintf("Version: %s}, Memory: memmodel.%s", version, map[memmodel.Model]string{memmodel.SC: "SC", memmodel.TSO: "TSO", memmodel.Weak: "Weak"}[f.Options.Memory])
-	if len(f.LeftOut) > 0 {
-		options += fmt.Sprintf(", Without: %#v", f.LeftOut)
+	options := fmt.Sprintf("Version: %s}, Memory: memmodel.%s", version, map[memmodel.Model]string{memmodel.SC: "SC", memmodel.TSO: "TSO", memmodel.Weak: "Weak"}[o.Memory])
+	for _, x := range []struct {
+		name  string
+		given bool
+		value any
+	}{{"Seed", o.Seed != 0, o.Seed}, {"MaxSteps", o.MaxSteps != 0, o.MaxSteps}, {"Only", len(o.Only) > 0, o.Only},
+		{"Ignore", len(o.Ignore) > 0, o.Ignore}, {"Without", len(f.LeftOut) > 0, f.LeftOut}} {
+		if x.given {
+			options += fmt.Sprintf(", %s: %#v", x.name, x.value)
+		}
 	}
 	return fmt.Sprintf("explore.Replay(p, explore.Options{%s}, []sched.Switch{%s}) // p is %q",
 		options, strings.Join(list, ", "), f.Program.Name)
@@ -371,14 +384,25 @@ func (f *Failure) Snippet() string {
 
 // Command is what replays the failure.
 func (f *Failure) Command() string {
-	c := "nlmmap explore --kernel " + f.Options.Version.Release.String()
-	for _, name := range slices.Sorted(maps.Keys(f.Options.Version.Set)) {
-		c += fmt.Sprintf(" --set %s=%s", name, f.Options.Version.Set[name])
+	o := f.Options
+	c := "nlmmap explore --kernel " + o.Version.Release.String()
+	for _, name := range slices.Sorted(maps.Keys(o.Version.Set)) {
+		c += fmt.Sprintf(" --set %s=%s", name, o.Version.Set[name])
+	}
+	c += fmt.Sprintf(" --memory %v", o.Memory)
+	if o.Seed != 0 {
+		c += fmt.Sprintf(" --seed %d", o.Seed) // the machine's seed too
+	}
+	if len(o.Only) > 0 {
+		c += " --only " + strings.Join(o.Only, ",")
+	}
+	if len(o.Ignore) > 0 {
+		c += " --ignore " + strings.Join(o.Ignore, ",")
 	}
 	if len(f.LeftOut) > 0 {
 		c += " --without " + strings.Trim(strings.ReplaceAll(fmt.Sprint(f.LeftOut), " ", ","), "[]")
 	}
-	return c + fmt.Sprintf(" --memory %v --replay %q %s", f.Options.Memory, FormatSwitches(f.Switches), f.Program.Name)
+	return c + fmt.Sprintf(" --replay %q %s", FormatSwitches(f.Switches), f.Program.Name)
 }
 
 func cut(s string, n int) string {

@@ -19,6 +19,8 @@ type watch struct {
 	invariant.Watch
 	w   *World
 	log func(kernel.Record)
+	// forgotten is a task that sleeps though it could go on.
+	forgotten string
 }
 
 func newWatch(w *World) *watch { return &watch{Watch: invariant.Watch{Report: w.violate}, w: w} }
@@ -31,17 +33,39 @@ func (c *watch) record(r kernel.Record) {
 	c.Record(r)
 }
 
-// deadlock tells what a run that came to a stop violates: poll, if a waiting reader has something to read.
+// lookAtSleepers notes the first task that sleeps though what it waits for has come. It is called when nobody can go on.
+func (c *watch) lookAtSleepers() {
+	if c.Harmed() || c.Meddled() || slices.ContainsFunc(c.sockets(), goesOn) {
+		return
+	}
+	for _, t := range c.w.K.Tasks() {
+		if t.Forgotten(inspect.Key{}) {
+			c.forgotten = t.Name
+			return
+		}
+	}
+}
+
+// goesOn reports whether a dump waits for somebody to look: whoever polls lets it go on, and finds what nobody had to
+// wake it for.
+func goesOn(sk *afnetlink.Sock) bool { return sk.DumpRequest(inspect.Key{}) != nil }
+
+// deadlock tells what a run that came to a stop violates: poll, if somebody sleeps who had to be woken. In a program
+// that breaks the rules who sleeps may wait for what nobody does.
 func (c *watch) deadlock(d *sched.Deadlock) {
 	if c.Harmed() {
 		return // somebody oopsed and keeps its locks: that was the violation
 	}
 	sleeps := func(t *sched.Thread) bool { return t.Op.Kind == sched.Wait } // the others wait for locks
-	if portid, ok := c.Readable(); ok && slices.ContainsFunc(d.Threads, sleeps) {
+	switch portid, ok := c.Readable(); {
+	case c.forgotten != "":
+		c.w.Violate("poll", "%s sleeps though what it waits for has come, and nobody woke it: %s", c.forgotten, waits(d))
+	case c.w.unruly && slices.ContainsFunc(d.Threads, sleeps):
+	case ok && slices.ContainsFunc(d.Threads, sleeps):
 		c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %s", portid, waits(d))
-		return
+	default:
+		c.w.Violate("deadlock", "%s", waits(d))
 	}
-	c.w.Violate("deadlock", "%s", waits(d))
 }
 
 // waits says who waits for what, and who holds it.

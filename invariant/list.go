@@ -131,9 +131,9 @@ var list = []Invariant{
 		Name:      "release-own",
 		ByProgram: true,
 		Statement: "A program gives back only a frame that it has: one that it saw to be ready, or one that it kept. While the " +
-			"kernel holds a frame nobody else writes its status.",
+			"kernel holds a frame nobody else writes to it.",
 		Why:     "Released twice, the frame may be the next message's already.",
-		Checked: "at every store to the status of an RX frame, when it becomes visible",
+		Checked: "at every store to an RX frame, when it becomes visible",
 		on:      releaseOwn,
 	},
 	{
@@ -171,9 +171,10 @@ var list = []Invariant{
 	},
 	{
 		Name:      "poll",
-		Statement: "A message wakes who waits for one.",
+		Statement: "Who sleeps is woken when what it waits for has come: a message, room, an error, the end of the other side.",
 		Why:       "A lost wake-up is a program that hangs.",
-		Checked:   "when all tasks wait for ever while a message waits in a ring or a queue",
+		Checked: "when all tasks wait for ever: each sleeper looks again, and nothing may be there; no message may wait for a " +
+			"sleeping reader",
 	},
 	{
 		Name:      "deadlock",

@@ -22,6 +22,9 @@ func releaseOwn(c check) {
 	c.program(true, func(t touch) {
 		status, ok := t.word(uapi.NMStatus)
 		if !ok {
+			if t.foreign() {
+				c.accuse(c.task.Name, "%s is written to by a program that does not have it", t.ring.name(t.pos))
+			}
 			return
 		}
 		name, to := t.ring.name(t.pos), uapi.StatusName(status)

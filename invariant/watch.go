@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"nlmmap/afnetlink"
@@ -46,6 +47,8 @@ type socket struct {
 	spoiled Blame
 	// blind is set when programs have raw memory: what they store is not known.
 	blind bool
+	// meddled is set by what Meddled names.
+	meddled bool
 }
 
 // A message is one that was handed to a socket.
@@ -230,6 +233,15 @@ func (w *Watch) Readable() (portid uint32, ok bool) {
 	return 0, false
 }
 
+// Meddled reports whether a program has made the status of an RX frame something that only the kernel makes it, or has
+// kept one, or has emptied a queue by a change of the ring: what a sleeper then waits for may have come with nobody who
+// had to wake it.
+func (w *Watch) Meddled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.sockets, func(s *socket) bool { return s.meddled || s.blind })
+}
+
 // socket returns the book of a socket.
 func (w *Watch) socket(sk *afnetlink.Sock) *socket {
 	s := w.socks[sk]
@@ -299,11 +311,10 @@ func (r *ring) place(pos uint32) (off, size int, ok bool) {
 // resolve finds the frames of a program's access.
 func (w *Watch) resolve(e kernel.AccessEvent) {
 	w.touches = w.touches[:0]
-	sk := afnetlink.SockOf(e.File)
-	if sk == nil {
-		return
+	s := w.socks[afnetlink.SockOf(e.File)]
+	if s == nil {
+		return // no socket, or one that is gone: a store may have waited longer
 	}
-	s := w.socket(sk)
 	off, r := e.Off, &s.rx
 	if size := int(r.req.BlockSize) * int(r.req.BlockNr); off >= size {
 		off, r = off-size, &s.tx
@@ -423,6 +434,7 @@ func (w *Watch) noteRing(e afnetlink.RingEvent) {
 	for _, m := range e.Purged {
 		s.drop(m)
 	}
+	s.meddled = s.meddled || len(e.Purged) > 0 // the kernel wakes no sender for the room that there is now
 	*rg = ring{s: s, ring: e.Ring, tx: e.TX, last: -1}
 	if segs := e.Ring.Inspect(key).Segments; len(segs) > 0 {
 		rg.req, rg.mem = e.Req, segs[0].Mem
@@ -476,6 +488,9 @@ func (s *socket) waits(m *afnetlink.SKB) bool {
 func (t touch) noteRX(task *kernel.Task, e kernel.AccessEvent) {
 	f := t.f
 	status, whole := t.word(uapi.NMStatus)
+	if e.Write && t.foreign() {
+		t.ring.s.spoil(Blame{Program: task.Name}) // releaseOwn has said so
+	}
 	switch {
 	case !e.Write && whole && f.owner == ready && (status == uapi.NLMMapStatusValid || status == uapi.NLMMapStatusCopy):
 		if f.sights == nil {
@@ -508,12 +523,17 @@ func (t touch) noteRX(task *kernel.Task, e kernel.AccessEvent) {
 	}
 }
 
+// foreign reports whether a frame is not the program's to write to: the kernel has it, or has just published it.
+func (t touch) foreign() bool { return t.f.owner == taken || t.f.owner == ready && !t.f.ready }
+
 func (t touch) noteStatus(task *kernel.Task, status uint32) {
 	f := t.f
+	if status != uapi.NLMMapStatusUnused {
+		t.ring.s.meddled = true
+	}
 	switch {
 	case f.owner == taken:
-		// Not the program's to write: releaseOwn has said so.
-		t.ring.s.spoil(Blame{Program: task.Name})
+		// Not the program's to write.
 	case status == uapi.NLMMapStatusUnused:
 		*f = frame{claim: f.claim, skipped: f.skipped}
 	case f.owner == ready && status != uapi.NLMMapStatusSkip:
@@ -521,8 +541,9 @@ func (t touch) noteStatus(task *kernel.Task, status uint32) {
 		if f.owner == free {
 			f.owner = kept
 		}
+		f.keeper = task.Name
 		if status == uapi.NLMMapStatusSkip {
-			f.skipped, f.keeper = true, task.Name
+			f.skipped = true
 		}
 	}
 }

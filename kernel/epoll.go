@@ -208,7 +208,7 @@ func (t *Task) EpollWait(epfd, limit int, timeout Time) (events []EpollEvent, er
 			case deadline != Forever && t.k.now(t) >= deadline:
 				return 0, nil
 			}
-			t.schedule(deadline)
+			t.schedule(deadline, func() bool { return ep.hasEvents(t) })
 		}
 	})
 	return events, err
@@ -245,6 +245,17 @@ func (ep *epoll) sendEvents(cur *Task, limit int) (events []EpollEvent) {
 		}
 	}
 	return events
+}
+
+// hasEvents reports whether sendEvents has something to return now: of a level-triggered descriptor that holds as long as
+// it has events, of an edge-triggered one it is what was queued.
+func (ep *epoll) hasEvents(cur *Task) bool {
+	ep.lock.Lock(cur)
+	items := slices.Clone(*ep.items.Of(cur))
+	queued := func(it *epollItem) bool { return it.state.Of(cur).queued }
+	items = slices.DeleteFunc(items, func(it *epollItem) bool { return it.events.Load(cur)&uapi.EpollET != 0 && !queued(it) })
+	ep.lock.Unlock(cur)
+	return slices.ContainsFunc(items, func(it *epollItem) bool { return it.file.ops.Poll(cur, nil)&it.mask(cur) != 0 })
 }
 
 func onEpoll[C Call](t *Task, call C, fd int, fn func(*epoll) (int, error)) (int, error) {

@@ -59,10 +59,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 		}
 	}()
 	deadline := t.k.Deadline(t, timeout)
-	register := pt
-	for {
-		signal := t.prepareToSleep()
-		n := 0
+	look := func(register *PollTable) (ready int) {
 		for i := range fds {
 			fds[i].Revents = uapi.PollNval
 			if held[i].File != nil {
@@ -70,9 +67,15 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 				fds[i].Revents = mask & (fds[i].Events | uapi.PollErr | uapi.PollHup)
 			}
 			if fds[i].Revents != 0 {
-				n++
+				ready++
 			}
 		}
+		return ready
+	}
+	register := pt
+	for {
+		signal := t.prepareToSleep()
+		n := look(register)
 		register = nil
 		switch {
 		case n > 0 || timeout == 0:
@@ -82,7 +85,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 		case deadline != Forever && t.k.now(t) >= deadline:
 			return 0, nil
 		}
-		t.schedule(deadline)
+		t.schedule(deadline, func() bool { return look(nil) > 0 })
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/sys"
@@ -290,6 +291,7 @@ type sleep struct {
 	woken    atomic.Bool
 	ch       chan struct{} // Free mode
 	deadline Time
+	until    func() bool // what a sleeper of a controlled run waits for
 	obj      sched.Obj
 	sync     memmodel.Sync
 }
@@ -330,18 +332,19 @@ func (t *Task) sleepPoint(cur *Task, kind sched.Kind) {
 	cur.cpu.Acquire(&t.sleep.sync)
 }
 
-// schedule sleeps until somebody wakes the task, deadline has come or a signal is pending.
-func (t *Task) schedule(deadline Time) {
+// schedule sleeps until somebody wakes the task, deadline has come or a signal is pending. until is what it waits for.
+func (t *Task) schedule(deadline Time, until func() bool) {
 	switch {
 	case t.k.cfg.Mode == Free:
 		t.scheduleFree(deadline)
 	case t.th != nil:
-		t.sleep.deadline = deadline
+		t.sleep.deadline, t.sleep.until = deadline, until
 		if t.sleep.obj == 0 {
 			t.sleep.obj = t.k.cfg.Run.NewObj()
 		}
 		t.th.Point(sched.Op{Kind: sched.Wait, Write: true, Obj: t.sleep.obj, Res: t, Label: "sleep"})
 		t.cpu.Acquire(&t.sleep.sync)
+		t.sleep.until = nil
 	default:
 		t.scheduleInline(deadline)
 	}
@@ -410,7 +413,7 @@ func (t *Task) WaitEvent(q *WaitQueue, deadline Time, done func() bool) error {
 		if deadline != Forever && t.k.now(t) >= deadline {
 			return EAGAIN
 		}
-		t.schedule(deadline)
+		t.schedule(deadline, done)
 	}
 }
 
@@ -423,6 +426,26 @@ func (t *Task) Interrupt() {
 // Nudge wakes the task though nothing has happened, as a kernel may: a task that still has to wait sleeps again, and
 // one that does not was forgotten by whoever had to wake it.
 func (t *Task) Nudge() { t.wake() }
+
+// Forgotten reports whether the task of a controlled run sleeps for ever though what it waits for has come: somebody
+// has not woken it. It looks as the task itself would, so that nothing may run when it is called.
+func (t *Task) Forgotten(inspect.Key) (forgotten bool) {
+	if t.sleep.until == nil || t.sleep.deadline != Forever || t.sleep.woken.Load() {
+		return false
+	}
+	th, cpu := t.th, t.cpu
+	t.th, t.cpu = nil, nil
+	defer func() {
+		t.th, t.cpu = th, cpu
+		if p := recover(); p != nil {
+			if _, ok := p.(hung); !ok {
+				panic(p)
+			}
+			forgotten = false // it would wait for a lock
+		}
+	}()
+	return t.sleep.until()
+}
 
 // SignalPending reports whether a signal waits for the task.
 func (t *Task) SignalPending() bool { return t.signal.Load() }

@@ -2,17 +2,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"nlmmap/defects"
 	"nlmmap/explore"
+	"nlmmap/explore/gen"
 	"nlmmap/invariant"
+	"nlmmap/kernel"
 	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/scenario"
@@ -28,6 +30,8 @@ func exploreCommand() command {
        nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE [--without STEPS] PROGRAM
        nlmmap explore [--kernel K ...] [--memory M] [--scheduler S] [--runs N] [-json] LITMUS-FILE
        nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE LITMUS-FILE
+       nlmmap explore --random [--kernel K] [--memory M] [--seed N] [--programs N] [--budget TIME] [-json]
+       nlmmap explore [--kernel K ...] [--memory M] [--replay SWITCHES|FILE] RANDOM-PROGRAM-FILE
        nlmmap explore --list
        nlmmap explore --scoreboard [--budget TIME]
        nlmmap explore --check-search [--budget TIME] [--seed N]
@@ -36,6 +40,15 @@ Runs the program on a fresh machine again and again, each time under another sch
 all schedules that can differ have been seen, or the budget is used up. A violation is minimised and printed as a table
 with a column for each task and a row for each step. docs/exploration.md tells how it works, docs/invariants.md what
 is watched for.
+
+A violation whose cause is a known defect of the kernel (docs/defects.md) is printed, and the search goes on for what lies
+behind it, until it is complete, the budget is used up, or something is found that no known defect explains.
+"--ignore known" leaves all known defects of the kernel out, "--only" asks for one thing and ends when it is found.
+
+--random makes up programs, from seed N on: two or three tasks that make a few system calls and accesses to ring memory each.
+Without --kernel and --memory they run on all kernels and in all memory models in turn, under all schedules where these are
+few. What a program violates, beyond the known defects, is made as small as it can be and printed once for each kind,
+with what replays it.
 
 A litmus file is a scenario with a parallel block (docs/litmus.md). Its result is the set of outcomes: each is printed as
 one line, with the number of schedules that led to it and what replays the first of them.
@@ -55,6 +68,7 @@ Examples:
   nlmmap explore --kernel 3.10.4 --memory weak reader-and-ack
   nlmmap explore --kernel 4.5.7 --scheduler pct --budget 30s two-senders
   nlmmap explore --kernel 4.5.7 --replay "14:1" two-setups
+  nlmmap explore --random --kernel 4.5.7 --budget 5m
   nlmmap explore --check-search --budget 1h
 `,
 		run: runExplore,
@@ -77,6 +91,8 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	without := flags.String("without", "", "optional `STEPS` of the program to leave out, for example 1,3")
 	list := flags.Bool("list", false, "list the programs and the invariants")
 	scoreboard := flags.Bool("scoreboard", false, "search for every known defect that needs concurrency, print a table")
+	random := flags.Bool("random", false, "search random programs, from --seed on")
+	programs := flags.Int("programs", 0, "how many random programs to search at most, 0 for no limit")
 	checkSearch := flags.Bool("check-search", false, "compare the search with random schedules of random programs")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
 	rest, code, ok := c.parse(e, flags, args)
@@ -91,9 +107,25 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if err != nil {
 		return e.bad("%v", err)
 	}
+	if *budget <= 0 {
+		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
+	}
+	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Seed: *seed, Runs: *runs,
+		Time: *budget, Only: words(*only), Ignore: words(*ignore)}
 	switch {
 	case *list:
 		return e.listPrograms()
+	case *random && len(rest) > 0:
+		return e.bad("explore: --random makes up its programs, and %q is one too many", rest[0])
+	case *random:
+		h := gen.Hunt{Schedules: *runs, Only: o.Only, Ignore: o.Ignore}
+		if flagGiven(flags, "kernel") || flagGiven(flags, "set") {
+			h.Versions = []kernel.Version{version}
+		}
+		if flagGiven(flags, "memory") {
+			h.Models = []memmodel.Model{model}
+		}
+		return e.hunt(ctx, h, *seed, *programs, *budget, *asJSON)
 	case *scoreboard:
 		return e.scoreboard(ctx, *budget)
 	case *checkSearch:
@@ -101,17 +133,18 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	case len(rest) != 1:
 		return e.bad("explore: expected one program or litmus file, got %d; \"nlmmap explore --list\" lists the programs", len(rest))
 	}
-	file := isFile(rest[0])
-	lookup := program
-	if file {
-		lookup = e.litmusProgram
+	p, ok := randomProgram(rest[0])
+	file := !ok && isFile(rest[0])
+	switch {
+	case ok:
+	case file:
+		p, err = e.litmusProgram(rest[0])
+	default:
+		p, err = program(rest[0])
 	}
-	p, err := lookup(rest[0])
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Seed: *seed, Runs: *runs,
-		Time: *budget, Only: words(*only), Ignore: words(*ignore)}
 	for _, w := range words(*without) {
 		step, err := strconv.Atoi(w)
 		if err != nil {
@@ -130,31 +163,56 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	return e.explore(ctx, p, o, *asJSON)
 }
 
+// explore searches a program. Beyond what a known defect of the kernel explains it searches on.
 func (e env) explore(ctx context.Context, p explore.Program, o explore.Options, asJSON bool) int {
 	stop := e.searchProgress(&o)
-	r := explore.Explore(ctx, p, o)
-	stop()
-	switch {
-	case r.Err != nil:
-		return e.bad("%v", r.Err)
-	case asJSON:
-		e.resultJSON(p, o, r)
-	default:
-		fmt.Fprintf(e.stdout, "%s on %v, memory %v: %v\n", p.Name, o.Version, o.Memory, r)
-		if ctx.Err() != nil {
-			fmt.Fprintln(e.stdout, "interrupted: the figures are of what was covered until then")
+	var results []explore.Result
+	code := exitOK
+	for deadline := time.Now().Add(o.Time); ; {
+		r := explore.Explore(ctx, p, o)
+		if r.Err != nil {
+			stop()
+			return e.bad("%v", r.Err)
 		}
-		if r.Failure != nil {
-			fmt.Fprintln(e.stdout)
-			if err := r.Failure.Print(e.stdout); err != nil {
+		results = append(results, r)
+		if !asJSON {
+			stop()
+			if err := e.printResult(p, o, r); err != nil {
 				return e.bad("%v", err)
 			}
 		}
+		if r.Failure == nil {
+			break
+		}
+		code = exitDisagree
+		defect := r.Failure.Violation.Blame.Defect
+		o.Time = time.Until(deadline)
+		if defect == "" || len(o.Only) > 0 || ctx.Err() != nil || o.Time <= 0 {
+			break
+		}
+		o.Ignore = append(slices.Clone(o.Ignore), defect)
+		if !asJSON {
+			fmt.Fprintf(e.stdout, "\n%s is a known defect of this kernel. Beyond it:\n\n", defect)
+		}
 	}
-	if r.Failure != nil || ctx.Err() != nil {
+	stop()
+	if asJSON {
+		e.resultJSON(p, o, results)
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(e.stderr, "interrupted: the figures are of what was covered until then")
 		return exitDisagree
 	}
-	return exitOK
+	return code
+}
+
+func (e env) printResult(p explore.Program, o explore.Options, r explore.Result) error {
+	fmt.Fprintf(e.stdout, "%s on %v, memory %v: %v\n", p.Name, o.Version, o.Memory, r)
+	if r.Failure == nil {
+		return nil
+	}
+	fmt.Fprintln(e.stdout)
+	return r.Failure.Print(e.stdout)
 }
 
 // searchProgress counts on the terminal until the function it returns is called.
@@ -172,7 +230,19 @@ func (e env) searchProgress(o *explore.Options) (stop func()) {
 	return func() { fmt.Fprint(e.stderr, "\r") }
 }
 
-func (e env) resultJSON(p explore.Program, o explore.Options, r explore.Result) {
+// A violationFound is a violation in the output for programs.
+type violationFound struct {
+	Violation explore.Violation `json:"violation"`
+	Switches  string            `json:"switches"`
+	Replay    string            `json:"replay"`
+}
+
+func violationOf(f *explore.Failure) violationFound {
+	return violationFound{f.Violation, explore.FormatSwitches(f.Switches), f.Command()}
+}
+
+// resultJSON writes what became of the searches: the first violation and, where it was a known defect, what lay behind it.
+func (e env) resultJSON(p explore.Program, o explore.Options, results []explore.Result) {
 	out := struct {
 		Program   string             `json:"program"`
 		Kernel    string             `json:"kernel"`
@@ -180,15 +250,21 @@ func (e env) resultJSON(p explore.Program, o explore.Options, r explore.Result) 
 		Schedules int                `json:"schedules"`
 		Steps     int64              `json:"steps"`
 		Exhausted bool               `json:"exhausted"`
+		LeftOut   string             `json:"leftOut,omitempty"`
 		Violation *explore.Violation `json:"violation,omitempty"`
 		Switches  string             `json:"switches,omitempty"`
-	}{p.Name, o.Version.String(), o.Memory.String(), r.Runs, r.Steps, r.Exhausted, nil, ""}
-	if r.Failure != nil {
-		out.Violation, out.Switches = &r.Failure.Violation, explore.FormatSwitches(r.Failure.Switches)
+		Found     []violationFound   `json:"found,omitempty"`
+	}{Program: p.Name, Kernel: o.Version.String(), Memory: o.Memory.String()}
+	for _, r := range results {
+		out.Schedules, out.Steps, out.Exhausted, out.LeftOut = out.Schedules+r.Runs, out.Steps+r.Steps, r.Exhausted, r.LeftOut
+		if r.Failure != nil {
+			out.Found = append(out.Found, violationOf(r.Failure))
+		}
 	}
-	enc := json.NewEncoder(e.stdout)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(out)
+	if len(out.Found) > 0 {
+		out.Violation, out.Switches = &out.Found[0].Violation, out.Found[0].Switches
+	}
+	_ = writeJSON(e.stdout, out)
 }
 
 // replayProgram runs a program once and prints every step.

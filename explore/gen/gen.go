@@ -155,7 +155,9 @@ func (d draw) program() Program {
 			t.Kind = []Kind{Thread, Thread, Thread, Fork, Fork, VM, Softirq}[d.IntN(7)]
 		}
 		if t.Kind == Softirq {
-			t.Ops = []Op{{"packet", nil}}
+			for range 1 + d.IntN(2) {
+				t.Ops = append(t.Ops, Op{[]string{"packet", "packet", "timer", "neighbour"}[d.IntN(4)], nil})
+			}
 		} else {
 			// Short programs are searched to their end, and there are more of them in an hour.
 			for range 1 + min(d.IntN(d.cfg.Ops), d.IntN(d.cfg.Ops)) {

@@ -340,6 +340,36 @@ func (m *machine) read(t sys.Task, a []string) string {
 	return result(digest(b[:]), err)
 }
 
+// consume takes the message of a frame as a program does that keeps the rules: it looks at the status, reads the header and
+// the message of a VALID frame, receives that of a COPY frame, and gives the frame back.
+func (m *machine) consume(t sys.Task, a []string) string {
+	at := frame(a[1], a[2])
+	status, err := t.Load32(at + uapi.NMStatus)
+	if err != nil {
+		return ok(err)
+	}
+	var got string
+	switch status {
+	default:
+		return uapi.StatusName(status)
+	case uapi.NLMMapStatusValid:
+		var header [uapi.NLMMapHdrlen - uapi.NMLen]byte
+		if err := t.ReadMem(at+uapi.NMLen, header[:]); err != nil {
+			return ok(err)
+		}
+		msg := make([]byte, min(binary.LittleEndian.Uint32(header[:]), uapi.PageSize/2-uapi.NLMMapHdrlen))
+		if err := t.ReadMem(at+uapi.NLMMapHdrlen, msg); err != nil {
+			return ok(err)
+		}
+		got = fmt.Sprintf("%x %s", header, digest(msg))
+	case uapi.NLMMapStatusCopy:
+		if got = m.recv(t, []string{a[0], "dontwait"}); got == "EAGAIN" {
+			return got
+		}
+	}
+	return fmt.Sprint(got, " ", ok(t.Store32(at+uapi.NMStatus, uapi.NLMMapStatusUnused)))
+}
+
 // fill writes a message into a TX frame, as a program does.
 func (m *machine) fill(t sys.Task, a []string) string {
 	at, msg := frame(a[0], a[1]), message(a[2])
@@ -447,8 +477,13 @@ func (m *machine) epoll(t sys.Task, _ []string) string {
 }
 
 func (m *machine) epollCtl(t sys.Task, a []string) string {
-	op := map[string]int{"add": kernel.EpollAdd, "mod": kernel.EpollMod, "del": kernel.EpollDel}[a[1]]
-	return ok(t.EpollCtl(m.epfd, op, number(a[0]), uapi.PollIn))
+	name, et := strings.CutSuffix(a[1], "-et")
+	events := uint32(uapi.PollIn)
+	if et {
+		events |= uapi.EpollET
+	}
+	op := map[string]int{"add": kernel.EpollAdd, "mod": kernel.EpollMod, "del": kernel.EpollDel}[name]
+	return ok(t.EpollCtl(m.epfd, op, number(a[0]), events))
 }
 
 func (m *machine) epollWait(t sys.Task, a []string) string {
@@ -478,6 +513,9 @@ func (m *machine) socketpair(t sys.Task, _ []string) string {
 }
 
 func (m *machine) sendFD(t sys.Task, a []string) string {
+	if fd := number(a[0]); fd == m.pair || fd == m.over {
+		return "own" // a UNIX socket in flight over itself is for a collector, which the machine does not have
+	}
 	return ok(t.SendFD(m.pair, number(a[0])))
 }
 
@@ -505,6 +543,16 @@ func (m *machine) packet(t sys.Task, _ []string) string {
 	}
 	sent, failed := m.w.Sys.Inet(m.w.Net).SendUDP(cur, 1, 8)
 	return fmt.Sprint(sent, failed)
+}
+
+// timer is the timer interrupt.
+func (m *machine) timer(t sys.Task, _ []string) string {
+	return fmt.Sprint(m.w.K.FireTimer(modelled(t)))
+}
+
+// neighbour is a change of the table that a dump may be reading.
+func (m *machine) neighbour(t sys.Task, _ []string) string {
+	return ok(m.w.Sys.Inet(m.w.Net).PopulateNeigh(modelled(t), 1))
 }
 
 // flood sends until there is no room.

@@ -50,6 +50,7 @@ var verbs = map[string]verb{
 	"status":   {6, [][]string{places, frames, {"unused", "valid", "copy", "skip", "reserved"}}, (*machine).status},
 	"load":     {6, [][]string{places, frames, {"status", "len", "group", "pid"}}, (*machine).load},
 	"read":     {3, [][]string{places, frames}, (*machine).read},
+	"consume":  {8, [][]string{fds, places, frames}, (*machine).consume},
 	"fill":     {4, [][]string{places, frames, messages}, (*machine).fill},
 
 	// Messages.
@@ -59,8 +60,8 @@ var verbs = map[string]verb{
 	"kick":       {5, [][]string{fds}, (*machine).kick},
 	"recv":       {8, [][]string{fds, {"dontwait", "peek", "wait"}}, (*machine).recv},
 	"poll":       {6, [][]string{fds, {"in", "out", "err", "in+out"}, {"0", "10", "-1"}}, (*machine).poll},
-	"epoll-ctl":  {1, [][]string{fds, {"add", "mod", "del"}}, (*machine).epollCtl},
-	"epoll-wait": {2, [][]string{{"0", "10", "-1"}}, (*machine).epollWait},
+	"epoll-ctl":  {2, [][]string{fds, {"add", "mod", "del", "add-et", "mod-et"}}, (*machine).epollCtl},
+	"epoll-wait": {3, [][]string{{"0", "10", "-1"}}, (*machine).epollWait},
 
 	// Processes.
 	"fork":    {2, nil, (*machine).fork},
@@ -72,6 +73,8 @@ var verbs = map[string]verb{
 	"neighbours": {0, [][]string{{"1", "40"}}, (*machine).neighbours},
 	"rule":       {0, [][]string{{"queue", "log"}}, (*machine).rule},
 	"packet":     {0, nil, (*machine).packet},
+	"timer":      {0, nil, (*machine).timer},
+	"neighbour":  {0, nil, (*machine).neighbour},
 	"epoll":      {0, nil, (*machine).epoll},
 	"socketpair": {0, nil, (*machine).socketpair},
 	"flood":      {0, [][]string{fds, ports}, (*machine).flood},
@@ -92,7 +95,9 @@ var scenes = [][]string{
 	{"socket route", "neighbours 1|40", "bind 3 5 0", "ring 3 rx 1|2?", "send 3 dump-neigh?"},
 	{"socket netfilter", "bind 3 5 0", "rule queue|log", "packet", "ring 3 rx 1|2?", "mmap 3 0?", "send 3 queue-bind|log-bind", "packet?"},
 	{"socket generic|diag|route", "bind 3 5 0", "socket generic|diag|usersock"},
-	{"socket usersock", "bind 3 5 0", "socket usersock", "epoll", "epoll-ctl 3 add", "bind 4 6 0?"},
+	{"socket usersock", "bind 3 5 0|1", "socket usersock", "epoll", "epoll-ctl 3 add|add-et", "bind 4 6 0?", "ring 3 rx 1|2?", "mmap 3 0?"},
+	{"socket usersock", "bind 3 5 1", "ring 3 rx 1|2?", "mmap 3 0?", "socket usersock", "bind 4 6 1", "set 3 rcvbuf 0?", "set 3 filter *?"},
+	{"socket route", "bind 3 5 0", "ring 3 rx 1|2", "mmap 3 0", "socket route?", "bind 4 6 0?"},
 	{"socket usersock", "bind 3 5 0", "socketpair", "send-fd 3?"},
 }
 

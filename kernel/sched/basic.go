@@ -1,6 +1,9 @@
 package sched
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // RoundRobin lets each thread make Quantum steps (at least one) and goes on to the next.
 type RoundRobin struct {
@@ -51,41 +54,48 @@ func (s *Random) Choose(_ *Run, _ *Thread, n int) int { return s.rng.IntN(n) }
 // outcome Pick is taken.
 type Switch struct{ Step, Pick int }
 
-// Replay makes the Default step except at the given switches. A switch that is not possible at its step is ignored. It is the sparse form in which runs are
-// written down.
+// Replay makes the Default step except at the given switches. A switch that is not possible at its step is passed over:
+// see Lost. It is the sparse form in which runs are written down.
 type Replay struct {
 	Switches []Switch // in order of Step
 	pos      int
+	lost     []Switch
 }
 
-// at returns what the switch for a step picks, -1 for none.
-func (s *Replay) at(step int) int {
-	for s.pos < len(s.Switches) && s.Switches[s.pos].Step < step {
-		s.pos++
-	}
-	if s.pos < len(s.Switches) && s.Switches[s.pos].Step == step {
-		return s.Switches[s.pos].Pick
+// Lost returns the switches that were not made: not possible at their step, or of a step that the run did not come to.
+func (s *Replay) Lost() []Switch { return slices.Concat(s.lost, s.Switches[s.pos:]) }
+
+// at returns what the switch for a step picks, -1 for none. It must be possible, else it is lost.
+func (s *Replay) at(step int, possible func(pick int) bool) int {
+	for ; s.pos < len(s.Switches) && s.Switches[s.pos].Step <= step; s.pos++ {
+		if sw := s.Switches[s.pos]; sw.Step == step && possible(sw.Pick) {
+			s.pos++
+			return sw.Pick
+		}
+		s.lost = append(s.lost, s.Switches[s.pos])
 	}
 	return -1
 }
 
 // Next implements Scheduler.
 func (s *Replay) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
-	want := s.at(r.Steps())
-	for _, t := range enabled {
-		if t.ID == want {
-			return t
+	var next *Thread
+	s.at(r.Steps(), func(pick int) bool {
+		i := slices.IndexFunc(enabled, func(t *Thread) bool { return t.ID == pick })
+		if i >= 0 {
+			next = enabled[i]
 		}
+		return i >= 0
+	})
+	if next != nil {
+		return next
 	}
 	return Default(cur, enabled)
 }
 
 // Choose implements Scheduler.
 func (s *Replay) Choose(r *Run, _ *Thread, n int) int {
-	if pick := s.at(r.Steps() - 1); pick >= 0 && pick < n {
-		return pick
-	}
-	return 0
+	return max(0, s.at(r.Steps()-1, func(pick int) bool { return pick >= 0 && pick < n }))
 }
 
 // Default is the step that is no switch: the thread that made the last one goes on, when its stores have left its
