@@ -26,9 +26,14 @@ type Kernel struct {
 
 // Messages between host and guest.
 type (
-	// request asks for one run of a scenario, by its number.
+	// request asks for one run of a scenario: of the plan, by its number, or another one.
 	request struct {
-		Scenario int
+		Scenario int   `json:",omitempty"`
+		Other    *sent `json:",omitempty"`
+	}
+	sent struct {
+		planned
+		Text string
 	}
 	// reply is the output of the next step or, at the end, what failed.
 	reply struct {
@@ -36,7 +41,7 @@ type (
 		End     bool   `json:",omitempty"`
 		Failure string `json:",omitempty"`
 	}
-	// plan is the file that tells the guest what it has.
+	// plan is the file that tells the guest what it has: that is faster than the line.
 	plan struct {
 		Scenarios []planned
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nlmmap/guest"
@@ -113,19 +114,26 @@ func pack(scenarios []Scenario) ([]guest.File, error) {
 	var files []guest.File
 	for i, s := range scenarios {
 		p.Scenarios = append(p.Scenarios, planned{Name: s.File.Name, InitNet: s.InitNet})
-		bare := *s.File
-		bare.Steps = append([]scenario.Step(nil), s.File.Steps...)
-		for i := range bare.Steps {
-			bare.Steps[i].Recorded, bare.Steps[i].Output = false, ""
-		}
-		var text strings.Builder
-		if err := bare.Format(&text); err != nil {
+		text, err := bareText(s.File)
+		if err != nil {
 			return nil, err
 		}
-		files = append(files, guest.File{Path: scenarioPath(i), Text: text.String()})
+		files = append(files, guest.File{Path: scenarioPath(i), Text: text})
 	}
 	text, err := json.MarshalIndent(p, "", "\t")
 	return append(files, guest.File{Path: planPath, Text: string(text)}), err
+}
+
+// bareText is a file without outputs.
+func bareText(f *scenario.File) (string, error) {
+	bare := *f
+	bare.Steps = append([]scenario.Step(nil), f.Steps...)
+	for i := range bare.Steps {
+		bare.Steps[i].Recorded, bare.Steps[i].Output = false, ""
+	}
+	var text strings.Builder
+	err := bare.Format(&text)
+	return text.String(), err
 }
 
 // headStart is how much earlier a guest with KVM starts. One that works is up by then.
@@ -208,35 +216,44 @@ func (l *Lab) Close() {
 // Run runs some of the scenarios, each the given number of times, and calls each with the results of a scenario as soon as
 // they are there: in any order, but one call at a time.
 func (l *Lab) Run(ctx context.Context, which []int, times int, each func(i int, runs []Run)) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var (
-		mu      sync.Mutex
-		next    int
-		workers sync.WaitGroup
-	)
-	take := func() (i int, ok bool) {
+	var mu sync.Mutex
+	return l.Each(ctx, len(which), func(ctx context.Context, g *Guest, n int) error {
+		i := which[n]
+		var runs []Run
+		for range times {
+			run, err := g.run(ctx, request{Scenario: i}, l.scenarios[i].File)
+			if err != nil {
+				return err
+			}
+			runs = append(runs, run)
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		if next == len(which) || ctx.Err() != nil {
-			return 0, false
-		}
-		next++
-		return which[next-1], true
-	}
-	for range min(l.cfg.Guests, len(which)) {
+		each(i, runs)
+		return nil
+	})
+}
+
+// Each calls work with the numbers below n, each once, on as many guests at the same time as the lab may have. An error ends
+// it.
+func (l *Lab) Each(ctx context.Context, n int, work func(ctx context.Context, g *Guest, i int) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(l.cfg.Guests, n) {
 		workers.Go(func() {
-			w := worker{lab: l}
-			defer w.rest()
-			for i, ok := take(); ok; i, ok = take() {
-				runs, err := w.runs(ctx, i, times)
-				if err != nil {
+			g := &Guest{lab: l}
+			defer g.rest()
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n || ctx.Err() != nil {
+					return
+				}
+				if err := work(ctx, g, i); err != nil {
 					stop(err)
 					return
 				}
-				mu.Lock()
-				each(i, runs)
-				mu.Unlock()
 			}
 		})
 	}
@@ -244,71 +261,67 @@ func (l *Lab) Run(ctx context.Context, which []int, times int, each func(i int, 
 	return context.Cause(ctx)
 }
 
-// A worker has a guest of its own, from the first scenario on.
-type worker struct {
+// A Guest is one of a lab's. When it dies another one takes its place.
+type Guest struct {
 	lab     *Lab
-	machine *guest.Machine
+	machine *guest.Machine // from the first scenario on
 }
 
-// rest gives the guest back.
-func (w *worker) rest() {
-	if w.machine != nil {
-		w.lab.mu.Lock()
-		w.lab.idle = append(w.lab.idle, w.machine)
-		w.lab.mu.Unlock()
+// rest gives the machine back.
+func (g *Guest) rest() {
+	if g.machine != nil {
+		g.lab.mu.Lock()
+		g.lab.idle = append(g.lab.idle, g.machine)
+		g.lab.mu.Unlock()
 	}
 }
 
-// ready makes sure that there is a guest.
-func (w *worker) ready(ctx context.Context) error {
-	l := w.lab
+// ready makes sure that there is a machine.
+func (g *Guest) ready(ctx context.Context) error {
+	l := g.lab
 	l.mu.Lock()
-	if n := len(l.idle); w.machine == nil && n > 0 {
-		w.machine, l.idle = l.idle[n-1], l.idle[:n-1]
+	if n := len(l.idle); g.machine == nil && n > 0 {
+		g.machine, l.idle = l.idle[n-1], l.idle[:n-1]
 	}
 	l.mu.Unlock()
-	if w.machine != nil {
+	if g.machine != nil {
 		return nil
 	}
 	m, err := l.boot(ctx, l.cfg.Guest)
-	w.machine = m
+	g.machine = m
 	return err
 }
 
-func (w *worker) runs(ctx context.Context, i, times int) ([]Run, error) {
-	var runs []Run
-	for range times {
-		if err := w.ready(ctx); err != nil {
-			return nil, err
-		}
-		run, err := w.run(ctx, i)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, run)
+// Play runs a scenario once. It need not be one of the lab's.
+func (g *Guest) Play(ctx context.Context, s Scenario) (Run, error) {
+	text, err := bareText(s.File)
+	if err != nil {
+		return Run{}, err
 	}
-	return runs, nil
+	return g.run(ctx, request{Other: &sent{planned{Name: s.File.Name, InitNet: s.InitNet}, text}}, s.File)
 }
 
 // run runs a scenario once. The error is one that ends everything; that the guest died does not.
-func (w *worker) run(ctx context.Context, i int) (Run, error) {
+func (g *Guest) run(ctx context.Context, ask request, f *scenario.File) (Run, error) {
 	var run Run
-	if err := w.machine.Send(request{i}); err != nil {
+	if err := g.ready(ctx); err != nil {
 		return run, err
 	}
-	s := w.lab.scenarios[i].File
+	if err := g.machine.Send(ask); err != nil {
+		return run, err
+	}
 	for {
 		var r reply
-		err := w.machine.Receive(ctx.Done(), w.lab.cfg.Limit, &r)
+		err := g.machine.Receive(ctx.Done(), g.lab.cfg.Limit, &r)
 		var death *guest.Death
 		switch {
 		case errors.As(err, &death):
-			w.machine = nil
-			run.die(death, len(s.Steps))
-			w.lab.cfg.Tell(fmt.Sprintf("%s: %v", s.Name, death))
+			g.machine = nil
+			run.die(death, len(f.Steps))
+			g.lab.cfg.Tell(fmt.Sprintf("%s: %v", f.Name, death))
 			return run, nil
 		case err != nil:
-			w.machine = nil
+			g.machine = nil
 			return run, err
 		case r.End:
 			run.Failure = r.Failure

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"nlmmap/guest"
 	"nlmmap/scenario"
@@ -28,7 +29,13 @@ func Serve(line *guest.Line) error {
 		if err := line.Receive(&r); err != nil {
 			return err
 		}
-		if err := play(line, &p.Scenarios[r.Scenario], scenarioPath(r.Scenario)); err != nil {
+		s := r.Other
+		if s == nil {
+			if s, err = p.load(r.Scenario); err != nil {
+				return err
+			}
+		}
+		if err := play(line, s); err != nil {
 			return err
 		}
 	}
@@ -42,9 +49,15 @@ func Underneath() Kernel {
 
 func scenarioPath(i int) string { return fmt.Sprintf("/scenarios/%d.txt", i) }
 
+// load reads a scenario of the plan.
+func (p *plan) load(i int) (*sent, error) {
+	text, err := os.ReadFile(scenarioPath(i))
+	return &sent{p.Scenarios[i], string(text)}, err
+}
+
 // play runs one scenario. Each output has left the guest before the next step begins, since that may be the kernel's last.
-func play(line *guest.Line, s *planned, path string) error {
-	f, err := parse(s.Name, path)
+func play(line *guest.Line, s *sent) error {
+	f, err := scenario.Parse(s.Name, strings.NewReader(s.Text))
 	if err != nil {
 		return err
 	}
@@ -63,13 +76,4 @@ func play(line *guest.Line, s *planned, path string) error {
 		end.Failure = err.Error()
 	}
 	return line.Send(end)
-}
-
-func parse(name, path string) (*scenario.File, error) {
-	r, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return scenario.Parse(name, r)
 }

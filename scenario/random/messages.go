@@ -1,0 +1,248 @@
+package random
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// messages returns message lines for a socket: mostly one.
+func (m *maker) messages(d fd) string {
+	lines := []string{m.message(d)}
+	for m.one(6) && len(lines) < 4 {
+		lines = append(lines, m.message(d))
+	}
+	if m.one(40) {
+		lines = append(lines, fmt.Sprintf("raw bytes=%d byte=%d", 1+m.IntN(40), m.IntN(256)))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// message returns one message line: what means something to the protocol or, once in a while, to none.
+func (m *maker) message(d fd) string {
+	m.seq++
+	line := ""
+	switch kind := m.IntN(10); {
+	case kind < 3:
+		line = fmt.Sprintf("msg type=noop flags=%s", pick(m, "request,ack", "request,ack", "request,ack", "ack", "request"))
+	case kind < 4:
+		line = m.nonsense(d)
+	default:
+		line = m.request(d)
+	}
+	return line + fmt.Sprintf(" seq=%d", m.seq) + m.option(60, " pid=%d", pick(m, 1, 1000)) +
+		m.option(60, " len=%d", pick(m, 0, 15, 16, 17, 5000, 1<<31))
+}
+
+// nonsense is a message of any type. Audit has types that change the whole machine.
+func (m *maker) nonsense(d fd) string {
+	if d.protocol() == "audit" {
+		return fmt.Sprintf("msg type=%d flags=%s payload=%d", pick(m, 16, 999, 1010, 1300), m.flags(), m.IntN(20))
+	}
+	typ := fmt.Sprint(16 + m.IntN(80))
+	if m.one(4) {
+		typ = pick(m, "error", "done", "overrun", "5", "511", "0x300", "0x400", "0x404", "0x501", "0xffff")
+	}
+	payload := pick(m, " payload=1", " payload=4", " payload=12", " payload=16", " payload=20", " payload=500", " payload=3000",
+		" payload=4000") + m.option(3, " hex=02")
+	return fmt.Sprintf("msg type=%s flags=%s%s", typ, m.flags(), pick(m, payload, payload, payload, ""))
+}
+
+func (m *maker) flags() string {
+	return pick(m, "request", "request", "request,ack", "request,ack", "request,dump", "request,dump", "request,dump,ack", "request,root",
+		"request,match", "ack", "0", "request,echo", "request,create,ack", "request,multi", "0xffff")
+}
+
+// request is a message that the protocol knows.
+func (m *maker) request(d fd) string {
+	switch d.protocol() {
+	case "route":
+		return m.routeRequest()
+	case "netfilter":
+		return m.netfilterRequest()
+	case "generic":
+		return m.genericRequest()
+	case "sock_diag":
+		return m.diagRequest()
+	case "audit":
+		return m.auditRequest(d)
+	case "10":
+		return m.lookup()
+	case "xfrm":
+		return fmt.Sprintf("msg type=%d flags=%s payload=%d", pick(m, 18, 21), pick(m, "request,dump", "request,ack"), pick(m, 0, 24))
+	}
+	return fmt.Sprintf("msg type=%d flags=%s payload=%d", 16+m.IntN(4), m.flags(), pick(m, 0, 8, 100, 1000, 2000, 4000))
+}
+
+// withPayload is a message with the given bytes.
+func withPayload(typ any, flags string, payload []byte) string {
+	line := fmt.Sprintf("msg type=%v flags=%s", typ, flags)
+	if len(payload) == 0 {
+		return line
+	}
+	return line + fmt.Sprintf(" payload=%d hex=%s", len(payload), hex.EncodeToString(payload))
+}
+
+// attr appends an attribute, padded.
+func attr(b []byte, typ int, data []byte) []byte {
+	b = binary.LittleEndian.AppendUint16(b, uint16(4+len(data)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(typ))
+	b = append(b, data...)
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func be16(v int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(v)) }
+func be32(v int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(v)) }
+func le32(v int) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(v)) }
+
+func (m *maker) routeRequest() string {
+	family := pick(m, 0, 2, 2, 2, 2, 7, 10)
+	switch m.IntN(12) {
+	case 0, 1, 2, 3, 4:
+		return fmt.Sprintf("msg type=getneigh flags=request,dump payload=%d hex=02", pick(m, 12, 12, 1, 16))
+	case 5, 6:
+		return fmt.Sprintf("msg type=getroute flags=request,dump payload=12 hex=%02x", pick(m, 2, 2, family))
+	case 7:
+		return fmt.Sprintf("msg type=%s flags=%s payload=%d hex=%02x", pick(m, "getlink", "getaddr", "getrule", "getneigh", "getroute"),
+			pick(m, "request,dump", "request,root", "request,ack"), pick(m, 1, 12, 16, 20), family)
+	case 8:
+		return withPayload("newneigh", pick(m, "request,create,ack", "request,create", "request,create,excl,ack", "request,create,echo,ack"),
+			m.neighbor(2))
+	case 9:
+		return withPayload("delneigh", "request,ack", m.neighbor(2))
+	case 10:
+		return fmt.Sprintf("msg type=getlink flags=request,ack payload=16 hex=00000000%x", le32(pick(m, 0, 1, 2, 9)))
+	}
+	return fmt.Sprintf("msg type=%d flags=request,ack payload=20 hex=%02x", 16+m.IntN(80), family)
+}
+
+// neighbor is the payload of a request about a permanent neighbour of the dummy device.
+func (m *maker) neighbor(ifindex int) []byte {
+	b := append([]byte{2, 0, 0, 0}, le32(ifindex)...)
+	b = append(b, 0x80, 0, 0, 0)
+	b = attr(b, 1, []byte{10, 0, 0, byte(1 + m.IntN(4))})
+	if m.one(4) {
+		return b
+	}
+	return attr(b, 2, []byte{2, 0, 0, 0, 0, byte(m.IntN(256))})
+}
+
+// nfgen is the header of a netfilter message: of no family, for a queue or group.
+func nfgen(number int) []byte { return append([]byte{0, 0}, be16(number)...) }
+
+func (m *maker) netfilterRequest() string {
+	number := m.IntN(3)
+	flags := pick(m, "request,ack", "request,ack", "request")
+	switch m.IntN(12) {
+	case 0, 1:
+		command := []byte{byte(pick(m, 1, 1, 1, 2, 3, 4, 5)), 0, 0, 2}
+		b := attr(nfgen(number), 1, command)
+		if m.one(2) {
+			b = m.copyMode(b)
+		}
+		return withPayload("0x302", flags, b)
+	case 2:
+		return withPayload("0x302", flags, m.copyMode(nfgen(number)))
+	case 3:
+		return withPayload("0x302", flags, attr(nfgen(number), 3, be32(pick(m, 0, 1, 2, 5))))
+	case 4:
+		b := attr(nfgen(number), 4, be32(m.IntN(32)))
+		return withPayload("0x302", flags, attr(b, 5, be32(m.IntN(32))))
+	case 5, 6, 7:
+		b := attr(nfgen(number), 2, append(be32(pick(m, 0, 1, 1, 1, 2, 3, 3|1<<16, 4, 5, 6)), be32(m.packetID())...))
+		if m.one(4) {
+			b = attr(b, 3, be32(m.IntN(10)))
+		}
+		return withPayload(pick(m, "0x301", "0x301", "0x303"), flags, b)
+	case 8, 9:
+		b := attr(nfgen(number), 1, []byte{byte(pick(m, 1, 1, 1, 2, 3, 5))})
+		if m.one(2) {
+			b = attr(b, 2, append(be32(pick(m, 0, 10, 100, 1000, 65535)), byte(pick(m, 0, 1, 2, 2, 2, 3)), 0))
+		}
+		return withPayload("0x401", flags, b)
+	case 10:
+		// At most: thresholds above one would wait for the timer.
+		b := attr(nfgen(number), 5, be32(pick(m, 0, 1)))
+		if m.one(2) {
+			b = attr(b, 6, be16(m.IntN(4)))
+		}
+		if m.one(3) {
+			b = attr(b, 3, be32(pick(m, 0, 3776, 5000, 131072, 131073)))
+		}
+		return withPayload("0x401", flags, b)
+	}
+	return withPayload(pick(m, "0x300", "0x304", "0x400", "0x402", "0x100", "0xa00"), flags, nfgen(number))
+}
+
+// copyMode appends how much of a packet a queue copies.
+func (m *maker) copyMode(b []byte) []byte {
+	return attr(b, 2, append(be32(pick(m, 0, 1, 20, 100, 1000, 65535, 1<<20)), byte(pick(m, 0, 1, 2, 2, 2, 3))))
+}
+
+// packetID is the number of a packet that may wait.
+func (m *maker) packetID() int {
+	if m.packets == 0 || m.one(10) {
+		return m.IntN(4)
+	}
+	return 1 + m.IntN(m.packets)
+}
+
+// bindQueue asks for a queue or a log and says how much to copy, on a netfilter socket.
+func (m *maker) bindQueue(d fd) {
+	if d.protocol() != "netfilter" {
+		return
+	}
+	number := m.IntN(2)
+	m.seq += 2
+	if m.one(3) {
+		m.step("send %s\n%s seq=%d", d.name, withPayload("0x401", "request,ack", attr(nfgen(number), 1, []byte{1})), m.seq-1)
+		m.step("nfrule nflog group=%d threshold=1", number)
+		return
+	}
+	m.step("send %s\n%s seq=%d\n%s seq=%d", d.name, withPayload("0x302", "request,ack", attr(nfgen(number), 1, []byte{1, 0, 0, 2})),
+		m.seq-1, withPayload("0x302", "request,ack", m.copyMode(nfgen(number))), m.seq)
+	m.step("nfrule nfqueue num=%d", number)
+}
+
+func (m *maker) genericRequest() string {
+	flags := pick(m, "request,ack", "request,ack", "request", "request,dump", "request,root")
+	switch m.IntN(4) {
+	case 0:
+		id := pick(m, 16, 16, 17, 18, 19, 20, 30)
+		return withPayload(16, flags, attr([]byte{3, 1, 0, 0}, 1, []byte{byte(id), 0}))
+	case 1:
+		name := pick(m, "nlctrl", "nlctrl", "TASKSTATS", "tcp_metrics", "nothing", "")
+		return withPayload(16, flags, attr([]byte{3, 1, 0, 0}, 2, append([]byte(name), 0)))
+	case 2:
+		return withPayload(16, "request,dump", []byte{3, 1, 0, 0})
+	}
+	return withPayload(pick(m, 16, 17, 18, 19, 20, 21), flags, []byte{byte(m.IntN(5)), 1, 0, 0}[:pick(m, 4, 4, 4, 2)])
+}
+
+func (m *maker) diagRequest() string {
+	family, protocol := pick(m, 16, 16, 16, 16, 1, 2, 17, 40, 41), pick(m, 0, 0, 2, 4, 12, 16, 255, 32)
+	b := append([]byte{byte(family), byte(protocol), 0, 0}, le32(0)...)
+	b = append(append(append(b, le32(pick(m, 0, 2, 4, 6, 6))...), le32(0)...), le32(0)...)
+	if m.one(10) {
+		b = b[:m.IntN(len(b))]
+	}
+	return withPayload(pick(m, 20, 20, 20, 20, 20, 18, 21, 22), pick(m, "request,dump", "request,dump", "request,dump,ack", "request,ack"), b)
+}
+
+// auditRequest asks for something: without a ring only, whose frames would show when the kernel thread came to answer.
+func (m *maker) auditRequest(d fd) string {
+	if d.sock.rx.frameNr+d.sock.tx.frameNr > 0 || d.sock.rx.blockNr+d.sock.tx.blockNr > 0 {
+		return fmt.Sprintf("msg type=%d flags=request,ack", pick(m, 16, 999, 1002))
+	}
+	return fmt.Sprintf("msg type=%d flags=request", pick(m, 1000, 1000, 1013, 1019))
+}
+
+// lookup is a request to FIB_LOOKUP.
+func (m *maker) lookup() string {
+	b := append([]byte{pick[byte](m, 127, 10, 10), 0, byte(m.IntN(3)), 1}, make([]byte, 16)...)
+	return withPayload(pick(m, 0, 16, 30), pick(m, "request", "0", "request,ack"), b[:pick(m, 20, 20, 20, 16, 4)])
+}
