@@ -23,8 +23,13 @@ type bench interface {
 	// run runs some of the scenarios, by number, each the given number of times, and calls each with the results of one:
 	// in any order, but one call at a time.
 	run(ctx context.Context, which []int, times int, each func(i int, runs []boot.Run)) error
+	// each calls work with the numbers below n, each once, perhaps several at a time. An error ends it.
+	each(ctx context.Context, n int, work func(ctx context.Context, p player, i int) error) error
 	close()
 }
+
+// A player runs a scenario on a real kernel, one after the other. It need not be one of the bench's.
+type player func(context.Context, *scenario.File) (boot.Run, error)
 
 // bench prepares the kernel of an image or, without one, the kernel underneath.
 func (e env) bench(ctx context.Context, image imageFlags, files []*scenario.File, initNet bool) (bench, error) {
@@ -52,22 +57,38 @@ func (b *liveBench) run(ctx context.Context, which []int, times int, each func(i
 	for _, i := range which {
 		var runs []boot.Run
 		for range times {
-			s := b.scenarios[i]
-			target := func() (scenario.Target, error) {
-				return b.boot(live.Config{InitNet: s.InitNet, Avoid: s.File.Numbers()})
+			run, err := b.play(ctx, b.scenarios[i])
+			if err != nil {
+				return err
 			}
-			outputs, failure := scenario.Play(ctx, target, s.File)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			runs = append(runs, boot.Run{Outputs: outputs, Failure: failure})
-			if failure != "" {
+			runs = append(runs, run)
+			if run.Failure != "" {
 				break
 			}
 		}
 		each(i, runs)
 	}
 	return nil
+}
+
+func (b *liveBench) each(ctx context.Context, n int, work func(ctx context.Context, p player, i int) error) error {
+	play := func(ctx context.Context, f *scenario.File) (boot.Run, error) {
+		return b.play(ctx, boot.Scenario{File: f, InitNet: f.InitNet()})
+	}
+	for i := range n {
+		if err := work(ctx, play, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *liveBench) play(ctx context.Context, s boot.Scenario) (boot.Run, error) {
+	target := func() (scenario.Target, error) {
+		return b.boot(live.Config{InitNet: s.InitNet, Avoid: s.File.Numbers()})
+	}
+	outputs, failure := scenario.Play(ctx, target, s.File)
+	return boot.Run{Outputs: outputs, Failure: failure}, ctx.Err()
 }
 
 // imageFlags say which image to boot, and how.
@@ -110,6 +131,14 @@ func (b *bootBench) name() string        { return filepath.Base(b.image) }
 
 func (b *bootBench) run(ctx context.Context, which []int, times int, each func(i int, runs []boot.Run)) error {
 	return b.Run(ctx, which, times, each)
+}
+
+func (b *bootBench) each(ctx context.Context, n int, work func(ctx context.Context, p player, i int) error) error {
+	return b.Each(ctx, n, func(ctx context.Context, g *boot.Guest, i int) error {
+		return work(ctx, func(ctx context.Context, f *scenario.File) (boot.Run, error) {
+			return g.Play(ctx, boot.Scenario{File: f, InitNet: f.InitNet()})
+		}, i)
+	})
 }
 
 func (b *bootBench) close() {

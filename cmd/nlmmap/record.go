@@ -176,7 +176,7 @@ func (r recorder) path(f *scenario.File) string { return filepath.Join(r.dir, fi
 // recordAll runs the scenarios. What is printed is in their order, whatever comes to an end first.
 func (r recorder) recordAll(ctx context.Context, b bench, which []int, times int) (code int) {
 	done, printed := new(atomic.Int64), 0
-	stopProgress := r.showProgress(done, len(which))
+	stopProgress := r.showProgress(done, len(which), "scenarios")
 	ready := map[int][]boot.Run{}
 	err := b.run(ctx, which, times, func(i int, runs []boot.Run) {
 		ready[i] = runs
@@ -303,7 +303,7 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	which := e.recordable(b.kernel(), files)
 	results := make([]*scenario.Result, len(files))
 	done := new(atomic.Int64)
-	stopProgress := e.showProgress(done, len(which))
+	stopProgress := e.showProgress(done, len(which), "scenarios")
 	err = b.run(ctx, which, 1, func(i int, runs []boot.Run) {
 		one := e.compare(ctx, v, files[i], runs[0])
 		results[i] = &one

@@ -33,6 +33,7 @@ func verifyCommand() command {
        nlmmap verify -rewrite [--set NAME=VALUE ...] DIR|LITMUS-FILE ...
        nlmmap verify --boot IMAGE [-v] [-json] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
        nlmmap verify --live [-v] [-json] [--kernel K] [--set NAME=VALUE ...] DIR|FILE ...
+       nlmmap verify --boot IMAGE|--live --random N [--seed S] [-json] [--kernel K] [--set NAME=VALUE ...]
 
 Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
 version and contains *.txt; a FILE is a recording of the version that its directory is named after. Without arguments
@@ -57,6 +58,7 @@ Examples:
   nlmmap verify -v --kernel 4.4.1
   nlmmap verify -v testdata/kernels/3.10.4/tx_basic.txt
   nlmmap verify --boot bzImage
+  nlmmap verify --boot bzImage --random 100000 --seed 7
   nlmmap verify --kernel vendor.kernel --set poll-scans-ring=on vendor-recordings
   nlmmap verify -json my-recordings >result.json
   nlmmap verify -v testdata/litmus
@@ -71,6 +73,8 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	asJSON := flags.Bool("json", false, "print the result as JSON")
 	rewrite := flags.Bool("rewrite", false, "write the outcomes that the search finds into litmus files")
 	onLive := flags.Bool("live", false, "compare the kernel nlmmap runs on with the model")
+	steps := flags.Int("random", 0, "compare a real kernel on random scenarios of `N` steps together")
+	seed := flags.Uint64("seed", 1, "which random scenarios")
 	var k kernelFlag
 	k.add(flags, "", kernelUsage)
 	var image imageFlags
@@ -84,6 +88,12 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	if *rewrite {
 		return e.rewrite(ctx, k, paths)
 	}
+	if *steps != 0 {
+		if !*onLive && image.path == "" || len(paths) > 0 || *steps < 0 {
+			return e.bad("verify --random N: N steps on a real kernel: expected --boot IMAGE or --live, N above 0, and no files")
+		}
+		return e.runVerifyRandom(ctx, k, image, *seed, *steps, *asJSON)
+	}
 	if *onLive || image.path != "" {
 		r, err = e.verifyReal(ctx, k, image, paths)
 	} else {
@@ -96,6 +106,21 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 		err = writeJSON(e.stdout, r)
 	} else {
 		err = r.write(e.stdout, *verbose)
+	}
+	if err != nil {
+		return e.bad("%v", err)
+	}
+	return r.exitCode()
+}
+
+func (e env) runVerifyRandom(ctx context.Context, k kernelFlag, image imageFlags, seed uint64, steps int, asJSON bool) int {
+	r, err := e.verifyRandom(ctx, k, image, seed, steps)
+	switch {
+	case err != nil:
+	case asJSON:
+		err = writeJSON(e.stdout, r)
+	default:
+		err = r.write(e.stdout)
 	}
 	if err != nil {
 		return e.bad("%v", err)
@@ -364,7 +389,7 @@ func compareVersions(a, b string) int {
 func (e env) verifyAll(ctx context.Context, jobs []job) report {
 	results := make([]result, len(jobs))
 	done := new(atomic.Int64)
-	stopProgress := e.showProgress(done, len(jobs))
+	stopProgress := e.showProgress(done, len(jobs), "scenarios")
 	workers.Each(ctx, len(jobs), 0, func(i int) {
 		results[i] = e.verifyOne(ctx, jobs[i])
 		done.Add(1)
@@ -401,8 +426,8 @@ func (e env) verifyRecording(ctx context.Context, j job) *scenario.Result {
 	return &r
 }
 
-// showProgress counts on the terminal, from the third second on, until the function it returns is called.
-func (e env) showProgress(done *atomic.Int64, total int) (stop func()) {
+// showProgress counts what is done on the terminal, from the third second on, until the function it returns is called.
+func (e env) showProgress(done *atomic.Int64, total int, what string) (stop func()) {
 	if !e.terminal {
 		return func() {}
 	}
@@ -418,7 +443,7 @@ func (e env) showProgress(done *atomic.Int64, total int) (stop func()) {
 				}
 				return
 			case <-time.After(wait):
-				fmt.Fprintf(e.stderr, "\r%d/%d scenarios", done.Load(), total)
+				fmt.Fprintf(e.stderr, "\r%d/%d %s", done.Load(), total, what)
 				wait = 200 * time.Millisecond
 			}
 		}

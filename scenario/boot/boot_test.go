@@ -126,6 +126,28 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
+// TestPlay: guests run scenarios that they were not given when they booted.
+func TestPlay(t *testing.T) {
+	image := image(t, "4.5.7")
+	lab := open(t, boot.Config{Guest: guest.Config{Image: image}, Guests: 2})
+	long := "# " + strings.Repeat("long ", 4000) + "\n"
+	outputs := make([]string, 6)
+	err := lab.Each(context.Background(), len(outputs), func(ctx context.Context, g *boot.Guest, i int) error {
+		f := parse(t, "drawn", fmt.Sprintf("%ssocket a route\n\nbind a portid=%d\n\ngetsockname a\n", long, 1000+i))
+		run, err := g.Play(ctx, boot.Scenario{File: f})
+		outputs[i] = strings.Join(run.Outputs, "") + run.Failure
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, out := range outputs {
+		if want := fmt.Sprintf("ok\nok\nportid=%d groups=0x0\n", 1000+i); out != want {
+			t.Errorf("%d: %q, want %q", i, out, want)
+		}
+	}
+}
+
 // TestDeaths: a kernel that crashes or hangs has that as the step's output, and what is left goes on.
 func TestDeaths(t *testing.T) {
 	image := image(t, "4.4.1")

@@ -129,7 +129,7 @@ func (m *maker) frame() int {
 
 var protocols = []string{
 	"route", "route", "route", "route", "route", "route", "route", "netfilter", "netfilter", "netfilter", "generic", "generic",
-	"usersock", "usersock", "sock_diag", "10", "audit", "uevent", "xfrm", "connector", "iscsi", "18",
+	"usersock", "usersock", "sock_diag", "10", "audit", "uevent", "xfrm", "connector",
 }
 
 func (m *maker) open() {

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"nlmmap/kernel"
+	"nlmmap/scenario"
+	"nlmmap/scenario/boot"
+	"nlmmap/scenario/live"
+	"nlmmap/scenario/sim"
+)
+
+// onModel are machines whose real kernel is a model, too.
+func onModel(release string, v kernel.Version) machines {
+	m := simulator()
+	m.live = liveKernel{
+		describe: func() boot.Kernel { return boot.Kernel{Release: release, Rings: true} },
+		boot: func(c live.Config) (scenario.Target, error) {
+			return sim.New(sim.Config{Version: v, InitNet: c.InitNet, Heap: true})
+		},
+	}
+	return m
+}
+
+// TestVerifyRandom: a kernel that is the model agrees with it; of one that is not each kind of disagreement comes down to
+// few steps.
+func TestVerifyRandom(t *testing.T) {
+	verify := func(v kernel.Version) (text string, code int) {
+		var out, errs bytes.Buffer
+		e := env{stdout: &out, stderr: &errs, machines: onModel("4.4.1", v)}
+		code = dispatch(context.Background(), e, []string{"verify", "--live", "--random", "4000"})
+		return out.String() + errs.String(), code
+	}
+	text, code := verify(kernel.Version{Release: kernel.Linux4_4})
+	if code != exitOK || !strings.Contains(text, "(100.00 %)") {
+		t.Errorf("the model disagrees with itself: %d\n%s", code, text)
+	}
+	text, code = verify(kernel.Version{Release: kernel.Linux4_4, Set: map[string]string{"poll-scans-ring": "off"}})
+	if code != exitDisagree {
+		t.Fatalf("exit code %d\n%s", code, text)
+	}
+	const report = "in its last step (- the model, + the kernel):\n    poll "
+	first, _, found := strings.Cut(text, report)
+	if !found {
+		t.Fatalf("no poll differs:\n%s", text)
+	}
+	if n := strings.Count(first, "----"); n > 8 {
+		t.Errorf("%d steps before the first disagreement is shown", n)
+	}
+}
