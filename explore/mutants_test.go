@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,13 @@ import (
 )
 
 var updateMutants = flag.Bool("update-mutants", false, "write docs/mutants.md from what TestMutants finds")
+
+// wantedMutants is the flag -mutants.
+var wantedMutants = regexp.MustCompile("")
+
+func init() {
+	flag.TextVar(wantedMutants, "mutants", regexp.MustCompile(""), "try the mutants only whose names match a regular expression")
+}
 
 // A mutant is the 4.5.7 model with one thing dropped: a file of testdata/mutants. It is a patch of the source, whose
 // hunks are found by their text (the line numbers do not count, `git apply --recount` takes it too), behind lines that
@@ -227,12 +235,12 @@ func TestUnmutated(t *testing.T) {
 	}
 }
 
-// TestMutants: each mutant is caught, except those that say why they are not.
+// TestMutants: each mutant is caught, except those that say why they are not. Some of them only: -mutants REGEXP.
 func TestMutants(t *testing.T) {
 	if !*updateMutants {
 		long.Only(t, "builds a binary for each mutant")
 	}
-	all := loadMutants(t)
+	all := slices.DeleteFunc(loadMutants(t), func(m mutant) bool { return !wantedMutants.MatchString(m.ID) })
 	catches := make([]*mutantCatch, len(all))
 	workers.Each(t.Context(), len(all), 2, func(i int) {
 		m := all[i]
@@ -253,7 +261,7 @@ func TestMutants(t *testing.T) {
 		}
 		catches[i] = c
 	})
-	if *updateMutants && !t.Failed() {
+	if *updateMutants && !t.Failed() && wantedMutants.String() == "" {
 		if err := os.WriteFile(mutantsDoc, []byte(mutantsTable(all, catches)), 0o644); err != nil {
 			t.Fatal(err)
 		}
