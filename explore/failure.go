@@ -314,7 +314,7 @@ func PrintOutcome(out io.Writer, p Program, o Options, switches []sched.Switch) 
 	}
 	fmt.Fprintf(out, "outcome: %v\n", led)
 	for _, v := range led.Violations {
-		fmt.Fprintf(out, "  %s: %s\n", v.Name, v.What)
+		fmt.Fprintf(out, "  %s: %s\n    blame: %v\n", v.Name, v.What, v.Blame)
 	}
 	f.table(out, threads, rows)
 	fmt.Fprintf(out, "\nreplay: %s\n", f.Command())
