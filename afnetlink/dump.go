@@ -49,7 +49,8 @@ func (d *dumpState) init(cbMutex *kernel.Mutex) {
 	d.cb.Guard(cbMutex)
 }
 
-// drop ends the dump of a socket that nobody can see any more, without telling anybody.
+// drop ends the dump of a socket that is gone, without telling anybody. Who still has the socket in hand, as a reader of
+// /proc, sees it as running.
 func (d *dumpState) drop(cur *kernel.Task) {
 	if d.running.Load(cur) == 0 {
 		return
@@ -59,7 +60,6 @@ func (d *dumpState) drop(cur *kernel.Task) {
 		cb.Done(cur, cb)
 	}
 	cb.SKB.Free(cur)
-	d.running.Init(0)
 	*d.cb.Own() = nil
 }
 

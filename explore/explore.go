@@ -52,6 +52,8 @@ type Options struct {
 	// Runs and Time end the search; 0 means no limit of runs, and a minute.
 	Runs int
 	Time time.Duration
+	// Timeouts is how many timeouts of each task may come at any point (kernel.Config).
+	Timeouts int
 	// MaxSteps ends a run as a livelock; 0 means 20,000.
 	MaxSteps int
 	// Ignore names invariants whose violation is not a failure, and defects whose effects are none; Known stands for all
@@ -247,7 +249,7 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 		w.run.MaxSteps = 20_000
 	}
 	w.watch = newWatch(w)
-	k, err := kernel.Boot(kernel.Config{Version: o.Version, Mode: kernel.Controlled, Run: w.run, Memory: o.Memory,
+	k, err := kernel.Boot(kernel.Config{Version: o.Version, Mode: kernel.Controlled, Run: w.run, Memory: o.Memory, Timeouts: o.Timeouts,
 		Seed: o.Seed, Trace: w.watch.record, Quiet: observe == nil})
 	if err != nil {
 		return nil, err
@@ -260,11 +262,13 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	}
 	w.Net = k.NewNet()
 	idle := w.run.Idle
-	w.run.Idle = func() bool {
-		if idle() || w.stuck != nil && w.stuck() {
+	w.run.Idle = func(late bool) bool {
+		if idle(late) || !late && w.stuck != nil && w.stuck() {
 			return true
 		}
-		w.watch.lookAtSleepers()
+		if !late {
+			w.watch.lookAtSleepers()
+		}
 		return false
 	}
 	if observe != nil {

@@ -82,8 +82,8 @@ type finder struct {
 // idle lets the trace know of time that passes.
 func (f *finder) idle(w *World, s sched.Scheduler) sched.Scheduler {
 	idle := w.run.Idle
-	w.run.Idle = func() bool {
-		if !idle() {
+	w.run.Idle = func(late bool) bool {
+		if !idle(late) {
 			return false
 		}
 		f.trace.Idle()

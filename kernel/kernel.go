@@ -68,6 +68,10 @@ type Config struct {
 	// Patience is how long, in simulated time, an inline call waits for something that never comes before it is
 	// interrupted and reports ErrBlocks; 0 means 2 s.
 	Patience Time
+	// Timeouts is how many timeouts of each task may come at any point of a controlled run, where the scheduler chooses; 0
+	// means 1, negative none. Later ones come where nobody else can go on: a program that polls with a timeout again and
+	// again would have schedules without end.
+	Timeouts int
 	// Seed is reported with warnings, so that a run can be repeated.
 	Seed uint64
 	// Trace receives everything observable; nil costs one branch for each event. It is called in the middle of what it
@@ -140,6 +144,9 @@ func Boot(cfg Config) (*Kernel, error) {
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = 2 * Second
+	}
+	if cfg.Timeouts == 0 {
+		cfg.Timeouts = 1
 	}
 	k := &Kernel{cfg: cfg}
 	k.lastPid.Named("last pid", 40000)

@@ -54,8 +54,9 @@ func (l *Mutex) Unlock(cur *Task) {
 	}
 	if cur.k.cfg.Mode != Free {
 		cur.k.lockdp.release(cur, l)
-		cur.cpu.Release(&l.sync)
+		cur.cpu.Settle()
 		cur.point(sched.Unlock, l.id(cur), true, l.Name)
+		cur.cpu.Release(&l.sync)
 	}
 	l.owner.Store(nil)
 	if cur.k.cfg.Mode == Free {

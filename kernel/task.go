@@ -27,6 +27,8 @@ type Task struct {
 
 	th  *sched.Thread // Controlled: the coroutine; nil otherwise, and while an exploration is being set up
 	cpu *memmodel.CPU
+	// born is after all that the maker of the task had done.
+	born memmodel.Sync
 
 	sleep     sleep
 	signal    atomic.Bool
@@ -53,6 +55,8 @@ func (k *Kernel) adopt(cur, t *Task) {
 	if k.cfg.Mode == Free {
 		t.sleep.ch = make(chan struct{}, 1)
 	}
+	cur.cpu.Settle()
+	cur.cpu.Release(&t.born)
 	t.pid = int(k.lastPid.Add(cur, 1))
 	if t.group != nil {
 		t.group.point(cur, sched.Store, true, "thread group")
@@ -93,7 +97,7 @@ func (t *Task) Tgid() int {
 }
 
 // Now returns the machine's time.
-func (t *Task) Now() Time { return t.k.Now() }
+func (t *Task) Now() Time { return t.k.now(t) }
 
 // Net is the task's network namespace.
 func (t *Task) Net() *Net { return t.net }
@@ -106,13 +110,24 @@ func (t *Task) Attach(th *sched.Thread) {
 	t.th, t.cpu = th, nil
 	if th != nil {
 		t.cpu = &memmodel.CPU{Thread: th, Bus: &t.k.bus}
+		t.cpu.Acquire(&t.born)
 	}
 }
 
-// Go starts a coroutine of the kernel's run in which fn drives the task.
+// Go starts a coroutine of the kernel's run in which fn drives the task. An oops of a task of the kernel's, which is in no
+// system call, ends the coroutine: the machine is tainted, and the others go on.
 func (t *Task) Go(fn func(*Task)) *sched.Thread {
 	t.life.driven.Store(true)
 	return t.k.cfg.Run.Go(t.Name, func(th *sched.Thread) {
+		defer func() {
+			switch p := recover().(type) {
+			case nil:
+			case Oops:
+				t.hung = true
+			default:
+				panic(p)
+			}
+		}()
 		t.Attach(th)
 		fn(t)
 		t.rest()

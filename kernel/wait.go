@@ -218,8 +218,9 @@ func (q *WaitQueue) point(cur *Task, kind sched.Kind) {
 	if q.obj == 0 {
 		q.obj = cur.k.cfg.Run.NewObj()
 	}
-	cur.cpu.Release(&q.sync)
+	cur.cpu.Settle()
 	cur.point(kind, q.obj, true, "wait queue")
+	cur.cpu.Release(&q.sync)
 	cur.cpu.Acquire(&q.sync)
 }
 
@@ -292,6 +293,8 @@ type sleep struct {
 	ch       chan struct{} // Free mode
 	deadline Time
 	until    func() bool // what a sleeper of a controlled run waits for
+	expired  bool        // a deadline that nobody chose to come has
+	timeouts int         // that have come
 	obj      sched.Obj
 	sync     memmodel.Sync
 }
@@ -307,9 +310,7 @@ func (t *Task) wake() {
 }
 
 // Ready implements sched.Resource: the sleep is over.
-func (t *Task) Ready() bool {
-	return t.sleep.woken.Load() || t.k.clock.time >= t.sleep.deadline
-}
+func (t *Task) Ready() bool { return t.sleep.woken.Load() || t.sleep.expired }
 
 // prepareToSleep must come before the condition is tested that the task is going to wait for: a wake-up after it is
 // not lost. It reports whether a signal is pending, which wakes too if it comes later.
@@ -327,8 +328,9 @@ func (t *Task) sleepPoint(cur *Task, kind sched.Kind) {
 	if t.sleep.obj == 0 {
 		t.sleep.obj = t.k.cfg.Run.NewObj()
 	}
-	cur.cpu.Release(&t.sleep.sync)
+	cur.cpu.Settle()
 	cur.point(kind, t.sleep.obj, true, "sleep")
+	cur.cpu.Release(&t.sleep.sync)
 	cur.cpu.Acquire(&t.sleep.sync)
 }
 
@@ -338,15 +340,34 @@ func (t *Task) schedule(deadline Time, until func() bool) {
 	case t.k.cfg.Mode == Free:
 		t.scheduleFree(deadline)
 	case t.th != nil:
-		t.sleep.deadline, t.sleep.until = deadline, until
-		if t.sleep.obj == 0 {
-			t.sleep.obj = t.k.cfg.Run.NewObj()
-		}
-		t.th.Point(sched.Op{Kind: sched.Wait, Write: true, Obj: t.sleep.obj, Res: t, Label: "sleep"})
-		t.cpu.Acquire(&t.sleep.sync)
+		t.sleep.until = until
+		t.scheduleControlled(deadline)
 		t.sleep.until = nil
 	default:
 		t.scheduleInline(deadline)
+	}
+}
+
+// scheduleControlled lets the scheduler choose when a timeout comes. That is a step of the sleeper, which meets those
+// who wake it and those who look at the time.
+func (t *Task) scheduleControlled(deadline Time) {
+	s := &t.sleep
+	if s.obj == 0 {
+		s.obj = t.k.cfg.Run.NewObj()
+	}
+	s.deadline, s.expired = deadline, false
+	op := sched.Op{Kind: sched.Wait, Write: true, Obj: s.obj, Res: t, Label: "sleep"}
+	if deadline != Forever {
+		op.Also = t.k.clock.passes.id(t)
+		if s.timeouts < t.k.cfg.Timeouts {
+			op.Deadline = int64(max(deadline, 1))
+		}
+	}
+	t.th.Point(op)
+	t.cpu.Acquire(&s.sync)
+	if !s.woken.Load() && !t.abandoned() {
+		s.timeouts++
+		t.k.setTime(max(deadline, t.k.Now()))
 	}
 }
 
@@ -482,13 +503,15 @@ func (t *Task) Yield() {
 	t.turn((*sched.Thread).Yield, "sched_yield")
 }
 
-// idle lets time pass to the next timer or deadline of a sleeper, for a run in which no thread can go on. It returns
-// false when there is neither.
-func (k *Kernel) idle() bool {
+// idle fires the next timer, for a run in which no thread can go on before its time comes. If none but those can whose
+// timeouts are no choice of the scheduler any more it lets the first of these come. It returns false when it has done
+// nothing.
+func (k *Kernel) idle(late bool) bool {
+	var first *Task
 	next := Forever
 	for _, t := range k.tasks {
-		if t.th != nil && t.th.Op.Kind == sched.Wait {
-			next = min(next, t.sleep.deadline)
+		if t.th != nil && t.th.Op.Kind == sched.Wait && t.sleep.deadline < next {
+			first, next = t, t.sleep.deadline
 		}
 	}
 	if timer := k.nextTimer(next); timer != nil {
@@ -496,9 +519,9 @@ func (k *Kernel) idle() bool {
 		k.fire(timer)
 		return true
 	}
-	if next == Forever {
+	if late || first == nil {
 		return false
 	}
-	k.setTime(max(next, k.Now()))
+	first.sleep.expired = true
 	return true
 }

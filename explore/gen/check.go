@@ -84,7 +84,7 @@ func (m Miss) String() string {
 func Options(seed uint64) explore.Options {
 	releases := kernel.Releases()
 	n := uint64(len(releases))
-	return explore.Options{Version: kernel.Version{Release: releases[seed%n]}, Memory: memmodel.Model(seed / n % 3), Seed: seed,
+	return explore.Options{Version: kernel.Version{Release: releases[seed%n]}, Memory: memmodel.Model(seed / n % 3), Seed: seed, Timeouts: 3,
 		Only: []string{"accounting", "mapped", "pending", "integrity", "memory", "poll", "deadlock", "livelock", "panic"}}
 }
 

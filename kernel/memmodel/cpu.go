@@ -21,9 +21,9 @@ const (
 	// and locks wait until the buffer is empty. This is x86.
 	TSO
 	// Weak: stores to different places leave the buffer in any order between write barriers, a load may see any value
-	// that the place had since the CPU's last read barrier, and bytes that are read without deciding anything may be
-	// those of a store that comes later, as long as nothing orders the read (Foresight). A store that has become
-	// visible is so for all CPUs at once, as on ARMv8.
+	// that the place had as long as nothing orders it after what overwrote that (order.go), and bytes that are read
+	// without deciding anything may be those of a store that comes later, as long as nothing orders the read
+	// (Foresight). A store that has become visible is so for all CPUs at once, as on ARMv8.
 	Weak
 )
 
@@ -49,9 +49,10 @@ type Bus struct {
 	// Foresight has the contents that delayed reads may find; nil delays none. Only for Weak.
 	Foresight *Foresight
 
-	time    uint64     // of the last store that became visible
+	drains  int        // stores that have become visible
 	cpus    []*CPU     // that have read what may be delayed
 	delayed []*delayed // reads that have not happened yet
+	looks   int        // into the past of an event
 }
 
 // Broken reports whether a read was foreseen to find what never came: the run is then none that could have happened.
@@ -70,14 +71,11 @@ type CPU struct {
 	stores int // made so far
 	epoch  int // number of write barriers so far
 
-	floor uint64 // no load sees what was overwritten at or before this time
-	seen  uint64 // the latest store whose effect a load has seen
-	// drained is the latest store of the CPU's own that became visible.
-	drained uint64
-	marks   []mark
-	stale   bool // a load has seen an old value since the last CatchUp
+	past    past     // Weak
+	marks   []mark   // Weak
+	skipped []*event // Weak: what loads have not seen since the last CatchUp, though it was visible
+	drains  int      // what Bus.drains was at the last CatchUp
 
-	last     uint64   // the latest store whose effect the last load has seen
 	lastRead *read    // the last load, if it was one of bytes
 	ahead    *delayed // the last load, if it is delayed
 	release  bool     // the next store is a store-release
@@ -135,6 +133,9 @@ type store struct {
 	release bool
 	needs   []*delayed
 	source  *delayed
+	// Weak: the store's place in the order, the load that its data comes from, and the CPU's loads that have found it here.
+	event, from *event
+	readers     []*event
 }
 
 // A slot of a store buffer is an agent of the run: each time it is chosen, its store becomes visible.
@@ -142,20 +143,6 @@ type slot struct {
 	cpu    *CPU
 	thread *sched.Thread
 	store  *store
-}
-
-// A mark bounds from below what later loads of a place may see.
-type mark struct {
-	mem      *Memory
-	off, end int
-	time     uint64
-}
-
-// A change is a store that became visible, with what it overwrote.
-type change struct {
-	time uint64
-	off  int
-	old  []byte
 }
 
 // obj gives m its identity when it is first accessed.
@@ -261,7 +248,8 @@ func chunks(n int) []int {
 func (c *CPU) hold(m *Memory, off int, data []byte) {
 	release, depends := c.release, c.depends
 	c.release, c.depends = false, false
-	if !m.check(off, len(data), "store") {
+	// Whether the memory is freed by then shows when the store leaves the buffer.
+	if !m.inside(off, len(data), "store") {
 		return
 	}
 	if len(c.slots) == 0 {
@@ -275,6 +263,9 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 	}
 	s := &store{mem: m, off: off, data: data, probe: c.Probe, epoch: c.epoch, after: c.Bus.Run.Steps(), age: c.stores, release: release}
 	s.needs = c.needed(s, depends)
+	if c.Bus.Model == Weak {
+		c.past.store(s, depends)
+	}
 	c.buffer = append(c.buffer, s)
 	if sl.store == nil {
 		sl.fill(s)
@@ -329,13 +320,10 @@ func (sl *slot) drain() {
 			break
 		}
 	}
-	c.Bus.time++
-	c.drained = c.Bus.time
+	c.Bus.drains++
 	if s.mem.check(s.off, len(s.data), "store") {
 		if c.Bus.Model == Weak {
-			old := append([]byte(nil), s.mem.buf[s.off:s.off+len(s.data)]...)
-			s.mem.log = append(s.mem.log, change{c.Bus.time, s.off, old})
-			c.marks = append(c.marks, mark{s.mem, s.off, s.off + len(s.data), c.Bus.time})
+			c.arrive(s)
 		}
 		copy(s.mem.buf[s.off:], s.data)
 		c.Bus.arrived(c, s)
@@ -356,65 +344,6 @@ func (c *CPU) see(m *Memory, off int, dst []byte, bytes bool) {
 	c.overlay(m, off, dst)
 }
 
-// seeOther lets the scheduler choose which of the values that the place had since the CPU's floor is seen, or which it
-// is foreseen to get.
-func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) {
-	floor := c.floor
-	if c.depends {
-		floor = max(floor, c.last)
-	}
-	c.depends = false
-	for _, k := range c.marks {
-		if k.mem == m && k.off < off+len(dst) && off < k.end {
-			floor = max(floor, k.time)
-		}
-	}
-	var undo []change // newest first
-	latest := uint64(0)
-	for i := len(m.log) - 1; i >= 0; i-- {
-		ch := m.log[i]
-		if ch.off >= off+len(dst) || off >= ch.off+len(ch.old) {
-			continue
-		}
-		if ch.time <= floor {
-			latest = ch.time
-			break
-		}
-		undo = append(undo, ch)
-	}
-	var coming [][]byte
-	if bytes {
-		coming = c.foreseen(m, off, dst)
-	}
-	pick := c.Thread.Choose(len(undo) + 1 + len(coming))
-	if later := pick - len(undo) - 1; later >= 0 {
-		c.delay(m, off, dst, coming[later])
-		return
-	}
-	for _, ch := range undo[:pick] {
-		for i, b := range ch.old {
-			if at := ch.off + i - off; at >= 0 && at < len(dst) {
-				dst[at] = b
-			}
-		}
-	}
-	c.stale = c.stale || pick > 0
-	if pick < len(undo) {
-		latest = undo[pick].time
-	}
-	c.saw(m, off, len(dst), latest)
-	c.last, c.lastRead, c.ahead = latest, nil, nil
-	if bytes {
-		c.remember(m, off, dst)
-	}
-}
-
-// saw notes which store a load has seen the effect of.
-func (c *CPU) saw(m *Memory, off, n int, latest uint64) {
-	c.seen = max(c.seen, latest)
-	c.marks = append(c.marks, mark{m, off, off + n, latest})
-}
-
 // overlay puts the CPU's own waiting stores over what it sees.
 func (c *CPU) overlay(m *Memory, off int, dst []byte) {
 	for _, s := range c.buffer {
@@ -429,9 +358,6 @@ func (c *CPU) overlay(m *Memory, off int, dst []byte) {
 	}
 }
 
-// clock is the latest store that what the CPU does next comes after.
-func (c *CPU) clock() uint64 { return max(c.floor, c.seen, c.drained) }
-
 // Free gives memory back: a write to all of it, so that the order of it and any access matters.
 func (c *CPU) Free(m *Memory) {
 	if c != nil {
@@ -445,17 +371,17 @@ func (c *CPU) Barrier(kind Barrier) {
 	if c == nil || c.Bus.Model == SC {
 		return
 	}
-	switch kind {
-	case SmpMB:
+	if kind == SmpMB {
 		c.flush()
-		c.floor = c.clock()
+	}
+	if c.Bus.Model == Weak {
+		c.past.barrier(kind)
+	}
+	switch kind {
 	case SmpWMB:
 		c.epoch++
 	case SmpRMB:
-		c.floor = max(c.floor, c.seen)
 		c.fence()
-	case Acquire:
-		c.floor = max(c.floor, c.last)
 	case Release:
 		c.release = true
 	case Dependency:
@@ -465,20 +391,27 @@ func (c *CPU) Barrier(kind Barrier) {
 
 // A Sync is something through which CPUs meet: a lock, a wait queue. What came before a Release of one CPU comes
 // before what follows a later Acquire of another. The zero value is ready.
-type Sync struct{ time uint64 }
+type Sync struct{ past *event }
 
 // Acquire comes after taking a lock.
 func (c *CPU) Acquire(s *Sync) {
 	if c != nil {
-		c.floor = max(c.floor, s.time)
+		c.past.comesAfter(s.past)
 	}
 }
 
-// Release comes before giving a lock back.
-func (c *CPU) Release(s *Sync) {
+// Settle comes before giving a lock back: it waits until all stores are visible.
+func (c *CPU) Settle() {
 	if c != nil && c.Bus.Model != SC {
 		c.flush()
-		s.time = max(s.time, c.clock())
+	}
+}
+
+// Release comes with giving a lock back, after Settle. It is part of that step, so that whoever meets the CPU there
+// before does not come after it.
+func (c *CPU) Release(s *Sync) {
+	if c != nil && c.Bus.Model == Weak {
+		s.past = join(s.past, c.past.all())
 	}
 }
 
@@ -489,11 +422,14 @@ func (c *CPU) BeforeLock() {
 	}
 }
 
-// CatchUp lets the CPU see everything that is visible, and reports whether there was something that it may not have
-// seen since it last caught up.
+// CatchUp lets the CPU see from now on what its loads have passed over, and reports whether there was something that it
+// may not have seen since it last caught up.
 func (c *CPU) CatchUp() bool {
-	behind := c.stale || c.floor < c.Bus.time
-	c.floor, c.stale = c.Bus.time, false
+	behind := len(c.skipped) > 0 || c.drains != c.Bus.drains
+	for _, e := range c.skipped {
+		c.past.toLoads = join(c.past.toLoads, e)
+	}
+	c.skipped, c.drains = c.skipped[:0], c.Bus.drains
 	return behind
 }
 

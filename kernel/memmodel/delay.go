@@ -71,22 +71,16 @@ type delayed struct {
 	want   []byte
 	fenced bool     // later loads of the CPU wait for it
 	after  *delayed // an earlier read of the same place
+	event  *event
 	done   bool
 }
 
 func (d *delayed) waits() bool { return !d.done }
 
-// happen ends the delay: the read finds the store that became visible at a time.
-func (d *delayed) happen(time uint64) {
-	c := d.cpu
+// happen ends the delay: the read finds what is there now.
+func (d *delayed) happen() {
 	d.done = true
-	c.saw(d.mem, d.off, len(d.want), time)
-	if c.ahead == d {
-		c.last = time
-	}
-	if d.fenced {
-		c.floor = max(c.floor, time)
-	}
+	d.cpu.saw(d.event, d.mem, d.off, len(d.want), nil)
 }
 
 func overlap(off, n, other, m int) bool { return off < other+m && other < off+n }
@@ -123,7 +117,7 @@ func (c *CPU) foreseen(m *Memory, off int, now []byte) [][]byte {
 // delay lets a read happen later, when its place has the wanted content.
 func (c *CPU) delay(m *Memory, off int, dst, want []byte) {
 	copy(dst, want)
-	c.ahead, c.lastRead = &delayed{cpu: c, mem: m, off: off, want: want}, nil
+	c.ahead, c.lastRead = &delayed{cpu: c, mem: m, off: off, want: want, event: c.past.load(c.depends, false)}, nil
 	c.Bus.delayed = append(c.Bus.delayed, c.ahead)
 }
 
@@ -151,8 +145,7 @@ func (c *CPU) together(m *Memory, off int, dst []byte) bool {
 		return false
 	}
 	c.delay(m, off, dst, contents[pick-1])
-	c.ahead.after = first
-	c.depends = false
+	c.ahead.after, c.depends = first, false
 	return true
 }
 
@@ -220,7 +213,7 @@ func (b *Bus) arrived(by *CPU, s *store) {
 	}
 	b.delayed = slices.DeleteFunc(b.delayed, func(d *delayed) bool {
 		if d.cpu != by && (d.after == nil || d.after.done) && d.mem == s.mem && bytes.Equal(d.mem.buf[d.off:d.off+len(d.want)], d.want) {
-			d.happen(b.time)
+			d.happen()
 		}
 		return d.done
 	})

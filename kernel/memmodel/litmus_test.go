@@ -168,6 +168,8 @@ var verdicts = []verdict{
 	{"RWC+mbs", "Wx1 | Rx mb Ry | Wy1 mb Rx", "/10/0", "...", false, false},
 	{"WWC+datas", "Wx2 | Rx dWy1 | Ry dWx1", "/2/1", "2..", false, false},
 	{"WWC+data+po", "Wx2 | Rx dWy1 | Ry Wx1", "/2/1", "2..", false, true},
+	{"MB+new+old", "Wy1 | Ry dWx1 | Wz1 mb Rx Ry", "/1/10", "...", false, true},
+	{"MB+new+rmb+old", "Wy1 | Ry dWx1 | Wz1 mb Rx rmb Ry", "/1/10", "...", false, false},
 	{"IRIW", "Wx1 | Rx Ry | Wy1 | Ry Rx", "/10//10", "...", false, true},
 	{"IRIW+rmbs", "Wx1 | Rx rmb Ry | Wy1 | Ry rmb Rx", "/10//10", "...", false, false},
 	{"IRIW+acqs", "Wx1 | Ax Ry | Wy1 | Ay Rx", "/10//10", "...", false, false},

@@ -26,6 +26,7 @@ type Memory struct {
 	freed  atomic.Bool
 	obj    sched.Obj
 	log    []change // Weak: what became visible, oldest first
+	loads  []load   // Weak: those that what becomes visible next comes after
 	report func(what string)
 	unmap  runtime.Cleanup
 }
@@ -91,6 +92,11 @@ func (m *Memory) check(off, n int, what string) bool {
 		m.report(fmt.Sprintf("%s of %d bytes at offset %d of freed memory", what, n, off))
 		return false
 	}
+	return m.inside(off, n, what)
+}
+
+// inside reports whether [off, off+n) is inside the memory, freed or not, and reports it where not.
+func (m *Memory) inside(off, n int, what string) bool {
 	if off < 0 || n < 0 || off > len(m.buf)-n {
 		m.report(fmt.Sprintf("%s of %d bytes at offset %d outside memory of %d bytes", what, n, off, len(m.buf)))
 		return false

@@ -99,30 +99,49 @@ func (s *Replay) Choose(r *Run, _ *Thread, n int) int {
 }
 
 // Default is the step that is no switch: the thread that made the last one goes on, when its stores have left its
-// buffer in their order; else the lowest enabled thread does so. It is what a machine without surprises does.
+// buffer in their order; else the lowest enabled thread does so. Timeouts come when nobody else can go on, the earliest
+// first. It is what a machine without surprises does.
 func Default(cur *Thread, enabled []*Thread) *Thread {
+	time := int64(0)
+	for _, t := range enabled {
+		if !t.late() {
+			time = 0
+			break
+		}
+		if time == 0 || t.Op.Deadline < time {
+			time = t.Op.Deadline
+		}
+	}
 	if cur != nil {
 		if cur.owner != nil {
 			cur = cur.owner
 		}
-		if t := own(cur, enabled); t != nil {
+		if t := own(cur, enabled, time); t != nil {
 			return t
 		}
 	}
+	var agent *Thread
 	for _, t := range enabled {
-		if !t.IsAgent() {
-			return own(t, enabled)
+		switch {
+		case !t.goesOn(time):
+		case !t.IsAgent():
+			return own(t, enabled, time)
+		case agent == nil:
+			agent = t
 		}
 	}
-	return own(enabled[0].owner, enabled)
+	return own(agent.owner, enabled, time)
 }
 
+// goesOn reports whether a thread that is enabled need not wait for its timeout, or waits until time.
+func (t *Thread) goesOn(time int64) bool { return !t.late() || t.Op.Deadline == time }
+
 // own returns the oldest store of t that can leave its buffer, else t itself, nil if neither can.
-func own(t *Thread, enabled []*Thread) *Thread {
+func own(t *Thread, enabled []*Thread, time int64) *Thread {
 	var best *Thread
 	for _, e := range enabled {
 		switch {
-		case e == t && best == nil:
+		case e == t && best == nil && t.goesOn(time):
 			best = e
 		case e.owner == t && t != nil && (best == nil || !best.IsAgent() || e.Op.Age < best.Op.Age):
 			best = e
@@ -202,7 +221,7 @@ func (a *All) pick(width int) int {
 type PCT struct {
 	rng     *rand.Rand
 	changes map[int]bool
-	prio    map[int]int
+	prio    map[int]int // by thread, of a timeout by ^thread
 	low     int
 }
 
@@ -223,14 +242,24 @@ func (s *PCT) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 	}
 	best := enabled[0]
 	for _, t := range enabled {
-		if _, ok := s.prio[t.ID]; !ok {
-			s.prio[t.ID] = 1 + s.rng.IntN(1<<30)
-		}
-		if s.prio[t.ID] > s.prio[best.ID] {
+		if s.priority(t) > s.priority(best) {
 			best = t
 		}
 	}
 	return best
+}
+
+// priority is that of a thread, drawn when it is first asked for. That a timeout comes has one of its own, so that who
+// sleeps first need not wake first.
+func (s *PCT) priority(t *Thread) int {
+	key := t.ID
+	if t.late() {
+		key = ^key
+	}
+	if _, ok := s.prio[key]; !ok {
+		s.prio[key] = 1 + s.rng.IntN(1<<30)
+	}
+	return s.prio[key]
 }
 
 // Choose implements Scheduler.

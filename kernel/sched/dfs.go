@@ -348,7 +348,7 @@ func coEnabled(a, b Op) bool {
 	switch {
 	case a.Kind == Unlock || b.Kind == Unlock: // whoever holds the lock keeps the other out
 		return false
-	case a.Kind == Wait || b.Kind == Wait: // ended by the other
+	case a.Kind == Wait && a.Deadline == 0 || b.Kind == Wait && b.Deadline == 0: // ended by the other
 		return false
 	case a.Kind == Barrier || b.Kind == Barrier: // waits until the buffer is drained
 		return false

@@ -23,6 +23,7 @@ type machine struct {
 	queue   []*task
 	qObj    sched.Obj
 	now     int
+	nowObj  sched.Obj
 	tasks   []*task
 }
 
@@ -32,12 +33,11 @@ type task struct {
 	woken    bool
 	obj      sched.Obj
 	deadline int // 0: none
-	asleep   bool
 	seen     string
 }
 
 // Ready implements sched.Resource: the sleep is over.
-func (t *task) Ready() bool { return t.woken || t.deadline > 0 && t.m.now >= t.deadline }
+func (t *task) Ready() bool { return t.woken }
 
 // threads is a program: a list of operations for each thread.
 //
@@ -51,20 +51,10 @@ func (t *task) Ready() bool { return t.woken || t.deadline > 0 && t.m.now >= t.d
 type threads [][]string
 
 // outcome runs a program and tells what its threads have seen.
-func (p threads) outcome(s sched.Scheduler) string { return p.watched(s, func() {}) }
-
-// watched is outcome; idle is told when time passes.
-func (p threads) watched(s sched.Scheduler, idle func()) string {
+func (p threads) outcome(s sched.Scheduler) string {
 	m := &machine{run: &sched.Run{Scheduler: s, MaxSteps: 200}}
-	for _, obj := range []*sched.Obj{&m.wordObj[0], &m.wordObj[1], &m.lockObj[0], &m.lockObj[1], &m.qObj} {
+	for _, obj := range []*sched.Obj{&m.wordObj[0], &m.wordObj[1], &m.lockObj[0], &m.lockObj[1], &m.qObj, &m.nowObj} {
 		*obj = m.run.NewObj()
-	}
-	m.run.Idle = func() bool {
-		if !m.idle() {
-			return false
-		}
-		idle()
-		return true
 	}
 	for i, ops := range p {
 		m.start(fmt.Sprint("t", i), ops)
@@ -93,18 +83,6 @@ func (m *machine) start(name string, ops []string) {
 			t.do(op)
 		}
 	})
-}
-
-// idle lets time pass to the first timeout.
-func (m *machine) idle() bool {
-	next := 0
-	for _, t := range m.tasks {
-		if t.asleep && t.deadline > 0 && (next == 0 || t.deadline < next) {
-			next = t.deadline
-		}
-	}
-	m.now = max(m.now, next)
-	return next > 0
 }
 
 func (t *task) point(kind sched.Kind, obj sched.Obj, write bool) {
@@ -162,6 +140,7 @@ func (t *task) sleep(timeout bool) {
 	t.m.queue = append(t.m.queue, t)
 	t.deadline = 0
 	if timeout {
+		t.point(sched.Load, t.m.nowObj, false)
 		t.deadline = t.m.now + 10
 	}
 	for {
@@ -171,13 +150,16 @@ func (t *task) sleep(timeout bool) {
 			t.seen += "+"
 			break
 		}
-		if t.deadline > 0 && t.m.now >= t.deadline {
+		op := sched.Op{Kind: sched.Wait, Write: true, Obj: t.obj, Res: t}
+		if timeout {
+			op.Also, op.Deadline = t.m.nowObj, int64(t.deadline)
+		}
+		t.th.Point(op)
+		if !t.woken {
+			t.m.now = max(t.m.now, t.deadline)
 			t.seen += "-"
 			break
 		}
-		t.asleep = true
-		t.th.Point(sched.Op{Kind: sched.Wait, Write: true, Obj: t.obj, Res: t})
-		t.asleep = false
 	}
 	t.point(sched.Store, t.m.qObj, true)
 	t.m.queue = slices.DeleteFunc(t.m.queue, func(o *task) bool { return o == t })
@@ -227,7 +209,7 @@ func TestOrders(t *testing.T) {
 		p := drawThreads(t, 20, 0) // who spins makes more steps in one order than in the other
 		seed := rapid.Uint64().Draw(t, "seed")
 		trace := &sched.Trace{Scheduler: sched.NewRandom(seed)}
-		want := p.watched(trace, trace.Idle)
+		want := p.outcome(trace)
 		rng := rand.New(rand.NewPCG(seed, 0))
 		for range 20 {
 			follow := &sched.Follow{Steps: trace.Steps, Order: trace.Shuffled(rng)}

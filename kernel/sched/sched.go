@@ -10,6 +10,7 @@ package sched
 import (
 	"fmt"
 	"iter"
+	"slices"
 )
 
 // Kind classifies scheduling points.
@@ -64,7 +65,10 @@ type Op struct {
 	After int      // 1 + the step that caused it: that made a Drain's store, or started the thread; 0 for none
 	Age   int      // of a Drain: which of the CPU's stores it is
 	Res   Resource // nil: can always happen
-	Label string   // for humans: the lock, the system call, the field
+	// Deadline, if it is not 0, is when the operation happens though Res is not ready: a timeout. A scheduler may let that
+	// come at any point; Default lets it where nobody can go on, the earliest first.
+	Deadline int64
+	Label    string // for humans: the lock, the system call, the field
 	// Counts says how it changes Obj, if that is a count.
 	Counts Counting
 }
@@ -144,8 +148,9 @@ func (t *Thread) Steps() int { return t.steps }
 // A Run is one controlled execution. The zero value with a Scheduler is ready to use.
 type Run struct {
 	Scheduler Scheduler
-	// Idle is called when no thread can go on; it may make one ready (let time pass) and then returns true.
-	Idle func() bool
+	// Idle is called when no thread can go on, or none but those whose timeout may come (late); it may make one ready
+	// (let time pass) and then returns true.
+	Idle func(late bool) bool
 	// MaxSteps ends the run with ErrSteps, 0 means 1,000,000.
 	MaxSteps int
 
@@ -258,7 +263,7 @@ func (t *Thread) Point(op Op) {
 			panic(abandoned{})
 		}
 	}
-	t.Op.Kind, t.Op.Res = Start, nil
+	t.Op.Kind, t.Op.Res, t.Op.Deadline = Start, nil, 0
 	t.steps++
 }
 
@@ -274,10 +279,11 @@ func (r *Run) pick() *Thread {
 			return nil
 		}
 		waiting := r.findEnabled()
+		late := len(r.enabled) > 0 && r.enabled[0].late() && !slices.ContainsFunc(r.enabled, func(t *Thread) bool { return !t.late() })
+		if (late || len(r.enabled) == 0) && r.Idle != nil && r.Idle(late) {
+			continue
+		}
 		if len(r.enabled) == 0 {
-			if r.Idle != nil && r.Idle() {
-				continue
-			}
 			if waiting {
 				r.err = &Deadlock{Threads: r.stuck()}
 			}
@@ -300,25 +306,36 @@ func (r *Run) pick() *Thread {
 // findEnabled lists the threads that can go on, and reports whether one waits that must not be left waiting.
 func (r *Run) findEnabled() (waiting bool) {
 	r.enabled = r.enabled[:0]
+	alone := true // those who give way are: whoever can go on waits for its time
 	for _, t := range r.threads {
 		switch {
 		case t.done:
 		case t.Op.Res == nil || t.Op.Res.Ready():
 			r.enabled = append(r.enabled, t)
+			alone = false
+		case t.Op.Deadline != 0:
+			r.enabled = append(r.enabled, t)
 		case !t.daemon:
 			waiting = true
 		}
 	}
-	if len(r.enabled) > 0 {
+	if !alone {
 		return waiting
 	}
+	late := len(r.enabled)
 	for _, t := range r.threads {
 		if u, ok := t.Op.Res.(*turn); ok && u.polite && !t.done {
 			r.enabled = append(r.enabled, t)
 		}
 	}
+	if late > 0 && late < len(r.enabled) {
+		slices.SortFunc(r.enabled, func(a, b *Thread) int { return a.ID - b.ID })
+	}
 	return waiting
 }
+
+// late reports whether the thread can only go on because its time comes.
+func (t *Thread) late() bool { return t.Op.Deadline != 0 && !t.Op.Res.Ready() && !t.done }
 
 func (r *Run) stuck() []*Thread {
 	var stuck []*Thread

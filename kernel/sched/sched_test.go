@@ -125,7 +125,7 @@ func TestDaemon(t *testing.T) {
 // TestIdle lets something happen when nobody can go on: time passes.
 func TestIdle(t *testing.T) {
 	g := &gate{}
-	r := &sched.Run{Scheduler: &sched.RoundRobin{}, Idle: func() bool {
+	r := &sched.Run{Scheduler: &sched.RoundRobin{}, Idle: func(bool) bool {
 		was := g.open
 		g.open = true
 		return !was
