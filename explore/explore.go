@@ -62,7 +62,7 @@ type Options struct {
 	Ignore, Only []string
 	// KeepGoing reports no failure but counts violations by name in Result.Violations.
 	KeepGoing bool
-	// Progress is called now and then.
+	// Progress is called now and then: with a failure as long as that is made smaller.
 	Progress func(Result)
 	// Without are the optional steps of the program that are left out, counted from 1.
 	Without []int
@@ -337,9 +337,17 @@ func (w *World) tell() {
 // Explore searches for a schedule of a program that violates an invariant, and minimises it.
 func Explore(ctx context.Context, p Program, o Options) Result {
 	res := search(ctx, p, o, nil)
-	if res.Failure != nil {
-		res.Failure.minimise(ctx)
+	if res.Failure == nil {
+		return res
 	}
+	start, runs := time.Now(), 0
+	res.Failure.minimise(ctx, func() {
+		if runs++; runs%64 == 0 && o.Progress != nil {
+			now := res
+			now.Elapsed += time.Since(start)
+			o.Progress(now)
+		}
+	})
 	return res
 }
 

@@ -109,6 +109,20 @@ func TestSchedulersAgree(t *testing.T) {
 	}
 }
 
+// TestProgressOfMinimising: whoever watches a search is told also while what it found is made smaller.
+func TestProgressOfMinimising(t *testing.T) {
+	p, _ := explore.Lookup("ack-and-teardown")
+	told := 0
+	r := explore.Explore(context.Background(), p, explore.Options{Scheduler: "random", Runs: 20000, Progress: func(r explore.Result) {
+		if r.Failure != nil {
+			told++
+		}
+	}})
+	if r.Failure == nil || told == 0 {
+		t.Errorf("%v: told %d times", r, told)
+	}
+}
+
 func TestDeterminism(t *testing.T) {
 	for _, p := range explore.Programs() {
 		for seed := range uint64(20) {

@@ -13,6 +13,7 @@ import (
 	"nlmmap/kernel"
 	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
+	"nlmmap/subsys"
 )
 
 // A Failure is a run that violates an invariant, in a form that can be replayed.
@@ -25,9 +26,23 @@ type Failure struct {
 	LeftOut []int
 }
 
-// minimise looks for a run with fewer switches and fewer steps of the program that violates the same invariant.
-func (f *Failure) minimise(ctx context.Context) {
+// A minimiser looks for a run with fewer switches and fewer steps of the program that violates the same invariant.
+type minimiser struct {
+	*Failure
+	options Options // with the differences of the version
+	tried   func()  // is called for each run
+}
+
+func (f *Failure) minimise(ctx context.Context, tried func()) {
 	f.Options.Only = []string{f.Violation.Name}
+	m := minimiser{f, f.Options, tried}
+	var err error
+	if m.options.differences, err = subsys.Resolve(f.Options.Version); err == nil {
+		m.minimise(ctx)
+	}
+}
+
+func (f *minimiser) minimise(ctx context.Context) {
 	if !f.fails(f.Switches, f.LeftOut) {
 		return
 	}
@@ -39,7 +54,7 @@ func (f *Failure) minimise(ctx context.Context) {
 
 // fewest goes through all runs with one switch, then with two and so on, at most budget of them, until one violates the
 // invariant: what deleting cannot reach.
-func (f *Failure) fewest(ctx context.Context, budget int) {
+func (f *minimiser) fewest(ctx context.Context, budget int) {
 	level := [][]sched.Switch{nil}
 	for n := 0; n < len(f.Switches); n++ {
 		var next [][]sched.Switch
@@ -51,7 +66,7 @@ func (f *Failure) fewest(ctx context.Context, budget int) {
 			if n > 0 {
 				alt.after = list[n-1].Step
 			}
-			w, err := once(f.Program, f.options(f.LeftOut), alt, nil, nil)
+			w, err := f.run(alt, f.LeftOut)
 			if err != nil {
 				return
 			}
@@ -98,7 +113,7 @@ func (a *alternatives) Choose(r *sched.Run, t *sched.Thread, n int) int {
 	return pick
 }
 
-func (f *Failure) dropSwitch() bool {
+func (f *minimiser) dropSwitch() bool {
 	for i := range f.Switches {
 		fewer := append(append([]sched.Switch(nil), f.Switches[:i]...), f.Switches[i+1:]...)
 		if f.fails(fewer, f.LeftOut) {
@@ -108,8 +123,8 @@ func (f *Failure) dropSwitch() bool {
 	return false
 }
 
-func (f *Failure) dropStep() bool {
-	w, err := once(f.Program, f.options(f.LeftOut), &sched.Replay{Switches: f.Switches}, nil, nil)
+func (f *minimiser) dropStep() bool {
+	w, err := f.run(&sched.Replay{Switches: f.Switches}, f.LeftOut)
 	if err != nil {
 		return false
 	}
@@ -126,16 +141,18 @@ func (f *Failure) same(v Violation) bool {
 	return v.Name == f.Violation.Name && v.Blame == f.Violation.Blame
 }
 
-func (f *Failure) options(leftOut []int) *Options {
-	o := f.Options
+// run runs the program once without some of its optional steps.
+func (f *minimiser) run(s sched.Scheduler, leftOut []int) (*World, error) {
+	f.tried()
+	o := f.options
 	o.Without = leftOut
-	return &o
+	return once(f.Program, &o, s, nil, nil)
 }
 
 // fails tries switches, and takes them over, as they were really made, if the same invariant is violated.
-func (f *Failure) fails(switches []sched.Switch, leftOut []int) bool {
+func (f *minimiser) fails(switches []sched.Switch, leftOut []int) bool {
 	rec := &sched.Recorder{Scheduler: &sched.Replay{Switches: switches}}
-	w, err := once(f.Program, f.options(leftOut), rec, nil, nil)
+	w, err := f.run(rec, leftOut)
 	if err != nil || w.fail == nil || !f.same(*w.fail) {
 		return false
 	}
@@ -182,7 +199,9 @@ type row struct {
 // rows replays the failure and writes down every step.
 func (f *Failure) rows() (threads []string, rows []row, err error) {
 	ob := &observer{}
-	w, err := once(f.Program, f.options(f.LeftOut), &sched.Replay{Switches: f.Switches}, nil, func(w *World, s sched.Scheduler) sched.Scheduler {
+	o := f.Options
+	o.Without = f.LeftOut
+	w, err := once(f.Program, &o, &sched.Replay{Switches: f.Switches}, nil, func(w *World, s sched.Scheduler) sched.Scheduler {
 		ob.Scheduler, ob.w = s, w
 		w.watch.log = ob.event
 		return ob

@@ -225,6 +225,9 @@ func (e env) searchProgress(o *explore.Options) (stop func()) {
 		if time.Since(last) > time.Second {
 			last = time.Now()
 			fmt.Fprintf(e.stderr, "\r%d schedules, %v ", r.Runs, r.Elapsed.Round(time.Second))
+			if r.Failure != nil {
+				fmt.Fprintf(e.stderr, "(found, looking for fewer switches than %d) ", len(r.Failure.Switches))
+			}
 		}
 	}
 	return func() { fmt.Fprint(e.stderr, "\r") }
