@@ -116,9 +116,9 @@ type Violation = invariant.Violation
 
 // A World is one run of a program: a machine, its tasks and the watch on its invariants.
 type World struct {
-	K   *kernel.Kernel
-	Sys *subsys.System
-	Net *kernel.Net
+	k      *kernel.Kernel
+	system *subsys.System
+	net    *kernel.Net // where programs run
 
 	opts     *Options
 	run      *sched.Run
@@ -135,9 +135,16 @@ type World struct {
 	unruly   bool
 }
 
+// Machine is the machine, and the network namespace in which programs run: for who plays the administrator of it or the
+// network around it. Programs have their tasks, and nothing else of it.
+func (w *World) Machine() (*subsys.System, *kernel.Net) { return w.system, w.net }
+
+// InInitNet lets the programs run in the initial network namespace instead of one of their own.
+func (w *World) InInitNet() { w.net = w.k.InitNet() }
+
 // Process makes a process; drive it during Setup directly and with Go after.
 func (w *World) Process(name string) sys.Task {
-	t := w.K.NewProcess(name, w.Net)
+	t := w.k.NewProcess(name, w.net)
 	w.tasks = append(w.tasks, t)
 	return t
 }
@@ -156,7 +163,7 @@ func modelled(t sys.Task) *kernel.Task { return t.(*kernel.Task) }
 
 // Softirq lets fn run as the kernel does beside all processes: packet delivery, a timer.
 func (w *World) Softirq(name string, fn func(t *kernel.Task)) {
-	t := w.K.KernelTask(name)
+	t := w.k.KernelTask(name)
 	w.tasks = append(w.tasks, t)
 	t.Go(fn)
 }
@@ -254,13 +261,13 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	if err != nil {
 		return nil, err
 	}
-	w.K = k
+	w.k = k
 	if o.differences != nil {
-		w.Sys = subsys.RegisterWith(k, o.differences)
-	} else if w.Sys, err = subsys.Register(k); err != nil {
+		w.system = subsys.RegisterWith(k, o.differences)
+	} else if w.system, err = subsys.Register(k); err != nil {
 		return nil, err
 	}
-	w.Net = k.NewNet()
+	w.net = k.NewNet()
 	idle := w.run.Idle
 	w.run.Idle = func(late bool) bool {
 		if idle(late) || !late && w.stuck != nil && w.stuck() {
@@ -314,7 +321,7 @@ func (w *World) end(err error) {
 		w.tell()
 		return
 	}
-	w.watch.Rest(w.K, true)
+	w.watch.Rest(w.k, true)
 	w.tell()
 	for _, fn := range w.finally {
 		fn()
@@ -322,7 +329,7 @@ func (w *World) end(err error) {
 	if w.fail != nil {
 		return
 	}
-	if err := w.K.Close(); err != nil {
+	if err := w.k.Close(); err != nil {
 		w.Violate("accounting", "%v", err)
 	}
 }

@@ -25,14 +25,14 @@ func neighDump(seq uint32) []byte { return userspace.DumpRequest(uapi.RTMGetneig
 
 // neighbours lets the administrator add entries to the table of neighbours.
 func (w *World) neighbours(admin *kernel.Task, n int) {
-	w.Must(w.Sys.Inet(w.Net).PopulateNeigh(admin, n))
+	w.Must(w.system.Inet(w.net).PopulateNeigh(admin, n))
 }
 
 func dumpAndClose(w *World) {
 	main := w.Process("reader")
 	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
 	w.setRing(main, fd, uapi.NetlinkRxRing, ring(2, 4096))
-	w.neighbours(w.K.KernelTask("admin"), 60)
+	w.neighbours(w.k.KernelTask("admin"), 60)
 	child := w.forked(main, "child")
 	w.send(main, fd, neighDump(1), addr(0, 0))
 	w.Go(main, func(t sys.Task) {
@@ -69,7 +69,7 @@ func (d *dumped) read(frame []byte) bool {
 func dumpAcksReader(w *World) {
 	main := w.Process("reader")
 	s := w.Open(main, uapi.NetlinkRoute, userspace.Config{RX: ring(4, 4096), Portid: 1000})
-	w.neighbours(w.K.KernelTask("admin"), 60)
+	w.neighbours(w.k.KernelTask("admin"), 60)
 	sender := w.forked(main, "sender")
 	w.send(main, s.FD(), neighDump(1), addr(0, 0))
 	w.Go(sender, func(t sys.Task) { w.send(t, s.FD(), noop(2), addr(0, 0)) })
@@ -91,7 +91,7 @@ func dumpAcksReader(w *World) {
 func twoDumpPollers(w *World) {
 	main := w.Process("reader")
 	s := w.Open(main, uapi.NetlinkRoute, userspace.Config{RX: ring(4, 4096), Portid: 1000})
-	w.neighbours(w.K.KernelTask("admin"), 60)
+	w.neighbours(w.k.KernelTask("admin"), 60)
 	other := w.forked(main, "other")
 	w.send(main, s.FD(), neighDump(1), addr(0, 0))
 	for _, t := range []sys.Task{main, other} {
@@ -130,7 +130,7 @@ func (w *World) dump(t sys.Task, cfg userspace.DumpConfig) *userspace.Dumper {
 }
 
 func dumper(w *World) {
-	admin := w.K.KernelTask("admin")
+	admin := w.k.KernelTask("admin")
 	w.neighbours(admin, 60)
 	main := w.Process("dumper")
 	w.Softirq("admin", func(cpu *kernel.Task) { w.neighbours(cpu, 1) })

@@ -33,7 +33,7 @@ func (w *World) queue(cfg userspace.QueueConfig) (main sys.Task, q *userspace.Qu
 	q = &userspace.Queue{Config: cfg}
 	w.Must(q.Open(main))
 	stack = w.packets()
-	stack.AddRule(w.K.KernelTask("admin"), w.Sys.NFQueue.Rule(cfg.Queue, false))
+	stack.AddRule(w.k.KernelTask("admin"), w.system.NFQueue.Rule(cfg.Queue, false))
 	return main, q, stack
 }
 
@@ -43,15 +43,15 @@ func (w *World) log(cfg userspace.LoggerConfig, threshold uint32) (main sys.Task
 	l = &userspace.Logger{Config: cfg}
 	w.Must(l.Open(main))
 	stack = w.packets()
-	stack.AddRule(w.K.KernelTask("admin"), w.Sys.NFLog.Rule(cfg.Group, threshold))
+	stack.AddRule(w.k.KernelTask("admin"), w.system.NFLog.Rule(cfg.Group, threshold))
 	return main, l, stack
 }
 
 // packets makes the device that packets leave by. The rules go when the run is over.
 func (w *World) packets() *inet.Stack {
-	stack := w.Sys.Inet(w.Net)
-	stack.SendUDP(w.K.KernelTask("admin"), 0, 0)
-	w.Finally(func() { stack.FlushRules(w.K.KernelTask("admin")) })
+	stack := w.system.Inet(w.net)
+	stack.SendUDP(w.k.KernelTask("admin"), 0, 0)
+	w.Finally(func() { stack.FlushRules(w.k.KernelTask("admin")) })
 	return stack
 }
 
@@ -89,7 +89,7 @@ func packetsFullRing(w *World) {
 
 func overrunReport(w *World) {
 	main, q, stack := w.queue(userspace.QueueConfig{RX: ring(1, 1024)})
-	stack.SendUDP(w.K.KernelTask("admin"), 1, 16) // fills the ring
+	stack.SendUDP(w.k.KernelTask("admin"), 1, 16) // fills the ring
 	w.cpus(1, stack)
 	w.Go(main, func(t sys.Task) {
 		_, err := t.Poll([]sys.PollFD{{FD: q.Socket().FD()}}, -1)
@@ -103,7 +103,7 @@ func nflogBatch(w *World) {
 	w.Softirq("packets", func(cpu *kernel.Task) {
 		stack.SendUDP(cpu, 1, 16)
 		w.Optional(func() { stack.SendUDP(cpu, 1, 16) })
-		w.K.FireTimer(cpu)
+		w.k.FireTimer(cpu)
 	})
 	w.Go(w.forked(main, "sender"), func(t sys.Task) { w.send(t, s.FD(), noop(7), addr(0, 0)) })
 	w.Go(main, func(sys.Task) {
@@ -116,7 +116,7 @@ func nflogTwoCPUs(w *World) {
 	main, l, stack := w.log(userspace.LoggerConfig{Group: 1, RX: ring(3, 4096)}, 3)
 	w.cpus(2, stack)
 	w.Finally(func() {
-		w.K.FireTimer(w.K.KernelTask("timer"))
+		w.k.FireTimer(w.k.KernelTask("timer"))
 		inRing := 0
 		for msg, ok := w.take(l.Socket().RX); ok; msg, ok = w.take(l.Socket().RX) {
 			for m := range uapi.Messages(msg) {
@@ -186,7 +186,7 @@ func logger(w *World) {
 	w.Softirq("packets", func(cpu *kernel.Task) {
 		stack.SendUDP(cpu, 1, 16)
 		stack.SendUDP(cpu, 1, 16)
-		w.K.FireTimer(cpu)
+		w.k.FireTimer(cpu)
 	})
 	w.Go(main, func(sys.Task) { w.Must(l.Serve(context.Background())) })
 	w.Finally(func() {

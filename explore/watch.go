@@ -38,7 +38,7 @@ func (c *watch) lookAtSleepers() {
 	if c.Harmed() || c.Meddled() || slices.ContainsFunc(c.sockets(), goesOn) {
 		return
 	}
-	for _, t := range c.w.K.Tasks() {
+	for _, t := range c.w.k.Tasks() {
 		if t.Forgotten(inspect.Key{}) {
 			c.forgotten = t.Name
 			return
@@ -81,7 +81,9 @@ func waits(d *sched.Deadlock) string {
 	return strings.Join(list, ", ")
 }
 
-func (c *watch) sockets() []*afnetlink.Sock { return c.w.Sys.Netlink.Sockets(inspect.Key{}, c.w.Net) }
+func (c *watch) sockets() []*afnetlink.Sock {
+	return c.w.system.Netlink.Sockets(inspect.Key{}, c.w.net)
+}
 
 // states shows the rings of all sockets, a letter for each frame.
 func (c *watch) states() string {

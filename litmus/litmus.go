@@ -28,9 +28,9 @@ func Program(f *scenario.File) explore.Program {
 func setup(w *explore.World, f *scenario.File, did func(s *scenario.Step, output string)) {
 	w.Unruly()
 	if f.InitNet() {
-		w.Net = w.K.InitNet()
+		w.InInitNet()
 	}
-	m := sim.On(w.Sys, w.Net)
+	m := sim.On(w.Machine())
 	runner := scenario.NewRunner(m)
 	for i := range f.Steps {
 		did(&f.Steps[i], runner.Step(&f.Steps[i]))

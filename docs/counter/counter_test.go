@@ -164,7 +164,8 @@ func TestCapability(t *testing.T) {
 // task reads the number before the other has written it.
 func TestInterleavings(t *testing.T) {
 	explore.Test(t, func(w *explore.World) {
-		c, err := counter.Register(w.Sys.Netlink)
+		system, net := w.Machine()
+		c, err := counter.Register(system.Netlink)
 		w.Must(err)
 		for i := range 2 {
 			task := w.Process(fmt.Sprint("adder", i))
@@ -175,7 +176,7 @@ func TestInterleavings(t *testing.T) {
 			})
 		}
 		w.Finally(func() {
-			w.Assert(c.Inspect(inspect.Key{}, w.Net, 0) == 2, "1 + 1 is %d", c.Inspect(inspect.Key{}, w.Net, 0))
+			w.Assert(c.Inspect(inspect.Key{}, net, 0) == 2, "1 + 1 is %d", c.Inspect(inspect.Key{}, net, 0))
 		})
 	}, explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}})
 }

@@ -12,6 +12,8 @@ import (
 
 	"nlmmap/explore"
 	"nlmmap/kernel"
+	"nlmmap/subsys"
+	"nlmmap/subsys/inet"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -20,6 +22,8 @@ import (
 // A machine is one run of a program.
 type machine struct {
 	w       *explore.World
+	system  *subsys.System
+	stack   *inet.Stack
 	p       Program
 	main    sys.Task
 	all     []sys.Task // one for each table of descriptors, main first
@@ -31,12 +35,13 @@ type machine struct {
 // run is the program as a set-up of package explore.
 func (p Program) run(w *explore.World) {
 	w.Unruly()
-	m := &machine{w: w, p: p, main: w.Process("main"), epfd: -1, pair: -1, over: -1}
+	system, net := w.Machine()
+	m := &machine{w: w, system: system, stack: system.Inet(net), p: p, main: w.Process("main"), epfd: -1, pair: -1, over: -1}
 	m.all = append(m.all, m.main)
 	for _, o := range p.Setup {
 		verbs[o.Verb].do(m, m.main, o.Args)
 	}
-	w.Sys.Inet(w.Net).LoUp(w.K.KernelTask("admin")) // or the first packet would do it
+	m.stack.LoUp(m.admin()) // or the first packet would do it
 	m.results = make([][]string, len(p.Tasks))
 	for i, task := range p.Tasks {
 		name := fmt.Sprint("t", i)
@@ -52,8 +57,11 @@ func (p Program) run(w *explore.World) {
 		w.Go(m.task(task.Kind, name), drive)
 	}
 	w.Outcome(m.outcome)
-	w.Finally(func() { w.Sys.Inet(w.Net).FlushRules(w.K.KernelTask("admin")) })
+	w.Finally(func() { m.stack.FlushRules(m.admin()) })
 }
+
+// admin is the administrator of the machine.
+func (m *machine) admin() *kernel.Task { return m.system.Kernel.KernelTask("admin") }
 
 func (m *machine) task(kind Kind, name string) sys.Task {
 	flags := 0
@@ -522,16 +530,16 @@ func (m *machine) sendFD(t sys.Task, a []string) string {
 func (m *machine) recvFD(t sys.Task, _ []string) string { return result(t.RecvFD(m.over)) }
 
 func (m *machine) neighbours(_ sys.Task, a []string) string {
-	return ok(m.w.Sys.Inet(m.w.Net).PopulateNeigh(m.w.K.KernelTask("admin"), number(a[0])))
+	return ok(m.stack.PopulateNeigh(m.admin(), number(a[0])))
 }
 
 // rule sends all packets to queue 0, or logs them to group 1.
 func (m *machine) rule(_ sys.Task, a []string) string {
-	rule := m.w.Sys.NFQueue.Rule(0, false)
+	rule := m.system.NFQueue.Rule(0, false)
 	if a[0] == "log" {
-		rule = m.w.Sys.NFLog.Rule(1, 1)
+		rule = m.system.NFLog.Rule(1, 1)
 	}
-	m.w.Sys.Inet(m.w.Net).AddRule(m.w.K.KernelTask("admin"), rule)
+	m.stack.AddRule(m.admin(), rule)
 	return "ok"
 }
 
@@ -539,20 +547,20 @@ func (m *machine) rule(_ sys.Task, a []string) string {
 func (m *machine) packet(t sys.Task, _ []string) string {
 	cur := modelled(t)
 	if t == m.main {
-		cur = m.w.K.KernelTask("admin")
+		cur = m.admin()
 	}
-	sent, failed := m.w.Sys.Inet(m.w.Net).SendUDP(cur, 1, 8)
+	sent, failed := m.stack.SendUDP(cur, 1, 8)
 	return fmt.Sprint(sent, failed)
 }
 
 // timer is the timer interrupt.
 func (m *machine) timer(t sys.Task, _ []string) string {
-	return fmt.Sprint(m.w.K.FireTimer(modelled(t)))
+	return fmt.Sprint(m.system.Kernel.FireTimer(modelled(t)))
 }
 
 // neighbour is a change of the table that a dump may be reading.
 func (m *machine) neighbour(t sys.Task, _ []string) string {
-	return ok(m.w.Sys.Inet(m.w.Net).PopulateNeigh(modelled(t), 1))
+	return ok(m.stack.PopulateNeigh(modelled(t), 1))
 }
 
 // flood sends until there is no room.
