@@ -341,9 +341,12 @@ func (w *World) tell() {
 	}
 }
 
-// Explore searches for a schedule of a program that violates an invariant, and minimises it.
+// Search searches for a schedule of a program that violates an invariant, and returns the first one as it was found.
+func Search(ctx context.Context, p Program, o Options) Result { return search(ctx, p, o, nil) }
+
+// Explore is Search that also minimises what it finds.
 func Explore(ctx context.Context, p Program, o Options) Result {
-	res := search(ctx, p, o, nil)
+	res := Search(ctx, p, o)
 	if res.Failure == nil {
 		return res
 	}
