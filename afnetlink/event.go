@@ -144,6 +144,24 @@ func (e TxEndEvent) String() string {
 	return fmt.Sprintf("sending of portid %v ends at tx[%d]", e.Sock.portid.Shown(), e.Pos)
 }
 
+// A PollEvent tells of one look at a socket that poll(2) or epoll takes: where it begins, after it has continued a dump, and
+// what it answers.
+type PollEvent struct {
+	Sock *Sock
+	Done bool
+	Mask uint32 // the answer
+}
+
+// Observation implements kernel.Observation.
+func (PollEvent) Observation() {}
+
+func (e PollEvent) String() string {
+	if e.Done {
+		return fmt.Sprintf("a look at portid %v finds %#x", e.Sock.portid.Shown(), e.Mask)
+	}
+	return fmt.Sprintf("a look at portid %v", e.Sock.portid.Shown())
+}
+
 // A DumpStep is where a dump stands.
 type DumpStep uint8
 

@@ -21,6 +21,7 @@ func (sk *Sock) Poll(cur *kernel.Task, pt *kernel.PollTable) uint32 {
 		sk.rcvWake(cur)
 	}
 	pt.Wait(&sk.Wait)
+	emit(sk, cur, PollEvent{Sock: sk})
 	// Sending charges nothing to a netlink socket: there is always room, whatever the TX ring looks like
 	// (pollout-constant).
 	mask := uint32(uapi.PollOut | uapi.PollWrnorm | uapi.PollWrband)
@@ -40,6 +41,7 @@ func (sk *Sock) Poll(cur *kernel.Task, pt *kernel.PollTable) uint32 {
 		}
 		sk.WriteQueue.Lock.Unlock(cur)
 	}
+	emit(sk, cur, PollEvent{sk, true, mask})
 	return mask
 }
 

@@ -50,43 +50,115 @@ func (r *ring) unused(pos uint32) bool {
 }
 
 func publication(c check) {
-	if _, ok := c.event.(kernel.AccessEvent); !ok || c.event.(kernel.AccessEvent).Write {
+	if e, ok := c.event.(kernel.AccessEvent); !ok || e.Write {
 		return
 	}
 	for _, t := range c.touches {
 		f := t.f
-		// Who has not seen that the frame is ready may read anything: readOwn says so.
-		if t.ring.tx || f.owner != ready || f.sights[c.task] == nil {
+		if t.ring.tx || f.owner != ready {
 			continue
 		}
-		for _, word := range [...]struct {
-			off  int
-			name string
-			want uint32
-		}{{uapi.NMLen, "length", f.header.Len}, {uapi.NMGroup, "group", f.header.Group}, {uapi.NMPid, "pid", f.header.Pid},
-			{uapi.NMUID, "uid", f.header.UID}, {uapi.NMGID, "gid", f.header.GID}} {
-			if got, ok := t.word(word.off); ok && got != word.want && (f.skb != nil || word.off == uapi.NMLen) {
-				c.blame(t.ring.s, c.unpublished(t), "%s reads %s %d, the kernel published %d", t.ring.name(t.pos), word.name, got, word.want)
+		if status, ok := t.word(uapi.NMStatus); ok && status == f.status && !c.complete(t.ring, t.pos) {
+			return
+		}
+		// Who has not seen that the frame is ready may read anything: readOwn says so.
+		if f.sights[c.task] == nil {
+			continue
+		}
+		for _, word := range f.words() {
+			if got, ok := t.word(word.off); ok && got != *word.value {
+				c.blame(t.ring.s, c.unpublished(t.ring, f), "%s reads %s %d, the kernel published %d", t.ring.name(t.pos), word.name, got, *word.value)
 				return
 			}
 		}
 		at, data := t.message()
 		if n := min(len(data), len(f.data)-at); f.status == uapi.NLMMapStatusValid && n > 0 && !bytes.Equal(data[:n], f.data[at:at+n]) {
-			c.blame(t.ring.s, c.unpublished(t), "%s reads other bytes than the kernel published", t.ring.name(t.pos))
+			c.blame(t.ring.s, c.unpublished(t.ring, f), "%s reads other bytes than the kernel published", t.ring.name(t.pos))
 			return
 		}
 	}
 }
 
+// A headerWord is a word of a frame's header that was published.
+type headerWord struct {
+	off   int
+	name  string
+	value *uint32
+}
+
+// words are the words of the header that the kernel publishes with the frame: of one that comes back without a message
+// the length alone.
+func (f *frame) words() []headerWord {
+	h := &f.header
+	all := []headerWord{{uapi.NMLen, "length", &h.Len}, {uapi.NMGroup, "group", &h.Group}, {uapi.NMPid, "pid", &h.Pid},
+		{uapi.NMUID, "uid", &h.UID}, {uapi.NMGID, "gid", &h.GID}}
+	if f.skb == nil {
+		return all[:1]
+	}
+	return all
+}
+
+// complete checks that memory has all of a frame that is visibly ready, every word and every byte, whether or not a
+// reader goes on to look at them.
+func (c check) complete(r *ring, pos uint32) bool {
+	f := r.frame(pos)
+	off, size, ok := r.place(pos)
+	if !ok || r.mem == nil || r.s.blind {
+		return true
+	}
+	b := make([]byte, size)
+	r.mem.Peek(nil, off, b)
+	word := func(off int) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
+	if word(uapi.NMStatus) != f.status {
+		return true // it is not visible yet
+	}
+	for _, w := range f.words() {
+		if got := word(w.off); got != *w.value {
+			c.blame(r.s, c.unpublished(r, f), "%s is %s with %s %d, the kernel published %d", r.name(pos), uapi.StatusName(f.status), w.name, got, *w.value)
+			return false
+		}
+	}
+	if n := min(len(f.data), size-uapi.NLMMapHdrlen); f.status == uapi.NLMMapStatusValid && !bytes.Equal(b[uapi.NLMMapHdrlen:][:n], f.data[:n]) {
+		c.blame(r.s, c.unpublished(r, f), "%s is VALID with other bytes than the kernel published", r.name(pos))
+		return false
+	}
+	return true
+}
+
+// readyFrames checks all frames that lie ready at rest: their status is what the kernel has announced, and they are
+// complete. A frame that nobody has is UNUSED.
+func readyFrames(c check) {
+	for _, s := range c.sockets {
+		now := s.sk.Inspect(key)
+		for pos := range now.RxRing.Positions() {
+			f := s.rx.frames[pos]
+			status, ok := now.RxRing.Status(pos)
+			if !ok || s.blind || hung(c.kernel) || c.harm != "" {
+				continue
+			}
+			switch {
+			case f == nil || f.owner == free:
+				if status != uapi.NLMMapStatusUnused {
+					c.blame(s, "", "rx[%d] of portid %d is %s, and neither the kernel nor a program has made it so", pos, now.Portid, uapi.StatusName(status))
+				}
+			case f.owner == ready && f.keeper == "" && status != f.status:
+				c.blame(s, "", "rx[%d] of portid %d was published as %s and is %s", pos, now.Portid, uapi.StatusName(f.status), uapi.StatusName(status))
+			case f.owner == ready:
+				c.complete(&s.rx, pos)
+			}
+		}
+	}
+}
+
 // unpublished is what can make a reader see something else than the kernel published.
-func (c check) unpublished(t touch) string {
-	cfg := t.ring.s.sk.K.Config()
+func (c check) unpublished(r *ring, f *frame) string {
+	cfg := r.s.sk.K.Config()
 	switch {
-	case t.f.shift > 0:
+	case f.shift > 0:
 		return "dump-reserve-in-frame"
 	case c.damage != "":
 		return c.damage
-	case cfg.Mode == kernel.Controlled && cfg.Memory != memmodel.SC && !t.ring.ring.Ordered():
+	case cfg.Mode == kernel.Controlled && cfg.Memory != memmodel.SC && !r.ring.Ordered():
 		return "set-status-barrier"
 	}
 	return ""

@@ -13,9 +13,11 @@ var list = []Invariant{
 		Name: "publication",
 		Statement: "What a program reads in a frame that it has is what the kernel published: header and message, until it " +
 			"releases the frame or writes to it.",
-		Why:     "The status word is all that tells a reader that the rest of the frame is complete.",
-		Checked: "at every load of a header word or of message bytes by any task, against what the kernel published last",
-		on:      publication,
+		Why: "The status word is all that tells a reader that the rest of the frame is complete.",
+		Checked: "at every load of a header word or of message bytes by any task, against what the kernel published last; and at every " +
+			"load of a status that shows a frame ready, and at rest, for every word and every byte of the frame",
+		on:   publication,
+		rest: readyFrames,
 	},
 	{
 		Name: "no-silent-loss",
@@ -170,11 +172,13 @@ var list = []Invariant{
 		rest:      skipReturned,
 	},
 	{
-		Name:      "poll",
-		Statement: "Who sleeps is woken when what it waits for has come: a message, room, an error, the end of the other side.",
-		Why:       "A lost wake-up is a program that hangs.",
-		Checked: "when all tasks wait for ever: each sleeper looks again, and nothing may be there; no message may wait for a " +
+		Name: "poll",
+		Statement: "poll finds a message that is there, and none that is not; who sleeps is woken when what it waits for has come: a " +
+			"message, room, an error, the end of the other side.",
+		Why: "A lost wake-up is a program that hangs.",
+		Checked: "at every look of poll and epoll at a socket, for what was there from its beginning to its end; and when all tasks wait for ever: each sleeper looks again, and nothing may be there; no message may wait for a " +
 			"sleeping reader",
+		on: pollAnswers,
 	},
 	{
 		Name:      "deadlock",

@@ -28,6 +28,8 @@ type Watch struct {
 	touches []touch              // of the present event
 	calls   map[*kernel.Task]int // TX frames that the present system call of a task has sent
 	looked  map[*kernel.Task]bool
+	looks   map[*kernel.Task]look // of poll, that go on
+	events  int                   // that have changed a queue or a ring
 	// harm is the defect that has made the machine's books wrong or has crashed it, damage one that has changed memory.
 	harm, damage string
 }
@@ -248,7 +250,7 @@ func (w *Watch) socket(sk *afnetlink.Sock) *socket {
 	if s == nil {
 		if w.socks == nil {
 			w.socks, w.rings = map[*afnetlink.Sock]*socket{}, map[*ringmm.Ring]*ring{}
-			w.calls, w.looked = map[*kernel.Task]int{}, map[*kernel.Task]bool{}
+			w.calls, w.looked, w.looks = map[*kernel.Task]int{}, map[*kernel.Task]bool{}, map[*kernel.Task]look{}
 		}
 		s = &socket{sk: sk, orphans: map[*afnetlink.SKB]bool{}}
 		s.rx = ring{s: s, ring: sk.RxRing(), last: -1}
@@ -336,7 +338,16 @@ func (w *Watch) resolve(e kernel.AccessEvent) {
 
 // note keeps the books.
 func (w *Watch) note(r kernel.Record) {
+	if changes(r.Event) {
+		w.events++
+	}
 	switch e := r.Event.(type) {
+	case afnetlink.PollEvent:
+		if e.Done {
+			delete(w.looks, r.Task)
+		} else {
+			w.looks[r.Task] = w.look(w.socket(e.Sock))
+		}
 	case afnetlink.SocketEvent:
 		w.noteSocket(e)
 	case afnetlink.RingEvent:
@@ -512,10 +523,9 @@ func (t touch) noteRX(task *kernel.Task, e kernel.AccessEvent) {
 		return
 	}
 	// What a program changes in its own frame it may read there.
-	for off, word := range map[int]*uint32{uapi.NMLen: &f.header.Len, uapi.NMGroup: &f.header.Group, uapi.NMPid: &f.header.Pid,
-		uapi.NMUID: &f.header.UID, uapi.NMGID: &f.header.GID} {
-		if val, ok := t.word(off); ok {
-			*word = val
+	for _, word := range f.words() {
+		if val, ok := t.word(word.off); ok {
+			*word.value = val
 		}
 	}
 	if at, data := t.message(); at < len(f.data) {
@@ -537,6 +547,7 @@ func (t touch) noteStatus(task *kernel.Task, status uint32) {
 	case status == uapi.NLMMapStatusUnused:
 		*f = frame{claim: f.claim, skipped: f.skipped}
 	case f.owner == ready && status != uapi.NLMMapStatusSkip:
+		f.keeper = task.Name
 	default:
 		if f.owner == free {
 			f.owner = kept
