@@ -1,7 +1,9 @@
 package invariant_test
 
 import (
+	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 
 	"nlmmap/afnetlink"
@@ -59,6 +61,9 @@ func newStage(t *testing.T, report func(invariant.Violation)) stage {
 	return stage{k, task, fd, file, afnetlink.SockOf(file), w}
 }
 
+// atRest asks the watch about a machine that has made its last step.
+func (s stage) atRest() { s.w.Rest(s.k, true) }
+
 // TestEachCanFail: a kernel that does wrong, as its events tell, breaks the invariant, and nobody else is blamed. The
 // rules of programs fail in package explore.
 func TestEachCanFail(t *testing.T) {
@@ -113,12 +118,21 @@ func TestEachCanFail(t *testing.T) {
 			s.access(4096, true, uapi.NLMMapStatusValid, 0, 0, 0)
 			s.emit(afnetlink.TxEvent{Sock: s.sk, Pos: 0, Checked: 4, Data: []byte("evil")})
 		},
+		"mapped": func(s stage) {
+			_ = s.sk.Mmap(s.task, &kernel.VMA{End: 8192, File: s.file}) // and no task has it
+			s.atRest()
+		},
+		"poll": func(s stage) {
+			s.sk.ReceiveQueue.Append(s.task, s.message())
+			s.emit(afnetlink.PollEvent{Sock: s.sk})
+			s.emit(afnetlink.PollEvent{Sock: s.sk, Done: true, Mask: uapi.PollOut})
+		},
 		"integrity":  func(s stage) { s.emit(kernel.Oops{Defect: "dead-ring-oops", What: "a null pointer"}) },
 		"memory":     func(s stage) { s.emit(kernel.Corruption{Defect: "memory", What: "a store to freed memory"}) },
 		"lock-order": func(s stage) { s.emit(kernel.LockOrder{Outer: "a", Inner: "b"}) },
 	}
-	// mapped fails with the mutants of the counts, the others end a run or are what programs break: see package explore.
-	elsewhere := []string{"mapped", "poll", "deadlock", "livelock", "panic"}
+	// These end a run: see package explore, TestEndsOfRuns.
+	elsewhere := []string{"deadlock", "livelock", "panic"}
 	for _, inv := range invariant.All() {
 		act := tests[inv.Name]
 		if act == nil {
@@ -138,6 +152,90 @@ func TestEachCanFail(t *testing.T) {
 				t.Errorf("%v: to blame is %v", seen[i], seen[i].Blame)
 			}
 		})
+	}
+}
+
+// TestReadyFrames: a frame that is ready is complete, and nobody else changes it: what memory has is compared with what
+// the kernel published, at a reader's first look and at rest.
+func TestReadyFrames(t *testing.T) {
+	header := ringmm.Header{Len: 4, Group: 1, Pid: 2, UID: 3, GID: 4}
+	right := func(b []byte) {
+		for i, v := range []uint32{uapi.NLMMapStatusValid, 4, 1, 2, 3, 4} {
+			binary.LittleEndian.PutUint32(b[4*i:], v)
+		}
+		copy(b[uapi.NLMMapHdrlen:], "good")
+	}
+	for name, spoil := range map[string]func(b []byte){
+		"":       func([]byte) {},
+		"length": func(b []byte) { b[uapi.NMLen]++ },
+		"group":  func(b []byte) { b[uapi.NMGroup]++ },
+		"pid":    func(b []byte) { b[uapi.NMPid]++ },
+		"uid":    func(b []byte) { b[uapi.NMUID]++ },
+		"gid":    func(b []byte) { b[uapi.NMGID]++ },
+		"bytes":  func(b []byte) { b[uapi.NLMMapHdrlen+3]++ },
+		"COPY":   func(b []byte) { b[uapi.NMStatus] = uapi.NLMMapStatusCopy },
+		"RESERVED, and neither the kernel nor a program": func(b []byte) { b[2048] = uapi.NLMMapStatusReserved },
+	} {
+		for _, rest := range []bool{false, true} {
+			var seen []invariant.Violation
+			s := newStage(t, func(v invariant.Violation) { seen = append(seen, v) })
+			m := s.message()
+			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
+			s.emit(afnetlink.PublishEvent{Sock: s.sk, Pos: 0, SKB: m, Status: uapi.NLMMapStatusValid, Header: header, Data: []byte("good")})
+			frames := make([]byte, 4096)
+			right(frames)
+			spoil(frames)
+			s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem.Write(nil, 0, frames)
+			if rest {
+				s.atRest()
+			} else {
+				s.access(0, false, uapi.NLMMapStatusValid, 0, 0, 0)
+			}
+			found := slices.ContainsFunc(seen, func(v invariant.Violation) bool {
+				return v.Name == "publication" && strings.Contains(v.What, name)
+			})
+			atRestOnly := name == "COPY" || strings.HasPrefix(name, "RESERVED")
+			if found != (name != "" && (rest || !atRestOnly)) {
+				t.Errorf("%q, at rest %v: %v", name, rest, seen)
+			}
+		}
+	}
+}
+
+// TestPollAnswers: poll finds what is there from the beginning of its look to the end, and nothing where nothing is.
+func TestPollAnswers(t *testing.T) {
+	publish := func(s stage) {
+		m := s.message()
+		s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
+		s.emit(afnetlink.PublishEvent{Sock: s.sk, Pos: 0, SKB: m, Status: uapi.NLMMapStatusValid})
+		s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem.Store32(nil, uapi.NMStatus, uapi.NLMMapStatusValid)
+	}
+	for _, tt := range []struct {
+		name          string
+		before, while func(s stage)
+		mask          uint32
+		wrong         bool
+	}{
+		{"a frame, not found", publish, nil, uapi.PollOut, true},
+		{"a frame, found", publish, nil, uapi.PollIn, false},
+		{"a frame that comes meanwhile", nil, publish, uapi.PollOut, false},
+		{"a frame that comes meanwhile, found", nil, publish, uapi.PollIn, false},
+		{"nothing, found", nil, nil, uapi.PollIn, true},
+		{"nothing", nil, nil, uapi.PollOut, false},
+	} {
+		var seen []invariant.Violation
+		s := newStage(t, func(v invariant.Violation) { seen = append(seen, v) })
+		if tt.before != nil {
+			tt.before(s)
+		}
+		s.emit(afnetlink.PollEvent{Sock: s.sk})
+		if tt.while != nil {
+			tt.while(s)
+		}
+		s.emit(afnetlink.PollEvent{Sock: s.sk, Done: true, Mask: tt.mask})
+		if wrong := len(seen) > 0 && seen[0].Name == "poll"; wrong != tt.wrong {
+			t.Errorf("%s: %v", tt.name, seen)
+		}
 	}
 }
 

@@ -176,7 +176,8 @@ var list = []Invariant{
 		Statement: "poll finds a message that is there, and none that is not; who sleeps is woken when what it waits for has come: a " +
 			"message, room, an error, the end of the other side.",
 		Why: "A lost wake-up is a program that hangs.",
-		Checked: "at every look of poll and epoll at a socket, for what was there from its beginning to its end; and when all tasks wait for ever: each sleeper looks again, and nothing may be there; no message may wait for a " +
+		Checked: "at every look of poll and epoll at a socket, for what was there from its beginning to its end (in weak memory " +
+			"for the queue alone); and when all tasks wait for ever: each sleeper looks again, and nothing may be there; no message may wait for a " +
 			"sleeping reader",
 		on: pollAnswers,
 	},
