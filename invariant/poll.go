@@ -17,6 +17,7 @@ type look struct {
 	queue  []*afnetlink.SKB
 	ready  []readyFrame
 	frames string // the status words, as memory has them
+	used   int    // that are not UNUSED
 	weak   bool   // frames are not looked at
 }
 
@@ -42,6 +43,9 @@ func (w *Watch) look(s *socket) look {
 	for pos := range now.RxRing.Positions() {
 		status, _ := now.RxRing.Status(pos)
 		l.frames += uapi.StatusName(status) + " "
+		if status != uapi.NLMMapStatusUnused {
+			l.used++ // some kernels call a RESERVED one readable
+		}
 		if f := s.rx.frames[pos]; f != nil && f.owner == ready && f.status == uapi.NLMMapStatusValid && status == f.status {
 			l.ready = append(l.ready, readyFrame{pos, f.claim, s.rx.last == int(pos)})
 		}
@@ -91,19 +95,9 @@ func pollAnswers(c check) {
 		}
 	}
 	still := before.events == now.events && before.frames == now.frames && !before.busy && !now.busy && !now.weak
-	if nothing := len(before.queue)+len(now.queue)+len(now.ready) == 0 && !s.rx.held(); in && still && nothing {
-		c.blame(nil, "poll-prev-frame", "poll finds something to read on portid %d, where there is nothing", s.portid())
+	if nothing := len(before.queue)+len(now.queue)+now.used == 0; in && still && nothing {
+		c.blame(nil, "", "poll finds something to read on portid %d, where there is nothing", s.portid())
 	}
-}
-
-// held reports whether the kernel works on a frame: some kernels call that readable.
-func (r *ring) held() bool {
-	for _, f := range r.frames {
-		if f.owner == taken {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *socket) portid() uint32 { return s.sk.Inspect(key).Portid }
