@@ -20,7 +20,7 @@ type Result struct {
 	// Failure tells of what is no step's output: the machine could not be made, panicked, hung or leaked.
 	Failure string `json:"failure,omitempty"`
 
-	over bool // both machines came to the same end: what would come does not count
+	so comparison
 }
 
 // OK reports whether everything agreed.
@@ -64,6 +64,16 @@ func Compare(f *File, outputs []string) Result {
 		r.compare(&f.Steps[i], got)
 	}
 	return r
+}
+
+// Agree reports for each step of a file whether a machine's output agrees with the recorded one, as Compare counts them.
+func Agree(f *File, outputs []string) []bool {
+	agrees := make([]bool, len(f.Steps))
+	var so comparison
+	for i := range f.Steps {
+		agrees[i] = i < len(outputs) && so.agrees(&f.Steps[i], outputs[i]) || so.over
+	}
+	return agrees
 }
 
 // Play runs a file on a fresh machine as Verify does and returns the outputs of the steps that came to an end. Failure
@@ -125,9 +135,18 @@ func runSteps(ctx context.Context, boot func() (Target, error), f *File, progres
 	progress <- outcome{"", true}
 }
 
+// A comparison is how far the outputs of two machines were compared.
+type comparison struct {
+	over bool // both came to the same end: what would come does not count
+}
+
+func (c *comparison) agrees(s *Step, got string) bool {
+	c.over = c.over || SameDeath(got, s.Output)
+	return c.over || got == s.Output
+}
+
 func (r *Result) compare(s *Step, got string) {
-	r.over = r.over || SameDeath(got, s.Output)
-	if got == s.Output || r.over {
+	if r.so.agrees(s, got) {
 		r.Agreed++
 		return
 	}
