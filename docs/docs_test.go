@@ -213,6 +213,7 @@ var layers = []struct {
 	{"litmus", "explore kernel kernel/memmodel scenario scenario/sim sys"},
 	{"scenario/boot", "guest scenario scenario/live"},
 	{"guest", ""},
+	{"identify", "internal/workers kernel scenario scenario/sim versions"},
 	{"trace", "kernel uapi"},
 }
 

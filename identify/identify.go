@@ -16,11 +16,12 @@ import (
 type Config struct {
 	// Recordings are scenarios with what one kernel did in each step.
 	Recordings []*scenario.File
-	// Called is the release that the kernel's own name is nearest to. Of releases that the recordings fit alike it is the one.
-	Called kernel.Release
-	// Run plays more scenarios on the kernel. It is nil if there are only the recordings; what is left is then cut down to what
-	// the model says that it takes.
-	Run Kernel
+	// Called is the name of the kernel, as uname -r prints it, if it is known. Of results that are equally good that is taken
+	// which begins with the release that is nearest to the name.
+	Called string
+	// Kernel plays more scenarios on the kernel. It is nil if there are only the recordings; what is left is then cut down to
+	// what the model says that it takes.
+	Kernel Kernel
 	// Untold asks for what the recordings do not tell. It takes longer than all the rest.
 	Untold bool
 	// Tell hears what the search is doing, if set.
@@ -68,11 +69,13 @@ func (c Count) Percent() float64 {
 
 // A Difference is a named difference that explains steps.
 type Difference struct {
-	Name  string   `json:"name"`
-	Value string   `json:"value"`
-	Was   string   `json:"was"`          // in the nearest release
-	Proof []Place  `json:"proof"`        // where the kernel would disagree without it
-	Or    []string `json:"or,omitempty"` // other single changes that explain the same
+	Name  string  `json:"name"`
+	Value string  `json:"value"`
+	Was   string  `json:"was"`   // in the nearest release
+	Proof []Place `json:"proof"` // where the kernel would disagree without it
+	// Against are steps that agree without it: it explains more than it spoils, and may not be the whole truth.
+	Against []Place  `json:"against,omitempty"`
+	Or      []string `json:"or,omitempty"` // other single changes that explain the same
 	// From and To are the range of a number within which no recording tells the values apart.
 	From int `json:"from,omitempty"`
 	To   int `json:"to,omitempty"`
@@ -138,9 +141,10 @@ func Identify(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, ctx.Err()
 	}
 	r.Version, r.Kernel, r.Nearest, r.Agrees = st.v, notation(st.v), st.v.Release.String(), s.share(st)
-	for _, other := range starts {
-		if len(st.v.Set) == 0 && other.v.Release != st.v.Release && sameOutcomes(other, st) {
-			r.AlsoFits = append(r.AlsoFits, other.v.String())
+	for _, release := range kernel.Releases() {
+		i := slices.IndexFunc(starts, func(other *state) bool { return other.v.Release == release })
+		if len(st.v.Set) == 0 && release != st.v.Release && sameOutcomes(starts[i], st) {
+			r.AlsoFits = append(r.AlsoFits, release.String())
 		}
 	}
 	for _, name := range names(st.v) {
@@ -151,17 +155,17 @@ func Identify(ctx context.Context, cfg Config) (*Result, error) {
 		r.Untold = s.untold(ctx, st)
 	}
 	var err error
-	if r.Left, err = s.describe(ctx, st, cfg.Run); err != nil {
+	if r.Left, err = s.describe(ctx, st, cfg.Kernel); err != nil {
 		return nil, err
 	}
 	return r, ctx.Err()
 }
 
-// prefer orders releases: the one that the kernel is called like, then those with the fewest steps that disagree, then newer
-// ones.
-func prefer(starts []*state, called kernel.Release) {
+// prefer orders releases: the one that is nearest to a name, then those with the fewest steps that disagree, then newer ones.
+func prefer(starts []*state, name string) {
+	called, err := versions.Nearest(name)
 	isNot := func(st *state) int {
-		if st.v.Release == called {
+		if err == nil && st.v.Release == called {
 			return 0
 		}
 		return 1

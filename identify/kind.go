@@ -31,6 +31,12 @@ func (s *search) step(o outcome, scenarioNumber, i int) scenario.Disagreement {
 		Expected: f.Steps[i].Output, Got: o.at(i)}
 }
 
+// place is where a step is.
+func (s *search) place(o outcome, scenarioNumber, i int) Place {
+	d := s.step(o, scenarioNumber, i)
+	return Place{s.files[scenarioNumber].Name, d.Line, d.Directive}
+}
+
 // kind is the same of steps that disagree alike: the directive, and the lines that differ without their numbers.
 func (s *search) kind(o outcome, i, n int) string {
 	d := s.step(o, i, n)

@@ -41,10 +41,12 @@ func (s *search) prove(ctx context.Context, st *state, name string) Difference {
 	without := s.all(ctx, s.without(st.v, name))
 	var which []int
 	for i, run := range without.runs {
-		if n, worse := s.firstWorse(st.runs[i], run, i); worse {
-			step := s.step(run, i, n)
-			found.Proof = append(found.Proof, Place{s.files[i].Name, step.Line, step.Directive})
+		if p, worse := s.firstWorse(st.runs[i], run, i); worse {
+			found.Proof = append(found.Proof, p)
 			which = append(which, i)
+		}
+		if p, worse := s.firstWorse(run, st.runs[i], i); worse {
+			found.Against = append(found.Against, p)
 		}
 	}
 	found.Or = s.instead(ctx, st, without, name, which)
@@ -54,16 +56,16 @@ func (s *search) prove(ctx context.Context, st *state, name string) Difference {
 	return found
 }
 
-// firstWorse is the first step that agrees with one model and not with another, or the end.
-func (s *search) firstWorse(good, bad outcome, i int) (n int, worse bool) {
+// firstWorse is the first step of a scenario that agrees with one model and not with another, or the end.
+func (s *search) firstWorse(good, bad outcome, i int) (p Place, worse bool) {
 	f := s.files[i]
 	a, b := agree(f, good), agree(f, bad)
 	for n := range f.Steps {
 		if a[n] && !b[n] {
-			return n, true
+			return s.place(bad, i, n), true
 		}
 	}
-	return len(f.Steps), good.failure == "" && bad.failure != ""
+	return s.place(bad, i, len(f.Steps)), good.failure == "" && bad.failure != ""
 }
 
 // instead lists single changes that explain as much as the one that is missing from a kernel.
@@ -109,6 +111,9 @@ func (s *search) untold(ctx context.Context, st *state) []Untold {
 		s.tell("what the recordings do not tell: " + d.Name)
 		now := s.table.Value(st.v, d.Name)
 		u := Untold{Name: d.Name, Value: now, Seen: d.Seen}
+		if _, found := st.v.Set[d.Name]; found && d.IsNumber() {
+			continue // that was told when it was proved
+		}
 		if d.IsNumber() {
 			from, to := s.alike(ctx, st, d)
 			if least, most := d.Bounds(); from == to || ctx.Err() != nil {

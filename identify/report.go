@@ -18,8 +18,8 @@ func (r *Result) Write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s\n\n", count(r.Scenarios, "scenario"), count(r.Steps, "step"))
 	for _, share := range r.Releases {
-		fmt.Fprintf(&b, "%-7s %6.2f %%  %d/%d steps  %d/%d scenarios\n", share.Kernel, share.Steps.Percent(),
-			share.Steps.Agree, share.Steps.Total, share.Scenarios.Agree, share.Scenarios.Total)
+		fmt.Fprintf(&b, "%-7s %6.2f %%  %d/%d steps  %d/%d scenarios\n", share.Kernel, share.Steps.Percent(), share.Steps.Agree,
+			share.Steps.Total, share.Scenarios.Agree, share.Scenarios.Total)
 	}
 	b.WriteByte('\n')
 	r.writeKernel(&b)
@@ -57,7 +57,7 @@ func (r *Result) writeKernel(b *strings.Builder) {
 		fmt.Fprintf(b, "The nearest release is %s. No named difference explains any of the %s that it does otherwise.\n\n",
 			r.Nearest, count(wrong, "step"))
 	case left == 0:
-		fmt.Fprintf(b, "It is %s with %s, which explain all of the %s that the release does otherwise.\n\n",
+		fmt.Fprintf(b, "It is %s with %s: that explains all of the %s that the release does otherwise.\n\n",
 			r.Nearest, count(len(r.Differences), "difference"), count(wrong, "step"))
 	default:
 		fmt.Fprintf(b, "The nearest release is %s. With %s it does %d of the %s as recorded that it does otherwise; %s left.\n\n",
@@ -81,6 +81,10 @@ func (d *Difference) write(b *strings.Builder, nearest string) {
 		fmt.Fprintf(b, "    %s would explain the same\n", other)
 	}
 	writePlaces(b, d.Proof)
+	if len(d.Against) > 0 {
+		b.WriteString("  it may not be the whole truth: these agree without it\n")
+		writePlaces(b, d.Against)
+	}
 	b.WriteByte('\n')
 }
 

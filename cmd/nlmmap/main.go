@@ -43,7 +43,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		runCommand(), verifyCommand(), versionsCommand(), defectsCommand(), diffCommand(), recordCommand(),
-		exploreCommand(), languageCommand(), randomCommand(),
+		exploreCommand(), identifyCommand(), languageCommand(), randomCommand(),
 	}
 }
 
