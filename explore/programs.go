@@ -14,8 +14,8 @@ import (
 // Programs are small general situations. They know of no particular defect. Where a task of theirs is a correct user of
 // rings it is one with the library that programs really use: package userspace.
 func Programs() []Program {
-	return slices.Concat(receivePrograms(), transmitPrograms(), ringPrograms(), bufferPrograms(), dumpPrograms(),
-		netfilterPrograms())
+	return slices.Concat(receivePrograms(), transmitPrograms(), ringPrograms(), bufferPrograms(), waitPrograms(),
+		multicastPrograms(), dumpPrograms(), netfilterPrograms())
 }
 
 // Lookup returns the program with a name.

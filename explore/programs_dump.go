@@ -16,6 +16,7 @@ func dumpPrograms() []Program {
 		{"dump-and-close", "A dump is read while another process closes its descriptor and the last one goes.", dumpAndClose},
 		{"dump-acks-reader", "A dump, acknowledgements between its messages, and a reader of both.", dumpAcksReader},
 		{"two-dump-pollers", "Two processes poll a socket on which a dump runs.", twoDumpPollers},
+		{"two-dumps", "Two processes ask for a dump on one socket at once: each dump is complete, or was refused.", twoDumps},
 		{"dumper", "A process dumps the neighbours, with the program of the library, while the administrator adds some.", dumper},
 		{"diag-dumper", "A process dumps the statistics of sockets, with the program of the library, while another opens and closes one.", diagDumper},
 	}
@@ -111,6 +112,36 @@ func twoDumpPollers(w *World) {
 		}
 		if drops != 0 {
 			w.Violate("dump-overrun", "%d messages were dropped though the ring had room", drops)
+		}
+	})
+}
+
+func twoDumps(w *World) {
+	main := w.Process("first")
+	s := w.Open(main, uapi.NetlinkRoute, userspace.Config{RX: ring(4, userspace.DumpFrameSize), Portid: 1000})
+	w.neighbours(w.k.KernelTask("admin"), 2)
+	second := w.forked(main, "second")
+	started := 0
+	for i, t := range []sys.Task{main, second} {
+		w.Go(t, func(t sys.Task) {
+			_, err := sys.Sendto(t, s.FD(), neighDump(uint32(i+1)), dontwait, addr(0, 0))
+			if !errors.Is(err, sys.EBUSY) {
+				w.Must(err)
+				started++
+			}
+		})
+	}
+	w.Finally(func() {
+		var got dumped
+		for range 4 {
+			w.poll(main, s.FD(), 0)
+			for msg, ok := w.take(s.RX); ok; msg, ok = w.take(s.RX) {
+				got.read(msg)
+			}
+		}
+		// The answer to a dump that is refused is an error message.
+		if dumps := started - got.acks; got.done != dumps || got.entries != 2*dumps {
+			w.Violate("dump-complete", "of %d dumps of 2 entries came %d entries and %d times DONE, %d errors", started, got.entries, got.done, got.acks)
 		}
 	})
 }

@@ -23,6 +23,9 @@ func netfilterPrograms() []Program {
 		{"queue-judge", "The library's program judges packets, one verdict for each, as they come.", queueJudge},
 		{"queue-batch", "The library's program judges the packets of two processors with batch verdicts.", queueBatch},
 		{"queue-tx-ring", "The library's program judges packets with verdicts that it sends through its TX ring.", queueTxRing},
+		{"queue-goes", "A packet queue is closed while a packet comes.", queueGoes},
+		{"queue-unbind", "A packet queue is unbound by a message while one packet waits in it and another comes.", queueUnbind},
+		{"log-goes", "A log group is closed while packets are collected and the timer fires.", logGoes},
 		{"logger", "The library's program reads a log while packets come and the timer that flushes them fires.", logger},
 	}
 }
@@ -178,6 +181,32 @@ func queueTxRing(w *World) {
 	main, q, stack := w.queue(userspace.QueueConfig{RX: ring(2, 1024), TX: ring(2, 512), Answer: userspace.AnswerTxRing})
 	w.cpus(1, stack)
 	w.judge(main, q, 1)
+}
+
+func queueGoes(w *World) {
+	main, q, stack := w.queue(userspace.QueueConfig{RX: ring(2, 1024)})
+	stack.SendUDP(w.k.KernelTask("admin"), 1, 16)
+	w.cpus(1, stack)
+	w.Go(main, func(sys.Task) { w.Must(q.Close()) })
+}
+
+func queueUnbind(w *World) {
+	main, q, stack := w.queue(userspace.QueueConfig{RX: ring(4, 1024)})
+	stack.SendUDP(w.k.KernelTask("admin"), 1, 16)
+	var b userspace.Builder
+	userspace.QueueUnbind(&b, 9, 0)
+	unbind, err := b.Bytes()
+	w.Must(err)
+	w.cpus(1, stack)
+	w.Go(main, func(t sys.Task) { w.send(t, q.Socket().FD(), unbind, addr(0, 0)) })
+}
+
+func logGoes(w *World) {
+	main, l, stack := w.log(userspace.LoggerConfig{Group: 1, RX: ring(3, 4096)}, 3)
+	stack.SendUDP(w.k.KernelTask("admin"), 1, 16)
+	w.Softirq("packets", func(cpu *kernel.Task) { stack.SendUDP(cpu, 1, 16) })
+	w.timer()
+	w.Go(main, func(sys.Task) { w.Must(l.Close()) })
 }
 
 func logger(w *World) {
