@@ -33,7 +33,7 @@ type Sock struct {
 	// Names. The portid is set once; dstPortid and dstGroup are the peer that connect chose.
 	portid    kernel.Atomic // changes under nl_table_lock, as bound
 	bound     kernel.Atomic
-	connected kernel.Atomic
+	state     kernel.Atomic // sk_state: of every socket before its first connect, and the two that netlink knows
 	dstPortid kernel.Atomic
 	dstGroup  kernel.Atomic
 	groups    kernel.Pointer[groupBits] // changes under nl_table_lock; nil before the socket first asks for a group
@@ -80,7 +80,7 @@ func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 	sk.bound.Named("bound", 0)
 	sk.portid.Guard(&nl.table.lock)
 	sk.bound.Guard(&nl.table.lock)
-	sk.connected.Named("connected", 0)
+	sk.state.Named("sk_state", stateClose)
 	sk.dstPortid.Named("dst_portid", 0)
 	sk.dstGroup.Named("dst_group", 0)
 	sk.groups.Named("groups")
@@ -149,9 +149,16 @@ func (sk *Sock) RxRing() *ringmm.Ring { return &sk.rxRing }
 // TxRing is the ring of messages to send.
 func (sk *Sock) TxRing() *ringmm.Ring { return &sk.txRing }
 
-// Peer returns what the socket is connected to.
-func (sk *Sock) Peer(cur *kernel.Task) (connected bool, portid, group uint32) {
-	return sk.connected.Load(cur) != 0, uint32(sk.dstPortid.Load(cur)), uint32(sk.dstGroup.Load(cur))
+// States of a socket: sk_state.
+const (
+	stateUnconnected = 0 // NETLINK_UNCONNECTED
+	stateConnected   = 1 // NETLINK_CONNECTED
+	stateClose       = 7 // TCP_CLOSE, which sock_init_data sets: the socket was never connected
+)
+
+// Peer returns the socket's state and what it is connected to, if it is.
+func (sk *Sock) Peer(cur *kernel.Task) (state byte, portid, group uint32) {
+	return byte(sk.state.Load(cur)), uint32(sk.dstPortid.Load(cur)), uint32(sk.dstGroup.Load(cur))
 }
 
 // A State is what checkers and printing see of a socket beside what sock.Sock shows.
@@ -271,7 +278,7 @@ func (sk *Sock) Connect(cur *kernel.Task, addr []byte) error {
 	a := uapi.ParseSockaddrNL(addr)
 	switch {
 	case a.Family == uapi.AFUnspec:
-		sk.connected.Store(cur, 0)
+		sk.state.Store(cur, stateUnconnected)
 		sk.dstPortid.Store(cur, 0)
 		sk.dstGroup.Store(cur, 0)
 		return nil
@@ -289,7 +296,7 @@ func (sk *Sock) Connect(cur *kernel.Task, addr []byte) error {
 	}
 	sk.dstPortid.Store(cur, int64(a.Pid))
 	sk.dstGroup.Store(cur, int64(lowestGroup(a.Groups)))
-	sk.connected.Store(cur, 1)
+	sk.state.Store(cur, stateConnected)
 	return nil
 }
 

@@ -150,7 +150,7 @@ func (nl *Netlink) getsockByPortid(cur *kernel.Task, ssk *Sock, portid uint32) (
 	if sk == nil {
 		return nil, kernel.ECONNREFUSED
 	}
-	if !sk.kernel && sk.connected.Load(cur) != 0 && uint32(sk.dstPortid.Load(cur)) != ssk.Portid(cur) {
+	if !sk.kernel && sk.state.Load(cur) == stateConnected && uint32(sk.dstPortid.Load(cur)) != ssk.Portid(cur) {
 		sk.Put(cur)
 		return nil, kernel.ECONNREFUSED
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // A form is one way to write a directive. The table of forms drives parsing, checking, running and the help text.
@@ -41,18 +42,17 @@ func directiveNames() []string {
 
 // Help writes the reference of the language: every directive with its arguments and an example.
 func Help(w io.Writer) error {
-	const head = "Every directive takes in=TASK (default main). Message lines follow send, fill and edit:\n" +
-		"  %s\n  %s\n\n"
-	if _, err := fmt.Fprintf(w, head, msgSyntax.usage, rawSyntax.usage); err != nil {
-		return err
-	}
+	var b strings.Builder
+	entry := func(usage, help, example string) { fmt.Fprintf(&b, "%s\n    %s\n    e.g. %s\n", usage, help, example) }
+	b.WriteString("Every directive takes in=TASK (default main).\n\n")
 	for i := range directives {
-		f := &directives[i]
-		if _, err := fmt.Fprintf(w, "%s\n    %s\n    e.g. %s\n", f.syntax.usage, f.help, f.example); err != nil {
-			return err
-		}
+		entry(directives[i].syntax.usage, directives[i].help, directives[i].example)
 	}
-	_, err := io.WriteString(w, litmusHelp)
+	b.WriteString(litmusHelp + "\nMessage lines follow send, fill and edit:\n\n")
+	for i := range messageForms {
+		entry(messageForms[i].syntax.usage, messageForms[i].help, messageForms[i].example)
+	}
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 

@@ -45,6 +45,13 @@ var taskDirectives = []form{
 		serial:  true,
 		run:     sleep,
 	},
+	{
+		syntax:  compile("names on|off"),
+		help:    "from here on messages of netfilter, sock_diag and audit sockets print by name, with what their attributes say",
+		example: "names on",
+		serial:  true,
+		run:     printNames,
+	},
 }
 
 func fork(c *call) (string, error) {
@@ -85,6 +92,11 @@ func capability(c *call) (string, error) {
 
 func setuid(c *call) (string, error) {
 	return ok(c.task.Seteuid(uint32(c.args.num(0))))
+}
+
+func printNames(c *call) (string, error) {
+	c.print.named = c.args.word(0) == "on"
+	return "ok", nil
 }
 
 func sleep(c *call) (string, error) {

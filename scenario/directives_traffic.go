@@ -19,8 +19,8 @@ var trafficDirectives = []form{
 		run:      send,
 	},
 	{
-		syntax:  compile("kick FD [portid=N] [groups=N] [wait] [noaddr] [oob] [family=N] [addrlen=N]"),
-		help:    "send with a NULL buffer of length 0: processes the TX ring",
+		syntax:  compile("kick FD [portid=N] [groups=N] [wait] [noaddr] [oob] [size=BYTES] [family=N] [addrlen=N]"),
+		help:    "send with a NULL buffer of length 0, or of size=: processes the TX ring",
 		example: "kick a",
 		run:     kick,
 	},
@@ -52,7 +52,7 @@ func send(c *call) (string, error) {
 	return c.sendmsg(sys.Iov(buf))
 }
 
-func kick(c *call) (string, error) { return c.sendmsg(sys.Iovec{}) }
+func kick(c *call) (string, error) { return c.sendmsg(sys.Iovec{Len: int(c.args.get("size", 0))}) }
 
 // sendmsg sends, and lets kernel threads run that the message has woken.
 func (c *call) sendmsg(iov ...sys.Iovec) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,6 +55,7 @@ func errorCode(code int32) string {
 // A printer prints what netlink programs see.
 type printer struct {
 	processes map[uint32]string // names of tasks by process id
+	named     bool              // messages print by name: see namedTypes
 }
 
 // identity prints a process or port id: the name of the task with that id, auto for an autobind port id (negative),
@@ -84,7 +86,7 @@ func (p printer) messages(protocol int, buf []byte, withHex bool) []string {
 	}
 	for m, err := range uapi.Messages(buf) {
 		// Headers are compared, not messages: the last one of a run may be cut by the receiver's buffer.
-		if same > 0 && m.Header == run.Header && folds(protocol, m.Header) {
+		if same > 0 && m.Header == run.Header && p.folds(protocol, m.Header) {
 			same++
 			continue
 		}
@@ -112,7 +114,10 @@ func firstMessage(buf []byte) []byte {
 }
 
 // folds reports whether a run of messages with this header prints once.
-func folds(protocol int, h uapi.NLMsgHdr) bool {
+func (p printer) folds(protocol int, h uapi.NLMsgHdr) bool {
+	if p.named && slices.ContainsFunc(namedTypes[protocol], func(n name) bool { return n.num == int64(h.Type) }) {
+		return false // they say different things
+	}
 	return h.Type != uapi.NLMsgError && h.Type != uapi.NLMsgDone && !isSocketStatistics(protocol, h)
 }
 
@@ -127,6 +132,7 @@ func (p printer) message(protocol int, h uapi.NLMsgHdr, payload []byte, same int
 		fmt.Fprintf(&b, " x%d", same)
 	}
 	switch {
+	case p.named && p.namedDetails(&b, protocol, h.Type, payload):
 	case h.Type == uapi.NLMsgError:
 		p.errorDetails(&b, protocol, payload)
 	case h.Type == uapi.NLMsgDone && len(payload) >= 4:
@@ -146,14 +152,18 @@ func (p printer) message(protocol int, h uapi.NLMsgHdr, payload []byte, same int
 
 func (p printer) messageHeader(protocol int, h uapi.NLMsgHdr) string {
 	return fmt.Sprintf("%s len=%d flags=0x%x seq=%d pid=%s",
-		messageTypeName(protocol, h.Type), h.Len, h.Flags, h.Seq, p.identity(h.Pid))
+		p.messageTypeName(protocol, h.Type), h.Len, h.Flags, h.Seq, p.identity(h.Pid))
 }
 
-func messageTypeName(protocol int, typ uint16) string {
-	if protocol == uapi.NetlinkRoute {
-		return nameOf(int64(typ), messageTypes)
+func (p printer) messageTypeName(protocol int, typ uint16) string {
+	names := controlTypes
+	switch {
+	case protocol == uapi.NetlinkRoute:
+		names = messageTypes
+	case p.named:
+		names = slices.Concat(controlTypes, namedTypes[protocol])
 	}
-	return nameOf(int64(typ), controlTypes)
+	return nameOf(int64(typ), names)
 }
 
 // errorDetails prints the result in an answer and the header of the message that it answers.

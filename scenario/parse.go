@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -121,39 +122,52 @@ func blank(line string) bool { return strings.TrimSpace(line) == "" }
 // bind finds the form of the step's directive that its arguments fit.
 func (s *Step) bind() error {
 	words := strings.Fields(s.Directive)
-	name := words[0]
-	var best error // of the form that fits best
+	i, a, err := bindForm(words, len(directives), func(i int) syntax { return directives[i].syntax })
+	switch {
+	case err == nil:
+		s.form, s.args = &directives[i], a
+		return nil
+	case !errors.Is(err, errUnknown):
+		return err
+	case isMessageWord(words[0]):
+		return fmt.Errorf("%s line without a directive: expected send, fill or edit on a line before it", words[0])
+	}
+	names := append(directiveNames(), parallelWord, outcomesWord)
+	return fmt.Errorf("unknown directive %q%s", words[0], suggest(words[0], names))
+}
+
+var errUnknown = errors.New("no form has that name")
+
+// bindForm finds the form of n that the arguments behind the first word fit. The error tells of the form that fits best, or
+// is errUnknown.
+func bindForm(words []string, n int, form func(i int) syntax) (i int, a args, err error) {
+	var best error
 	bestMatched, usages := -1, ""
-	for i := range directives {
-		d := &directives[i]
-		if d.name() != name {
+	for i := range n {
+		f := form(i)
+		if firstWord(f.usage) != words[0] {
 			continue
 		}
-		a, matched, err := d.syntax.bind(words[1:])
+		a, matched, err := f.bind(words[1:])
 		if err == nil {
-			s.form, s.args = d, a
-			return nil
+			return i, a, nil
 		}
-		usages += "\n\tusage: " + d.syntax.usage
+		usages += "\n\tusage: " + f.usage
 		if matched > bestMatched {
 			best, bestMatched = err, matched
 		}
 	}
-	if best != nil {
-		return fmt.Errorf("%w%s", best, usages)
+	if best == nil {
+		return 0, a, errUnknown
 	}
-	if name == "msg" || name == "raw" {
-		return fmt.Errorf("%s line without a directive: expected send, fill or edit on a line before it", name)
-	}
-	return fmt.Errorf("unknown directive %q%s", name, suggest(name, append(directiveNames(), parallelWord, outcomesWord)))
+	return 0, a, fmt.Errorf("%w%s", best, usages)
 }
 
 // addInput checks one message line and appends its bytes.
 func (s *Step) addInput(line string) error {
-	word := strings.Fields(line)[0]
-	if word != "msg" && word != "raw" {
-		return fmt.Errorf("unexpected line %q: expected a msg or raw line, %s, or an empty line before the next directive",
-			shorten(line), separator)
+	if word := strings.Fields(line)[0]; !isMessageWord(word) {
+		return fmt.Errorf("unexpected line %q: expected a message line (%s), %s, or an empty line before the next directive%s",
+			shorten(line), strings.Join(messageWords(), ", "), separator, suggest(word, messageWords()))
 	}
 	if !s.form.messages {
 		return fmt.Errorf("%s takes no message lines: expected %s or an empty line", s.form.name(), separator)

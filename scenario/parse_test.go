@@ -35,7 +35,7 @@ func TestParseErrors(t *testing.T) {
 		{"hex", "send a\nmsg type=1 hex=0\n", "t:2: hex=0: expected pairs of hexadecimal digits"},
 		{"hex too long", "send a\nmsg type=1 payload=1 hex=0000\n", "t:2: hex= has 2 bytes, but payload=1"},
 		{"messages not allowed", "poll a\nmsg type=1\n----\nok\n", "t:2: poll takes no message lines"},
-		{"no empty line", "poll a\nrecv a\n", `t:2: unexpected line "recv a": expected a msg or raw line, ----, or an empty line`},
+		{"no empty line", "poll a\nrecv a\n", `t:2: unexpected line "recv a": expected a message line (msg, raw, nfqueue, nflog, diag, audit), ----, or an empty line`},
 		{"message first", "msg type=1\n", "t:1: msg line without a directive"},
 		{"output first", "----\nok\n", "t:1: output without a directive"},
 		{"no form fits", "nfrule nflog group=1\n", "t:1: missing argument: expected threshold=N\n\tusage: nfrule nfqueue"},

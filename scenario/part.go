@@ -61,7 +61,7 @@ func (p *Part) look(r *Runner) {
 		tasks:  map[string]*task{p.Name: {p.Task, p.Name, mine}},
 		taps:   r.taps,
 		main:   r.main,
-		print:  printer{processes: maps.Clone(r.print.processes)},
+		print:  printer{processes: maps.Clone(r.print.processes), named: r.print.named},
 	}
 }
 

@@ -209,6 +209,18 @@ func parseValue(kind, text string) (value, error) {
 		v.num, err = parseMask(text, messageFlags, 1<<16-1)
 	case "EVENTS":
 		v.num, err = parseMask(text, pollEvents, 1<<16-1)
+	case "VERDICT":
+		v.num, err = parseNamed(text, verdicts, 0, 1<<32-1)
+	case "QFLAGS":
+		v.num, err = parseMask(text, queueFlags, 1<<32-1)
+	case "LFLAGS":
+		v.num, err = parseMask(text, logFlags, 1<<16-1)
+	case "DIAGPROTO":
+		v.num, err = parseNamed(text, diagProtocols, 0, 255)
+	case "SHOW":
+		v.num, err = parseMask(text, diagShow, 1<<32-1)
+	case "AUDIT":
+		v.num, err = parseNamed(text, auditTypes, 0, 1<<16-1)
 	case "HEX":
 		_, err = parseHex(text)
 	default:

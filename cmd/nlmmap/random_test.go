@@ -38,14 +38,14 @@ func TestVerifyRandom(t *testing.T) {
 	if code != exitOK || !strings.Contains(text, "(100.00 %)") {
 		t.Errorf("the model disagrees with itself: %d\n%s", code, text)
 	}
-	text, code = verify(kernel.Version{Release: kernel.Linux4_4, Set: map[string]string{"poll-scans-ring": "off"}})
+	text, code = verify(kernel.Version{Release: kernel.Linux4_4, Set: map[string]string{"tx-path-dead": "on"}})
 	if code != exitDisagree {
 		t.Fatalf("exit code %d\n%s", code, text)
 	}
-	const report = "in its last step (- the model, + the kernel):\n    poll "
+	const report = "in its last step (- the model, + the kernel):\n    kick "
 	first, _, found := strings.Cut(text, report)
 	if !found {
-		t.Fatalf("no poll differs:\n%s", text)
+		t.Fatalf("no kick differs:\n%s", text)
 	}
 	if n := strings.Count(first, "----"); n > 8 {
 		t.Errorf("%d steps before the first disagreement is shown", n)

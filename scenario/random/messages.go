@@ -95,8 +95,6 @@ func attr(b []byte, typ int, data []byte) []byte {
 	return b
 }
 
-func be16(v int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(v)) }
-func be32(v int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(v)) }
 func le32(v int) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(v)) }
 
 func (m *maker) routeRequest() string {
@@ -131,56 +129,37 @@ func (m *maker) neighbor(ifindex int) []byte {
 	return attr(b, 2, []byte{2, 0, 0, 0, 0, byte(m.IntN(256))})
 }
 
-// nfgen is the header of a netfilter message: of no family, for a queue or group.
-func nfgen(number int) []byte { return append([]byte{0, 0}, be16(number)...) }
-
 func (m *maker) netfilterRequest() string {
 	number := m.IntN(3)
-	flags := pick(m, "request,ack", "request,ack", "request")
+	flags := m.option(3, " flags=request")
 	switch m.IntN(12) {
-	case 0, 1:
-		command := []byte{byte(pick(m, 1, 1, 1, 2, 3, 4, 5)), 0, 0, 2}
-		b := attr(nfgen(number), 1, command)
-		if m.one(2) {
-			b = m.copyMode(b)
-		}
-		return withPayload("0x302", flags, b)
-	case 2:
-		return withPayload("0x302", flags, m.copyMode(nfgen(number)))
-	case 3:
-		return withPayload("0x302", flags, attr(nfgen(number), 3, be32(pick(m, 0, 1, 2, 5))))
-	case 4:
-		b := attr(nfgen(number), 4, be32(m.IntN(32)))
-		return withPayload("0x302", flags, attr(b, 5, be32(m.IntN(32))))
-	case 5, 6, 7:
-		b := attr(nfgen(number), 2, append(be32(pick(m, 0, 1, 1, 1, 2, 3, 3|1<<16, 4, 5, 6)), be32(m.packetID())...))
-		if m.one(4) {
-			b = attr(b, 3, be32(m.IntN(10)))
-		}
-		return withPayload(pick(m, "0x301", "0x301", "0x303"), flags, b)
-	case 8, 9:
-		b := attr(nfgen(number), 1, []byte{byte(pick(m, 1, 1, 1, 2, 3, 5))})
-		if m.one(2) {
-			b = attr(b, 2, append(be32(pick(m, 0, 10, 100, 1000, 65535)), byte(pick(m, 0, 1, 2, 2, 2, 3)), 0))
-		}
-		return withPayload("0x401", flags, b)
+	case 0, 1, 2:
+		command := pick(m, "bind", "bind", "bind", "unbind", "pf_bind", "pf_unbind", "config", "config", "config")
+		return fmt.Sprintf("nfqueue %s queue=%d%s%s%s%s", command, number, m.copyMode(2), m.option(4, " maxlen=%d", pick(m, 0, 1, 2, 5)),
+			m.option(4, " set=%d%s", m.IntN(33), m.option(2, " mask=%d", m.IntN(33))), flags)
+	case 3, 4, 5, 6:
+		verdict := pick(m, "drop", "accept", "accept", "accept", "queue", "0x10003", "repeat", "stop", "2", "6")
+		return fmt.Sprintf("nfqueue %s %s id=%d queue=%d%s flags=request,ack", pick(m, "verdict", "verdict", "batch"), verdict,
+			m.packetID(), number, m.option(4, " mark=%d", m.IntN(10)))
+	case 7, 8, 9:
+		// Thresholds above one would wait for the timer.
+		command := pick(m, "bind", "bind", "bind", "unbind", "pf_bind", "config", "config", "config")
+		return fmt.Sprintf("nflog %s group=%d%s%s%s%s%s", command, number, m.copyMode(2), m.option(4, " qthresh=%d", m.IntN(2)),
+			m.option(4, " set=%d", m.IntN(4)), m.option(4, " nlbufsiz=%d", pick(m, 0, 3776, 5000, 131072, 131073)), flags)
 	case 10:
-		// At most: thresholds above one would wait for the timer.
-		b := attr(nfgen(number), 5, be32(pick(m, 0, 1)))
-		if m.one(2) {
-			b = attr(b, 6, be16(m.IntN(4)))
-		}
-		if m.one(3) {
-			b = attr(b, 3, be32(pick(m, 0, 3776, 5000, 131072, 131073)))
-		}
-		return withPayload("0x401", flags, b)
+		return withPayload(pick(m, "0x301", "0x302", "0x303", "0x401"), "request,ack", attr([]byte{0, 0, 0, byte(number)},
+			1+m.IntN(5), make([]byte, m.IntN(9))))
 	}
-	return withPayload(pick(m, "0x300", "0x304", "0x400", "0x402", "0x100", "0xa00"), flags, nfgen(number))
+	return withPayload(pick(m, "0x300", "0x304", "0x400", "0x402", "0x100", "0xa00"), pick(m, "request,ack", "request"),
+		[]byte{0, 0, 0, byte(number)})
 }
 
-// copyMode appends how much of a packet a queue copies.
-func (m *maker) copyMode(b []byte) []byte {
-	return attr(b, 2, append(be32(pick(m, 0, 1, 20, 100, 1000, 65535, 1<<20)), byte(pick(m, 0, 1, 2, 2, 2, 3))))
+// copyMode says, once in n times, how much of a packet a queue or a log copies.
+func (m *maker) copyMode(n int) string {
+	if !m.one(n) {
+		return ""
+	}
+	return " copy=" + pick(m, "none", "meta", "packet", "packet", "packet") + m.option(2, " range=%d", pick(m, 0, 1, 20, 100, 1000, 1<<20))
 }
 
 // packetID is the number of a packet that may wait.
@@ -197,14 +176,13 @@ func (m *maker) bindQueue(d fd) {
 		return
 	}
 	number := m.IntN(2)
-	m.seq += 2
+	m.seq++
 	if m.one(3) {
-		m.step("send %s\n%s seq=%d", d.name, withPayload("0x401", "request,ack", attr(nfgen(number), 1, []byte{1})), m.seq-1)
+		m.step("send %s\nnflog bind group=%d qthresh=1%s seq=%d", d.name, number, m.copyMode(2), m.seq)
 		m.step("nfrule nflog group=%d threshold=1", number)
 		return
 	}
-	m.step("send %s\n%s seq=%d\n%s seq=%d", d.name, withPayload("0x302", "request,ack", attr(nfgen(number), 1, []byte{1, 0, 0, 2})),
-		m.seq-1, withPayload("0x302", "request,ack", m.copyMode(nfgen(number))), m.seq)
+	m.step("send %s\nnfqueue bind queue=%d%s seq=%d", d.name, number, m.copyMode(1), m.seq)
 	m.step("nfrule nfqueue num=%d", number)
 }
 
@@ -224,21 +202,27 @@ func (m *maker) genericRequest() string {
 }
 
 func (m *maker) diagRequest() string {
-	family, protocol := pick(m, 16, 16, 16, 16, 1, 2, 17, 40, 41), pick(m, 0, 0, 2, 4, 12, 16, 255, 32)
-	b := append([]byte{byte(family), byte(protocol), 0, 0}, le32(0)...)
-	b = append(append(append(b, le32(pick(m, 0, 2, 4, 6, 6))...), le32(0)...), le32(0)...)
 	if m.one(10) {
-		b = b[:m.IntN(len(b))]
+		return withPayload(20, "request,dump", make([]byte, m.IntN(20)))
 	}
-	return withPayload(pick(m, 20, 20, 20, 20, 20, 18, 21, 22), pick(m, "request,dump", "request,dump", "request,dump,ack", "request,ack"), b)
+	protocol := "32"
+	for _, p := range []string{"usersock", "route", "generic", "netfilter"} {
+		// A second row would stand before or behind the first by chance. All but one have a row of the kernel's.
+		if m.opened[p] == 0 || m.opened[p] == 1 && p == "usersock" {
+			protocol = pick(m, protocol, p, p)
+		}
+	}
+	return fmt.Sprintf("diag protocol=%s%s%s%s%s", protocol,
+		m.option(2, " show=%s", pick(m, "groups", "rings", "groups,rings")), m.option(8, " family=%d", pick(m, 1, 2, 17, 40, 41)),
+		m.option(10, " type=%d", pick(m, 18, 21, 22)), m.option(4, " flags=%s", pick(m, "request,dump,ack", "request,ack", "request,root")))
 }
 
 // auditRequest asks for something: without a ring only, whose frames would show when the kernel thread came to answer.
 func (m *maker) auditRequest(d fd) string {
-	if d.sock.rx.frameNr+d.sock.tx.frameNr > 0 || d.sock.rx.blockNr+d.sock.tx.blockNr > 0 {
+	if d.sock.rx != (ring{}) || d.sock.tx != (ring{}) {
 		return fmt.Sprintf("msg type=%d flags=request,ack", pick(m, 16, 999, 1002))
 	}
-	return fmt.Sprintf("msg type=%d flags=request", pick(m, 1000, 1000, 1013, 1019))
+	return "audit " + pick(m, "get", "get", "list_rules", "get_feature", "signal_info")
 }
 
 // lookup is a request to FIB_LOOKUP.

@@ -16,6 +16,7 @@
 //   - what changes the whole machine: settings of the audit subsystem, more neighbours than the table of all namespaces has;
 //   - answers of the audit subsystem, which a kernel thread sends, without time for it; never in a ring;
 //   - a log that waits for its timer;
+//   - statistics of several sockets, whose order is that of a hash table;
 //   - iSCSI and SCSI transport, which the modelled kernels have and many others do not;
 //   - rings beside a tap, which crash Linux 3.19;
 //   - packets with what only a driver can make (linear=, stamped, received): only the model has them.
@@ -32,7 +33,7 @@ func Name(seed, number uint64) string { return fmt.Sprintf("random-%d-%d.txt", s
 
 // Text draws a scenario.
 func Text(seed, number uint64) string {
-	m := maker{Rand: rand.New(rand.NewPCG(seed, number))}
+	m := maker{Rand: rand.New(rand.NewPCG(seed, number)), opened: map[string]int{}}
 	main := &process{name: "main", alive: true}
 	m.processes = []*process{main}
 	m.self = main
@@ -54,11 +55,12 @@ type maker struct {
 	*rand.Rand
 	out       strings.Builder
 	processes []*process
-	self      *process // whose step it is
-	weights   []int    // of the kinds of steps, in this scenario
-	seq       int      // of the last message
-	named     int      // names so far
-	packets   int      // to queues so far, as far as one can know
+	self      *process       // whose step it is
+	weights   []int          // of the kinds of steps, in this scenario
+	seq       int            // of the last message
+	named     int            // names so far
+	opened    map[string]int // sockets of each protocol so far
+	packets   int            // to queues so far, as far as one can know
 	neighbors int
 	tap       bool // rings are left out
 	taps      []string

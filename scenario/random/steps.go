@@ -73,6 +73,7 @@ var steps = []step{
 	{1, always, func(m *maker) { m.step("cap %s net_admin", pick(m, "drop", "raise", "raise")) }},
 	{1, always, func(m *maker) { m.step("setuid %d", pick(m, 0, 0, 1000)) }},
 	{1, always, func(m *maker) { m.step("sleep ms=%d", 1+m.IntN(30)) }},
+	{1, always, func(m *maker) { m.step("names %s", pick(m, "on", "on", "off")) }},
 	{3, isMain, (*maker).populate},
 	{3, isMain, (*maker).rule},
 	{4, isMain, (*maker).packet},
@@ -137,6 +138,7 @@ func (m *maker) open() {
 	if m.one(40) {
 		d.sock.protocol = pick(m, "1", "3", "5", "7", "14", "17", "20", "21", "31", "32", "255", "-1")
 	}
+	m.opened[d.sock.protocol]++
 	m.step("socket %s %s%s", d.name, d.sock.protocol, m.option(8, " type=%s", pick(m, "dgram", "dgram", "stream")))
 	m.self.fds = append(m.self.fds, d)
 }
@@ -247,7 +249,7 @@ func (m *maker) transmit() {
 	if d.protocol() == "usersock" || m.one(20) {
 		line += fmt.Sprintf(" portid=%d", pick(m, 0, 1000, 2000, 3000)) + m.option(4, " groups=0x%x", pick(m, 1, 2))
 	}
-	m.step("%s", line+m.option(30, " noaddr")+m.option(60, " oob"))
+	m.step("%s", line+m.option(30, " noaddr")+m.option(60, " oob")+m.option(40, " size=%d", pick(m, 1, 16, 100000)))
 	m.settle(d)
 }
 

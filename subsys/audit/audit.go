@@ -55,6 +55,18 @@ type Audit struct {
 	threads kernel.Shared[[]*kernel.Timer]
 }
 
+// status is struct audit_status of a kernel that nobody has set anything of: what is not zero are failure, "print it", and
+// the length of the backlog. A size that has no room for them cuts it.
+func (a *Audit) status() []byte {
+	const (
+		failure      = 8
+		backlogLimit = 20
+	)
+	b := make([]byte, max(a.D.StatusSize, uapi.AuditStatusLen))
+	b[failure], b[backlogLimit] = 1, 64
+	return b[:a.D.StatusSize]
+}
+
 // Register brings the subsystem up: audit_init.
 func Register(nl *afnetlink.Netlink, d *Differences) *Audit {
 	a := &Audit{D: *d, nl: nl}
@@ -112,7 +124,7 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 	}
 	switch h.Type {
 	case Get:
-		a.answer(cur, m, h, Get, 0, make([]byte, a.D.StatusSize))
+		a.answer(cur, m, h, Get, 0, a.status())
 	case SignalInfo:
 		a.answer(cur, m, h, SignalInfo, 0, make([]byte, sigInfoLen))
 	case ttyGet:

@@ -96,7 +96,13 @@ func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
 		return
 	}
 	put := func(typ uint16, data []byte) { ok = ok && b.Attr(cur, m, typ, data) }
-	put(uapi.NFULAPacketHdr, []byte{byte(p.EtherType >> 8), byte(p.EtherType), p.Hook, 0})
+	// All five kernels write no protocol for a packet that is sent from here: the recordings named_messages show it. A
+	// packet queue does.
+	proto := p.EtherType
+	if p.Hook == inet.HookOutput {
+		proto = 0
+	}
+	put(uapi.NFULAPacketHdr, []byte{byte(proto >> 8), byte(proto), p.Hook, 0})
 	put(uapi.NFULAPrefix, []byte{0})
 	if p.InDev != 0 {
 		put(uapi.NFULAIfindexIndev, nfnetlink.BE32(uint32(p.InDev)))

@@ -205,11 +205,8 @@ func putRings(cur *kernel.Task, s *afnetlink.SKB, b afnetlink.Builder, sk *afnet
 }
 
 func (d *Sockdiag) header(cur *kernel.Task, sk *afnetlink.Sock) []byte {
-	connected, portid, group := sk.Peer(cur)
-	b := []byte{uapi.AFNetlink, byte(sk.Type), byte(sk.Protocol), 0}
-	if connected {
-		b[3] = 1
-	}
+	state, portid, group := sk.Peer(cur)
+	b := []byte{uapi.AFNetlink, byte(sk.Type), byte(sk.Protocol), state}
 	inode := uint32(sk.Inode)
 	if sk.IsKernel() {
 		inode = 0
