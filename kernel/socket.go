@@ -202,20 +202,31 @@ func (t *Task) Getsockopt(fd, level, name, optlen int) (val []byte, err error) {
 // unixSock is one end of a pair of UNIX datagram sockets. Only descriptors travel over it: enough to have some in
 // flight.
 type unixSock struct {
-	k     *Kernel
-	peer  *unixSock
-	lock  Spinlock
+	k      *Kernel
+	peer   *unixSock
+	lock   Spinlock
+	inside Guarded[unixState]
+	wait   WaitQueue
+}
+
+// unixState is what the lock of a UNIX socket guards.
+type unixState struct {
 	queue []*File
-	wait  WaitQueue
 	dead  bool
-	alone bool // a send has found the peer gone: there is none any more
+	told  bool // a send of the peer has found this end dead: to the next one there is no peer any more
+}
+
+func (k *Kernel) newUnixSock() *unixSock {
+	u := &unixSock{k: k}
+	u.lock.Name = "unix_sock"
+	u.inside.Guard(&u.lock.Mutex)
+	return u
 }
 
 // Socketpair makes two connected UNIX datagram sockets, which carry descriptors.
 func (t *Task) Socketpair() (a, b int, err error) {
 	a, err = syscall(t, SocketpairCall{uapi.AFUnix, uapi.SockDgram}, func() (int, error) {
-		ua, ub := &unixSock{k: t.k}, &unixSock{k: t.k}
-		ua.lock.Name, ub.lock.Name = "unix_sock", "unix_sock"
+		ua, ub := t.k.newUnixSock(), t.k.newUnixSock()
 		ua.peer, ub.peer = ub, ua
 		a, err := t.files.install(t, t.k.newFile(ua))
 		if err != nil {
@@ -238,16 +249,17 @@ func (t *Task) SendFD(over, fd int) error {
 		}
 		defer f.fdput(t)
 		u.peer.lock.Lock(t)
-		if u.peer.dead {
-			alone := u.alone // guarded by the peer's lock
-			u.alone = true
-			u.peer.lock.Unlock(t)
-			if alone {
-				return -1, ENOTCONN
+		to := u.peer.inside.Of(t)
+		if to.dead {
+			err := error(ECONNREFUSED)
+			if to.told {
+				err = ENOTCONN
 			}
-			return -1, ECONNREFUSED
+			to.told = true
+			u.peer.lock.Unlock(t)
+			return -1, err
 		}
-		u.peer.queue = append(u.peer.queue, f.File.get(t))
+		to.queue = append(to.queue, f.File.get(t))
 		u.peer.lock.Unlock(t)
 		u.peer.wait.Wake(t, uapi.PollIn)
 		return 0, nil
@@ -259,12 +271,13 @@ func (t *Task) SendFD(over, fd int) error {
 func (t *Task) RecvFD(over int) (int, error) {
 	return onUnix(t, RecvFDCall{over}, over, func(u *unixSock) (int, error) {
 		u.lock.Lock(t)
-		if len(u.queue) == 0 {
+		in := u.inside.Of(t)
+		if len(in.queue) == 0 {
 			u.lock.Unlock(t)
 			return -1, EAGAIN
 		}
-		f := u.queue[0]
-		u.queue = u.queue[1:]
+		f := in.queue[0]
+		in.queue = in.queue[1:]
 		u.lock.Unlock(t)
 		return t.files.install(t, f)
 	})
@@ -290,7 +303,7 @@ func (u *unixSock) Poll(cur *Task, pt *PollTable) uint32 {
 	pt.Wait(&u.wait)
 	u.lock.Lock(cur)
 	defer u.lock.Unlock(cur)
-	if len(u.queue) > 0 {
+	if len(u.inside.Of(cur).queue) > 0 {
 		return uapi.PollIn | uapi.PollRdnorm | uapi.PollOut
 	}
 	return uapi.PollOut
@@ -302,9 +315,10 @@ func (u *unixSock) Mmap(*Task, *VMA) error { return ENODEV }
 // Release implements FileOps: descriptors in flight to this end are dropped.
 func (u *unixSock) Release(cur *Task) {
 	u.lock.Lock(cur)
-	u.dead = true
-	queue := u.queue
-	u.queue = nil
+	in := u.inside.Of(cur)
+	in.dead = true
+	queue := in.queue
+	in.queue = nil
 	u.lock.Unlock(cur)
 	for _, f := range queue {
 		f.put(cur)
