@@ -10,6 +10,7 @@ package sched
 import (
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 )
 
@@ -191,9 +192,19 @@ func (r *Run) Go(name string, fn func(*Thread)) *Thread {
 				}
 			}
 		}()
+		reserve()
 		fn(t)
 	})
 	return t
+}
+
+// reserve makes room on a new stack: all at once, while there is nothing on it that would have to be moved, and not bit
+// by bit below the calls of a program.
+//
+//go:noinline
+func reserve() {
+	var room [6 << 10]byte
+	runtime.KeepAlive(&room)
 }
 
 // Agent adds a thread that is no coroutine, on behalf of owner: each time it is chosen it runs step. It is ready when
