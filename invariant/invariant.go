@@ -18,8 +18,11 @@ package invariant
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+
+	"nlmmap/kernel"
 )
 
 // An Invariant is a rule that every run is watched for. docs/invariants.md has one section for each.
@@ -32,9 +35,24 @@ type Invariant struct {
 	// ByProgram marks rules for programs. The others are rules for the kernel.
 	ByProgram bool
 
-	on   func(c check) // an event, before the books know of it
-	rest func(c check) // what holds when no task runs
+	on    func(c check) // an event of those that it hears, before the books know of it
+	hears events
+	rest  func(c check) // what holds when no task runs
 }
+
+// events are the zero values of types of events.
+type events []kernel.Event
+
+// listeners are the invariants that hear of an event, by its type.
+var listeners = func() map[reflect.Type][]*Invariant {
+	by := map[reflect.Type][]*Invariant{}
+	for i := range list {
+		for _, e := range list[i].hears {
+			by[reflect.TypeOf(e)] = append(by[reflect.TypeOf(e)], &list[i])
+		}
+	}
+	return by
+}()
 
 // A Violation is an invariant that a run broke.
 type Violation struct {

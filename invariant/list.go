@@ -1,5 +1,11 @@
 package invariant
 
+import (
+	"nlmmap/afnetlink"
+	"nlmmap/kernel"
+	"nlmmap/ringmm"
+)
+
 // list has all invariants: first those of the kernel, then those of programs, then what ends a run.
 var list = []Invariant{
 	{
@@ -8,6 +14,7 @@ var list = []Invariant{
 		Why:       "A frame that is written for two messages shows the reader a mixture, or hides one of them.",
 		Checked:   "at every frame that the kernel takes or publishes, against what programs have stored in its status",
 		on:        frameOwnership,
+		hears:     events{afnetlink.ClaimEvent{}, afnetlink.PublishEvent{}},
 	},
 	{
 		Name: "publication",
@@ -16,8 +23,9 @@ var list = []Invariant{
 		Why: "The status word is all that tells a reader that the rest of the frame is complete.",
 		Checked: "at every load of a header word or of message bytes by any task, against what the kernel published last; and at every " +
 			"load of a status that shows a frame ready, and at rest, for every word and every byte of the frame",
-		on:   publication,
-		rest: readyFrames,
+		on:    publication,
+		hears: events{kernel.AccessEvent{}},
+		rest:  readyFrames,
 	},
 	{
 		Name: "no-silent-loss",
@@ -26,8 +34,9 @@ var list = []Invariant{
 		Why: "A reader that was told of a loss can ask again; one that was not waits for ever or acts on half of the truth.",
 		Checked: "at every recvmsg; at rest for messages that were handed over, against the queue, and for messages without " +
 			"room, against the socket's count of drops",
-		on:   receivedOnce,
-		rest: nothingLost,
+		on:    receivedOnce,
+		hears: events{afnetlink.ReceiveEvent{}},
+		rest:  nothingLost,
 	},
 	{
 		Name: "order",
@@ -36,6 +45,7 @@ var list = []Invariant{
 		Why:     "Readers follow the ring, and apply changes one after the other.",
 		Checked: "at every frame that the kernel takes, at every recvmsg, and at every frame with a queued packet",
 		on:      order,
+		hears:   events{afnetlink.ClaimEvent{}, afnetlink.ReceiveEvent{}, afnetlink.PublishEvent{}},
 	},
 	{
 		Name: "copy-pairs",
@@ -44,6 +54,7 @@ var list = []Invariant{
 		Why:     "Frame header and message are tied by order only.",
 		Checked: "at every COPY frame that the kernel publishes and at every recvmsg",
 		on:      copyPairs,
+		hears:   events{afnetlink.PublishEvent{}, afnetlink.ReceiveEvent{}},
 	},
 	{
 		Name:      "pending",
@@ -59,6 +70,7 @@ var list = []Invariant{
 		Why:     "A leak in a kernel lasts until the next boot.",
 		Checked: "at rest, when the machine is closed, and at every warning of the model",
 		on:      warnings,
+		hears:   events{kernel.Warning{}, kernel.Corruption{}},
 		rest:    charges,
 	},
 	{
@@ -74,6 +86,7 @@ var list = []Invariant{
 		Why:       "That is what a dump is for.",
 		Checked:   "at every message of a dump and at its end; that no entry is missing only programs know that count them",
 		on:        dumpComplete,
+		hears:     events{afnetlink.DumpStepEvent{}},
 	},
 	{
 		Name:      "dump-overrun",
@@ -81,6 +94,7 @@ var list = []Invariant{
 		Why:       "Flow control is the point of dumps that are continued by poll.",
 		Checked:   "at every message of a dump for which there was no frame, if the frame was taken before poll looked",
 		on:        dumpOverrun,
+		hears:     events{kernel.SyscallEvent{}, afnetlink.LossEvent{}},
 	},
 	{
 		Name: "tx-once",
@@ -89,8 +103,9 @@ var list = []Invariant{
 		Why: "A request that runs twice, or never, is not what was asked.",
 		Checked: "at every TX frame that the kernel sends or releases, at the end of every send, and at rest; what a task still has in " +
 			"its store buffer counts as made when it sends it itself",
-		on:   txOnce,
-		rest: txReleased,
+		on:    txOnce,
+		hears: events{afnetlink.TxEvent{}, ringmm.FrameEvent{}, afnetlink.TxEndEvent{}},
+		rest:  txReleased,
 	},
 	{
 		Name:      "tx-bounded",
@@ -98,6 +113,7 @@ var list = []Invariant{
 		Why:       "A call that others can prolong at will holds its locks for ever.",
 		Checked:   "at every TX frame that the kernel sends",
 		on:        txBounded,
+		hears:     events{afnetlink.TxEvent{}},
 	},
 	{
 		Name: "validated-is-executed",
@@ -106,6 +122,7 @@ var list = []Invariant{
 		Why:     "A length that changes between check and use is a buffer overflow.",
 		Checked: "at every TX frame that the kernel sends",
 		on:      validatedIsExecuted,
+		hears:   events{afnetlink.TxEvent{}},
 	},
 	{
 		Name:      "integrity",
@@ -113,6 +130,7 @@ var list = []Invariant{
 		Why:       "Whatever a program does, only the program may suffer.",
 		Checked:   "at every damage and crash that the model reports; the defect that it names is to blame",
 		on:        integrity,
+		hears:     events{kernel.Corruption{}, kernel.Oops{}},
 	},
 	{
 		Name:      "memory",
@@ -120,6 +138,7 @@ var list = []Invariant{
 		Why:       "It would be somebody else's memory.",
 		Checked:   "at every access to ring memory; at rest for the position of each ring",
 		on:        memory,
+		hears:     events{kernel.Corruption{}},
 		rest:      heads,
 	},
 	{
@@ -128,6 +147,7 @@ var list = []Invariant{
 		Why:       "Two tasks that do so at the same time wait for each other for ever.",
 		Checked:   "at every lock",
 		on:        lockOrder,
+		hears:     events{kernel.LockOrder{}},
 	},
 	{
 		Name:      "release-own",
@@ -137,6 +157,7 @@ var list = []Invariant{
 		Why:     "Released twice, the frame may be the next message's already.",
 		Checked: "at every store to an RX frame, when it becomes visible",
 		on:      releaseOwn,
+		hears:   events{kernel.AccessEvent{}},
 	},
 	{
 		Name:      "read-own",
@@ -146,6 +167,7 @@ var list = []Invariant{
 		Why:     "Before, the message may not be visible yet; after, it may be the next one.",
 		Checked: "at every load of an RX frame beyond its status",
 		on:      readOwn,
+		hears:   events{kernel.AccessEvent{}},
 	},
 	{
 		Name:      "read-length",
@@ -154,6 +176,7 @@ var list = []Invariant{
 		Why:       "A length that it remembers belongs to another message.",
 		Checked:   "at every load of message bytes of an RX frame",
 		on:        readLength,
+		hears:     events{kernel.AccessEvent{}},
 	},
 	{
 		Name:      "copy-received",
@@ -162,6 +185,7 @@ var list = []Invariant{
 		Why:       "Every later COPY frame would be taken for the message before it.",
 		Checked:   "at every store of UNUSED to a COPY frame",
 		on:        copyReceived,
+		hears:     events{kernel.AccessEvent{}},
 	},
 	{
 		Name:      "skip-returned",
@@ -179,7 +203,8 @@ var list = []Invariant{
 		Checked: "at every look of poll and epoll at a socket, for what was there from its beginning to its end (in weak memory " +
 			"for the queue alone); and when all tasks wait for ever: each sleeper looks again, and nothing may be there; no message may wait for a " +
 			"sleeping reader",
-		on: pollAnswers,
+		on:    pollAnswers,
+		hears: events{afnetlink.PollEvent{}},
 	},
 	{
 		Name:      "deadlock",

@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -175,10 +176,8 @@ func (w *Watch) Record(r kernel.Record) {
 			return
 		}
 	}
-	for i := range list {
-		if inv := &list[i]; inv.on != nil {
-			inv.on(check{Watch: w, name: inv.Name, task: r.Task, event: r.Event})
-		}
+	for _, inv := range listeners[reflect.TypeOf(r.Event)] {
+		inv.on(check{Watch: w, name: inv.Name, task: r.Task, event: r.Event})
 	}
 	w.note(r)
 }
