@@ -136,7 +136,8 @@ func Identify(ctx context.Context, cfg Config) (*Result, error) {
 		starts = append(starts, st)
 	}
 	prefer(starts, cfg.Called)
-	st := s.minimal(ctx, s.from(ctx, starts))
+	st := s.from(ctx, starts)
+	st = s.minimal(ctx, kernel.Version{Release: st.v.Release}, st)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -273,6 +273,37 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+// TestAttribute: each step that disagrees is explained by the one difference that makes it, or by two where it takes two; a
+// step that nothing explains has none.
+func TestAttribute(t *testing.T) {
+	from, to := composed(t, "3.10.4"), composed(t, "3.10.4 nfnl-batch=on nfnl-batch-order=on skip-forward=on")
+	files := recorded(t, to, slices.Concat(some(t, "4.4.1", "rx_s*.txt"), some(t, "4.4.1", "poll*.txt"), some(t, "4.4.1", "nf*.txt")))
+	odd := slices.IndexFunc(files, func(f *scenario.File) bool { return filepath.Base(f.Name) == "poll_tx.txt" })
+	files[odd].Steps[0].Output = "odd\n"
+	found, err := Explain(t.Context(), from, files, func(string) {})
+	if err != nil || notation(found) != notation(to) {
+		t.Errorf("explained by %s, %v", notation(found), err)
+	}
+	causes, err := Attribute(t.Context(), from, found, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, c := range causes {
+		file := filepath.Base(c.File)
+		got[file] = append(got[file], strings.Join(c.Differences, " "))
+	}
+	for file, want := range map[string]string{"rx_skip.txt": "skip-forward=on", "nfnl-batch-order.txt": "nfnl-batch=on nfnl-batch-order=on",
+		"poll_tx.txt": ""} {
+		if !slices.Contains(got[file], want) {
+			t.Errorf("%s: because of %q, want %q", file, got[file], want)
+		}
+	}
+	if changes := Changes(from, to); len(changes) != 3 || len(Changes(to, to)) != 0 {
+		t.Errorf("changes %q", changes)
+	}
+}
+
 // TestSame: two runs find the same, byte for byte.
 func TestSame(t *testing.T) {
 	files := some(t, "3.19.8 tx-path-dead=on link-msg-size-ipv6=700", "tx_b*.txt")

@@ -10,14 +10,14 @@ import (
 	"nlmmap/kernel"
 )
 
-// minimal takes back changes of a kernel without which no more steps disagree.
-func (s *search) minimal(ctx context.Context, st *state) *state {
+// minimal takes back changes that lead from one kernel to another without which no more steps disagree.
+func (s *search) minimal(ctx context.Context, from kernel.Version, st *state) *state {
 	for again := true; again && ctx.Err() == nil; {
 		again = false
-		for _, name := range names(st.v) {
-			if less, ok := s.evaluate(ctx, s.without(st.v, name), nil, st.wrong); ok {
-				st, again = less, true
-				break
+		for _, c := range s.between(from, st.v) {
+			back := change{c.name, s.table.Value(from, c.name)}
+			if less, ok := s.evaluate(ctx, s.with(st.v, back), nil, st.wrong); ok {
+				st, again = less, true // and perhaps now others that were tried before
 			}
 		}
 	}

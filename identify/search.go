@@ -15,7 +15,7 @@ import (
 // How wide the search is.
 const (
 	chunkSize = 8  // scenarios that disagree and are looked at together
-	together  = 80 // scenarios that are played before their sum is looked at
+	together  = 32 // scenarios that are played before their sum is looked at
 	branches  = 4  // changes of one kernel that are followed
 	beamWidth = 4  // kernels that are kept from one round to the next
 	patience  = 2  // rounds that find nothing better

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"nlmmap/defects"
+	"nlmmap/identify"
 	"nlmmap/internal/workers"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
@@ -26,9 +27,10 @@ func diffCommand() command {
 		help: `Usage: nlmmap diff [-s | -json] [--set NAME=VALUE ...] K1 K2 [FILE|DIR ...]
 
 Runs scenarios on two models and shows every step whose output differs: - is K1, + is K2. K1 and K2 are releases or
-files of composed kernels; --set changes K2. Outputs in the files do not matter. Without files all scenarios below
-` + strings.Join(defaultScenarios, " and ") + ` run, those with the same name once. Exit code 0 if there is no difference,
-1 if there is one.
+files of composed kernels; --set changes K2. Outputs in the files do not matter. Every step says why: which named
+differences ("nlmmap versions") make K1 do there what K2 does. How many steps each explains is counted at the end. Without
+files all scenarios below ` + strings.Join(defaultScenarios, " and ") + ` run, those with the same name once. Exit code 0 if
+there is no difference, 1 if there is one.
 
 Examples:
   nlmmap diff 3.10.4 4.4.1 testdata/kernels/4.4.1/tx_exclusive.txt
@@ -51,6 +53,8 @@ type diffLine struct {
 	Directive string `json:"directive"`
 	First     string `json:"first"`
 	Second    string `json:"second"`
+	// Why are the differences that make the first kernel do here what the second does: one, or as few as it takes.
+	Why []string `json:"why,omitempty"`
 }
 
 type diffReport struct {
@@ -109,7 +113,8 @@ func runDiff(ctx context.Context, e env, c command, args []string) int {
 	return exitOK
 }
 
-// scenarios reads the files, and those of directories. Without any it takes all scenarios of the module, each name once.
+// scenarios reads the files, and those of directories. Without any it takes all scenarios of the module, each name
+// once, and no litmus files.
 func (e env) scenarios(paths []string, table versions.Table) ([]*scenario.File, error) {
 	once := len(paths) == 0
 	if once {
@@ -137,7 +142,7 @@ func (e env) scenarios(paths []string, table versions.Table) ([]*scenario.File, 
 			if err != nil {
 				return nil, err
 			}
-			if f != nil {
+			if f != nil && !(once && f.Block != nil) {
 				all = append(all, f)
 			}
 		}
@@ -189,30 +194,50 @@ func (e env) scenarioIn(path string, table versions.Table) (*scenario.File, erro
 // diffAll runs the scenarios on all processors; the report is in their order.
 func (e env) diffAll(ctx context.Context, first, second kernel.Version, files []*scenario.File) diffReport {
 	diffs := make([]fileDiff, len(files))
-	workers.Each(ctx, len(files), 0, func(i int) { diffs[i] = e.diffFile(ctx, first, second, files[i]) })
+	recorded := make([]*scenario.File, len(files)) // of those that differ, what the second kernel does
+	workers.Each(ctx, len(files), 0, func(i int) { diffs[i], recorded[i] = e.diffFile(ctx, first, second, files[i]) })
 	r := diffReport{First: first.String(), Second: second.String(), Files: len(files), Differ: []fileDiff{}}
-	for _, d := range diffs {
+	var differ []*scenario.File
+	for i, d := range diffs {
 		r.Steps += d.Steps
 		if len(d.Lines) > 0 {
 			r.Differ = append(r.Differ, d)
+			differ = append(differ, recorded[i])
 		}
+	}
+	if causes, err := identify.Attribute(ctx, first, second, differ); err == nil {
+		r.attribute(causes)
 	}
 	return r
 }
 
-func (e env) diffFile(ctx context.Context, first, second kernel.Version, f *scenario.File) fileDiff {
+// attribute stores why steps differ.
+func (r *diffReport) attribute(causes []identify.Cause) {
+	why := map[identify.Place][]string{}
+	for _, c := range causes {
+		why[c.Place] = c.Differences
+	}
+	for _, f := range r.Differ {
+		for i, l := range f.Lines {
+			f.Lines[i].Why = why[identify.Place{File: f.File, Line: l.Line, Directive: l.Directive}]
+		}
+	}
+}
+
+// diffFile compares two kernels in one scenario. It returns the scenario with what the second does, too.
+func (e env) diffFile(ctx context.Context, first, second kernel.Version, f *scenario.File) (fileDiff, *scenario.File) {
 	d := fileDiff{File: f.Name, Steps: len(f.Steps)}
 	a, endA := e.play(ctx, first, f)
 	b, endB := e.play(ctx, second, f)
 	for i, s := range f.Steps {
 		if x, y := at(a, i), at(b, i); x != y {
-			d.Lines = append(d.Lines, diffLine{s.Line, s.Directive, x, y})
+			d.Lines = append(d.Lines, diffLine{Line: s.Line, Directive: s.Directive, First: x, Second: y})
 		}
 	}
 	if endA != endB {
-		d.Lines = append(d.Lines, diffLine{0, "at the end", endA + "\n", endB + "\n"})
+		d.Lines = append(d.Lines, diffLine{Directive: "at the end", First: endA + "\n", Second: endB + "\n"})
 	}
-	return d
+	return d, recordingOf(f, b)
 }
 
 func (e env) play(ctx context.Context, v kernel.Version, f *scenario.File) (outputs []string, failure string) {
@@ -239,12 +264,45 @@ func (r diffReport) text(summary bool) string {
 			continue
 		}
 		for _, l := range f.Lines {
-			fmt.Fprintf(&b, "%s:%d:\n%s\n", f.File, l.Line, indented(l.step().String()))
+			fmt.Fprintf(&b, "%s:%d:\n%s", f.File, l.Line, indented(l.step().String()))
+			if len(l.Why) > 0 {
+				b.WriteString(indented(because(l.Why)))
+			}
+			b.WriteByte('\n')
 		}
+	}
+	for _, c := range r.counts() {
+		fmt.Fprintf(&b, "%4d steps  %s\n", c.steps, c.why)
 	}
 	fmt.Fprintf(&b, "%s and %s: %d of %d scenarios differ, in %d of %d steps\n",
 		r.First, r.Second, len(r.Differ), r.Files, steps, r.Steps)
 	return b.String()
+}
+
+// A whyCount is how many steps differ for one reason.
+type whyCount struct {
+	why   string
+	steps int
+}
+
+// counts are the reasons, those of most steps first.
+func (r diffReport) counts() []whyCount {
+	var list []whyCount
+	for _, f := range r.Differ {
+		for _, l := range f.Lines {
+			if len(l.Why) == 0 {
+				continue
+			}
+			why := strings.Join(l.Why, " with ")
+			i := slices.IndexFunc(list, func(c whyCount) bool { return c.why == why })
+			if i < 0 {
+				i, list = len(list), append(list, whyCount{why: why})
+			}
+			list[i].steps++
+		}
+	}
+	slices.SortStableFunc(list, func(a, b whyCount) int { return b.steps - a.steps })
+	return list
 }
 
 func (l diffLine) step() *scenario.Disagreement {

@@ -11,16 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"nlmmap/defects"
 	"nlmmap/guest"
 	"nlmmap/identify"
 	"nlmmap/scenario"
 	"nlmmap/scenario/boot"
 	"nlmmap/versions"
 )
-
-// differenceScenarios are those that were written to show one difference each.
-const differenceScenarios = "testdata/differences"
 
 func identifyCommand() command {
 	return command{
@@ -35,9 +31,8 @@ the steps that prove it, which disagree without it; what no difference explains,
 differences the recordings do not tell. --save stores the kernel that is found as a file for --kernel.
 
 A DIR has the recordings of one kernel, *.txt, or one directory that has them. With --boot the scenarios run on the kernel
-of an image (a bzImage) in QEMU: those that are named, else those recorded of the release that it is called like, and
-those below ` + differenceScenarios + ` and ` + defects.Dir + `, which show one difference or defect each. What is left
-is then cut down on the kernel itself.
+of an image (a bzImage) in QEMU: those that are named, else those recorded of the release that it is called like. What is
+left is then cut down on the kernel itself.
 
 Exit code 0 if the kernel that is found does all that was recorded, 1 if something is left. docs/identify.md tells more.
 
@@ -203,7 +198,7 @@ func (e env) recordImage(ctx context.Context, image imageFlags, paths []string, 
 	cfg.Called = header.Release
 	release := nearestRelease(header.Release)
 	if len(paths) == 0 {
-		if paths, err = ofModule(filepath.Join(defaultTree, release), differenceScenarios, defects.Dir); err != nil {
+		if paths, err = ofModule(filepath.Join(defaultTree, release)); err != nil {
 			return nil, err
 		}
 	}

@@ -302,11 +302,15 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	}
 	which := e.recordable(b.kernel(), files)
 	results := make([]*scenario.Result, len(files))
+	var recordings []*scenario.File
 	done := new(atomic.Int64)
 	stopProgress := e.showProgress(done, len(which), "scenarios")
 	err = b.run(ctx, which, 1, func(i int, runs []boot.Run) {
 		one := e.compare(ctx, v, files[i], runs[0])
 		results[i] = &one
+		if runs[0].Failure == "" || runs[0].Death != nil {
+			recordings = append(recordings, recordingOf(files[i], runs[0].Outputs))
+		}
 		done.Add(1)
 	})
 	stopProgress()
@@ -317,6 +321,10 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	result := versionReport{Version: name, Built: true, Failures: []scenario.Result{}}
 	for _, one := range results {
 		result.add(one)
+	}
+	if len(result.Failures) > 0 {
+		slices.SortFunc(recordings, func(a, b *scenario.File) int { return strings.Compare(a.Name, b.Name) }) // they came in any order
+		result.Why = e.why(ctx, v, recordings)
 	}
 	return report{Versions: []versionReport{result}, Interrupted: ctx.Err() != nil}, nil
 }

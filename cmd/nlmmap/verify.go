@@ -38,6 +38,8 @@ func verifyCommand() command {
 Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
 version and contains *.txt; a FILE is a recording of the version that its directory is named after. Without arguments
 the recordings are those in ` + defaultTree + `. Prints one line per version: scenarios and steps that agree, of how many.
+If some do not, a second line says which named differences ("nlmmap versions") would make them agree, and with -v each
+step says so.
 
 With --kernel every FILE, and every DIR of *.txt, is compared with that kernel, whatever the directory is called. Of a
 DIR with VERSION/*.txt the recordings of K, or else of the release that K is based on, are taken. --set alone changes
@@ -142,7 +144,26 @@ func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string) (rep
 	if err != nil {
 		return report{}, err
 	}
-	return e.verifyAll(ctx, jobs), nil
+	r := e.verifyAll(ctx, jobs)
+	for i := range r.Versions {
+		e.attribute(ctx, &r.Versions[i], jobs)
+	}
+	return r, nil
+}
+
+// attribute says why recordings of a version disagree, if some do.
+func (e env) attribute(ctx context.Context, v *versionReport, jobs []job) {
+	if len(v.Failures) == 0 {
+		return
+	}
+	var of kernel.Version
+	var recordings []*scenario.File
+	for _, j := range jobs {
+		if j.file != nil && j.version == v.Version {
+			of, recordings = j.kernel, append(recordings, j.file)
+		}
+	}
+	v.Why = e.why(ctx, of, recordings)
 }
 
 // ofModule returns what a command reads when nothing is named: folders of the module.
@@ -466,6 +487,7 @@ type versionReport struct {
 	Steps     tally             `json:"steps"`
 	NotRun    int               `json:"not_run"` // scenarios without a result
 	Failures  []scenario.Result `json:"failures"`
+	Why       *whyReport        `json:"why,omitempty"` // the steps disagree
 }
 
 type tally struct {
@@ -533,7 +555,7 @@ func (r report) write(w io.Writer, verbose bool) error {
 	for _, v := range r.Versions {
 		if verbose {
 			for i := range v.Failures {
-				writeFailure(&b, &v.Failures[i])
+				writeFailure(&b, &v.Failures[i], v.Why)
 			}
 		}
 	}
@@ -571,14 +593,18 @@ func writeVersion(b *strings.Builder, v versionReport) {
 		fmt.Fprintf(b, "  (%d scenarios not run)", v.NotRun)
 	}
 	b.WriteByte('\n')
+	if v.Why != nil {
+		fmt.Fprintf(b, "    %s\n", v.Why)
+	}
 }
 
-func writeFailure(b *strings.Builder, r *scenario.Result) {
+func writeFailure(b *strings.Builder, r *scenario.Result, why *whyReport) {
 	if d := r.First; d != nil {
 		fmt.Fprintf(b, "%s:%d: (%d of %d steps agree; - expected, + got)\n", r.Name, d.Line, r.Agreed, r.Steps)
 		for line := range strings.Lines(d.String()) {
 			b.WriteString("    " + line)
 		}
+		b.WriteString(indented(why.of(r.Name, d.Line)))
 	}
 	if r.Failure != "" {
 		fmt.Fprintf(b, "%s: %s\n", r.Name, strings.TrimSuffix(r.Failure, "\n"))
