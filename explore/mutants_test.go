@@ -1,4 +1,4 @@
-package explore
+package explore_test
 
 import (
 	"encoding/json"
@@ -33,7 +33,8 @@ func init() {
 // say what is expected:
 //
 //	drops: what is switched off
-//	tried: programs, with their memory models, and recordings that are to catch it, joined by commas
+//	tried: what is to catch it, joined by commas: programs with their memory models, recordings, "litmus FILE", "random" for
+//	       random programs, "test PACKAGE" for the tests of a package
 //	survives: why nothing can catch it
 type mutant struct {
 	ID       string // of the file, without .patch: its theme comes first
@@ -153,6 +154,43 @@ func (m mutant) files() string {
 
 // build makes the test binary of this package with the mutant in it.
 func (m mutant) build(dir string) (binary string, err error) {
+	overlay, err := m.overlay(dir)
+	if err != nil {
+		return "", err
+	}
+	binary = filepath.Join(dir, "mutant.test")
+	out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%v\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// test runs the tests of a package with the mutant in it: one that fails has caught it.
+func (m mutant) test(dir, pkg string) (*mutantCatch, error) {
+	overlay, err := m.overlay(dir)
+	if err != nil {
+		return nil, err
+	}
+	out, err := exec.Command("go", "test", "-short", "-vet=off", "-count=1", "-timeout=60s", "-overlay", overlay, "../"+pkg).CombinedOutput()
+	if err == nil {
+		return nil, nil
+	}
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "--- FAIL: "); ok {
+			name, _, _ = strings.Cut(name, " ")
+			return &mutantCatch{By: "test " + pkg, Invariant: "test", What: name}, nil
+		}
+		if what, ok := strings.CutPrefix(line, "panic: "); ok {
+			return &mutantCatch{By: "test " + pkg, Invariant: "panic", What: what}, nil
+		}
+	}
+	return nil, fmt.Errorf("%v\n%s", err, out)
+}
+
+// overlay writes the files of the mutant, and the one that puts them in the place of the module's.
+func (m mutant) overlay(dir string) (path string, err error) {
 	files, err := m.apply()
 	if err != nil {
 		return "", err
@@ -168,35 +206,32 @@ func (m mutant) build(dir string) (binary string, err error) {
 			return "", err
 		}
 	}
-	overlay := filepath.Join(dir, "overlay.json")
 	list, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(overlay, list, 0o644); err != nil {
-		return "", err
-	}
-	binary = filepath.Join(dir, "mutant.test")
-	out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%v\n%s", err, out)
-	}
-	return binary, nil
+	path = filepath.Join(dir, "overlay.json")
+	return path, os.WriteFile(path, list, 0o644)
 }
 
 // run does the mutant's job and returns what caught it, nil for nothing.
 func (m mutant) run(dir string) (*mutantCatch, error) {
+	job := mutantJob{Budget: mutantBudget}
+	for _, by := range m.Tried {
+		if pkg, ok := strings.CutPrefix(by, "test "); ok {
+			if c, err := m.test(dir, pkg); c != nil || err != nil {
+				return c, err
+			}
+			continue
+		}
+		job.Tried = append(job.Tried, by)
+	}
+	if len(job.Tried) == 0 {
+		return nil, nil
+	}
 	binary, err := m.build(dir)
 	if err != nil {
 		return nil, err
-	}
-	job := mutantJob{Budget: mutantBudget}
-	for _, by := range m.Tried {
-		if strings.HasSuffix(by, ".txt") {
-			job.Recordings = append(job.Recordings, by)
-		} else {
-			job.Programs = append(job.Programs, by)
-		}
 	}
 	text, err := json.Marshal(job)
 	if err != nil {
@@ -224,11 +259,11 @@ func TestUnmutated(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range loadMutants(t) {
 		for _, by := range m.Tried {
-			if seen[by] || strings.HasSuffix(by, ".txt") {
+			if seen[by] || strings.HasSuffix(by, ".txt") || strings.HasPrefix(by, "test ") {
 				continue
 			}
 			seen[by] = true
-			if c := runMutant(by, mutantJob{Budget: mutantBudget}); c != nil {
+			if c := tryMutant(t, by, mutantJob{Budget: mutantBudget}); c != nil {
 				t.Errorf("%s: %s: %s", by, c.Invariant, c.What)
 			}
 		}
@@ -277,6 +312,10 @@ func mutantsTable(all []mutant, catches []*mutantCatch) string {
 		switch {
 		case c == nil:
 			fmt.Fprintf(&survivors, "- **%s** (`%s`, in %s): %s.\n", m.Drops, m.ID, m.files(), m.Survives)
+		case c.Invariant == "outcomes":
+			fmt.Fprintf(&caught, "| %s | `%s` | %s | %s | other outcomes | |\n", m.Drops, m.ID, m.files(), c.By)
+		case c.Invariant == "test":
+			fmt.Fprintf(&caught, "| %s | `%s` | %s | %s | `%s` | |\n", m.Drops, m.ID, m.files(), c.By, c.What)
 		case c.Invariant == "recording":
 			fmt.Fprintf(&caught, "| %s | `%s` | %s | recording %s | differs at `%s` | |\n", m.Drops, m.ID, m.files(), c.By, c.What)
 		default:
@@ -285,9 +324,10 @@ func mutantsTable(all []mutant, catches []*mutantCatch) string {
 	}
 	return `# Mutants
 
-Each line is the model of 4.5.7 with one barrier, lock, check, wake-up or step switched off by an edit of its source, and
-the program of the library (with its memory model, if that is not sequentially consistent) or the recording that shows
-it. Violations that 4.5.7 has anyway do not count. The table is written by
+Each line is the model, or the library of package userspace, with one barrier, lock, check, wake-up, count or step switched
+off or moved by an edit of its source, and
+what shows it: a program of the library (with its memory model, if that is not sequentially consistent), a recording, a litmus
+file, random programs, or the tests of a package. Violations that the kernel has anyway do not count. The table is written by
 ` + "`go test ./explore -run TestMutants -update-mutants`" + `; the edits are the patches in
 ` + "`testdata/mutants`" + `.
 

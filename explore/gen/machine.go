@@ -142,13 +142,14 @@ func (m *machine) final(t sys.Task, fd string) string {
 func (m *machine) memory(t sys.Task, place string) string {
 	var list []string
 	for _, frame := range frames {
-		for _, word := range []string{"status", "len", "pid"} {
+		for _, word := range []string{"status", "len", "group", "pid", "uid", "gid"} {
 			word := m.load(t, []string{place, frame, word})
 			if word == "SIGSEGV" {
 				return ""
 			}
 			list = append(list, word)
 		}
+		list = append(list, m.read(t, []string{place, frame}))
 	}
 	return strings.Join(list, " ")
 }
@@ -338,7 +339,8 @@ func (m *machine) status(t sys.Task, a []string) string {
 }
 
 func (m *machine) load(t sys.Task, a []string) string {
-	offsets := map[string]uint64{"status": uapi.NMStatus, "len": uapi.NMLen, "group": uapi.NMGroup, "pid": uapi.NMPid}
+	offsets := map[string]uint64{"status": uapi.NMStatus, "len": uapi.NMLen, "group": uapi.NMGroup, "pid": uapi.NMPid, "uid": uapi.NMUID,
+		"gid": uapi.NMGID}
 	return result(t.Load32(frame(a[0], a[1]) + offsets[a[2]]))
 }
 

@@ -48,7 +48,7 @@ var verbs = map[string]verb{
 	"mprotect": {1, [][]string{places, {"r", "rw", "none"}}, (*machine).mprotect},
 	"mremap":   {1, [][]string{places, {"1", "2"}}, (*machine).mremap},
 	"status":   {6, [][]string{places, frames, {"unused", "valid", "copy", "skip", "reserved"}}, (*machine).status},
-	"load":     {6, [][]string{places, frames, {"status", "len", "group", "pid"}}, (*machine).load},
+	"load":     {6, [][]string{places, frames, {"status", "len", "group", "pid", "uid", "gid"}}, (*machine).load},
 	"read":     {3, [][]string{places, frames}, (*machine).read},
 	"consume":  {8, [][]string{fds, places, frames}, (*machine).consume},
 	"fill":     {4, [][]string{places, frames, messages}, (*machine).fill},
