@@ -12,3 +12,5 @@ require (
 )
 
 require golang.org/x/tools v0.39.0
+
+require github.com/jstemmer/go-junit-report/v2 v2.1.0

@@ -24,7 +24,7 @@ func diffCommand() command {
 	return command{
 		name:    "diff",
 		summary: "show where userspace would see a difference between two kernels",
-		help: `Usage: nlmmap diff [-s | -json] [--set NAME=VALUE ...] K1 K2 [FILE|DIR ...]
+		help: `Usage: nlmmap diff [-s | -json] [-junit FILE] [--set NAME=VALUE ...] K1 K2 [FILE|DIR ...]
 
 Runs scenarios on two models and shows every step whose output differs: - is K1, + is K2. K1 and K2 are releases or
 files of composed kernels; --set changes K2. Outputs in the files do not matter. Every step says why: which named
@@ -63,11 +63,14 @@ type diffReport struct {
 	Files  int        `json:"files"`
 	Steps  int        `json:"steps"`
 	Differ []fileDiff `json:"differ"`
+
+	names []string // of all files
 }
 
 func runDiff(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
 	asJSON := flags.Bool("json", false, "print as JSON")
+	junitFile := flags.String("junit", "", junitUsage)
 	summary := flags.Bool("s", false, "only the names of the scenarios that differ")
 	var sets settings
 	flags.Var(&sets, "set", "`NAME=VALUE`: change a named difference of K2; may be repeated")
@@ -97,12 +100,15 @@ func runDiff(ctx context.Context, e env, c command, args []string) int {
 	r := e.diffAll(ctx, first, second, files)
 	if ctx.Err() != nil {
 		fmt.Fprintln(e.stderr, "nlmmap: interrupted")
-		return exitDisagree
+		return exitInterrupted
 	}
 	if *asJSON {
 		err = writeJSON(e.stdout, r)
 	} else {
 		_, err = fmt.Fprint(e.stdout, r.text(*summary))
+	}
+	if err == nil {
+		err = e.writeJUnit(*junitFile, r.junit())
 	}
 	if err != nil {
 		return e.bad("%v", err)
@@ -199,6 +205,7 @@ func (e env) diffAll(ctx context.Context, first, second kernel.Version, files []
 	r := diffReport{First: first.String(), Second: second.String(), Files: len(files), Differ: []fileDiff{}}
 	var differ []*scenario.File
 	for i, d := range diffs {
+		r.names = append(r.names, d.File)
 		r.Steps += d.Steps
 		if len(d.Lines) > 0 {
 			r.Differ = append(r.Differ, d)
@@ -264,11 +271,7 @@ func (r diffReport) text(summary bool) string {
 			continue
 		}
 		for _, l := range f.Lines {
-			fmt.Fprintf(&b, "%s:%d:\n%s", f.File, l.Line, indented(l.step().String()))
-			if len(l.Why) > 0 {
-				b.WriteString(indented(because(l.Why)))
-			}
-			b.WriteByte('\n')
+			l.write(&b, f.File)
 		}
 	}
 	for _, c := range r.counts() {
@@ -303,6 +306,15 @@ func (r diffReport) counts() []whyCount {
 	}
 	slices.SortStableFunc(list, func(a, b whyCount) int { return b.steps - a.steps })
 	return list
+}
+
+// write shows a step in which the kernels differ.
+func (l diffLine) write(b *strings.Builder, file string) {
+	fmt.Fprintf(b, "%s:%d:\n%s", file, l.Line, indented(l.step().String()))
+	if len(l.Why) > 0 {
+		b.WriteString(indented(because(l.Why)))
+	}
+	b.WriteByte('\n')
 }
 
 func (l diffLine) step() *scenario.Disagreement {

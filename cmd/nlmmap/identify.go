@@ -22,8 +22,8 @@ func identifyCommand() command {
 	return command{
 		name:    "identify",
 		summary: "find out which kernel recordings, or an image, are of: the release and what is changed in it",
-		help: `Usage: nlmmap identify [-json] [--save FILE] [--name NAME] DIR|FILE ...
-       nlmmap identify --boot IMAGE [-json] [--save FILE] [--name NAME] [FILE|DIR ...]
+		help: `Usage: nlmmap identify [-json] [-junit FILE] [--save FILE] [--name NAME] DIR|FILE ...
+       nlmmap identify --boot IMAGE [-json] [-junit FILE] [--save FILE] [--name NAME] [FILE|DIR ...]
 
 Finds the release that is nearest to a kernel, and the fewest named differences ("nlmmap versions") with which that release
 does what the kernel does: numbers can have any value. Prints for each release how many steps agree; for each difference
@@ -48,6 +48,7 @@ Examples:
 func runIdentify(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
 	asJSON := flags.Bool("json", false, "print the result as JSON")
+	junitFile := flags.String("junit", "", junitUsage)
 	name := flags.String("name", "", "what to call the kernel that is found")
 	save := flags.String("save", "", "store the kernel that is found in this `FILE`")
 	var image imageFlags
@@ -56,10 +57,10 @@ func runIdentify(ctx context.Context, e env, c command, args []string) int {
 	if !ok {
 		return code
 	}
-	r, err := e.identify(ctx, image, paths)
+	r, names, err := e.identify(ctx, image, paths)
 	if ctx.Err() != nil {
 		fmt.Fprintln(e.stderr, "nlmmap: interrupted")
-		return exitDisagree
+		return exitInterrupted
 	}
 	if err != nil {
 		return e.bad("%v", err)
@@ -69,6 +70,9 @@ func runIdentify(ctx context.Context, e env, c command, args []string) int {
 		err = writeJSON(e.stdout, r)
 	} else {
 		err = r.Write(e.stdout)
+	}
+	if err == nil {
+		err = e.writeJUnit(*junitFile, identifySuite(r, names))
 	}
 	if err == nil && *save != "" {
 		err = e.writeTo(*save, func(w io.Writer) error { return versions.Write(w, r.Version) })
@@ -82,9 +86,9 @@ func runIdentify(ctx context.Context, e env, c command, args []string) int {
 	return exitOK
 }
 
-func (e env) identify(ctx context.Context, image imageFlags, paths []string) (*identify.Result, error) {
+// identify returns the names of what was compared, too.
+func (e env) identify(ctx context.Context, image imageFlags, paths []string) (r *identify.Result, names []string, err error) {
 	cfg := identify.Config{Untold: true}
-	var err error
 	if image.path != "" {
 		var b bench
 		if b, err = e.recordImage(ctx, image, paths, &cfg); b != nil {
@@ -94,12 +98,16 @@ func (e env) identify(ctx context.Context, image imageFlags, paths []string) (*i
 		err = e.readRecordings(paths, &cfg)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	for _, f := range cfg.Recordings {
+		names = append(names, f.Name)
 	}
 	var stop func()
 	cfg.Tell, stop = e.showStage()
 	defer stop()
-	return identify.Identify(ctx, cfg)
+	r, err = identify.Identify(ctx, cfg)
+	return r, names, err
 }
 
 // showStage shows on the terminal what a command is doing, from the third second on, until the function it returns is

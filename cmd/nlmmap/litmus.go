@@ -146,7 +146,9 @@ func (r *report) addSection(j job, result *litmus.Result) {
 	if n := len(r.Litmus); n == 0 || r.Litmus[n-1].Version != j.version || r.Litmus[n-1].Memory != memory {
 		r.Litmus = append(r.Litmus, litmusReport{Version: j.version, Memory: memory, Built: j.built, Failures: []litmus.Result{}})
 	}
-	r.Litmus[len(r.Litmus)-1].add(result)
+	v := &r.Litmus[len(r.Litmus)-1]
+	v.all = append(v.all, verified[litmus.Result]{fmt.Sprintf("%s:%d", j.path, j.section.Line), result})
+	v.add(result)
 }
 
 // litmusReport is what verify found of all sections for one kernel and memory model.
@@ -157,6 +159,8 @@ type litmusReport struct {
 	Sets     tally           `json:"sets"`
 	NotRun   int             `json:"not_run"`
 	Failures []litmus.Result `json:"failures"`
+
+	all []verified[litmus.Result]
 }
 
 func (v *litmusReport) add(r *litmus.Result) {

@@ -16,11 +16,12 @@ import (
 	"nlmmap/scenario/boot"
 )
 
-// Exit codes.
+// Exit codes. docs/ci.md promises them.
 const (
-	exitOK       = 0
-	exitDisagree = 1 // something is not as recorded, or the model failed
-	exitBadInput = 2 // nothing to do with the model: arguments, files
+	exitOK          = 0
+	exitDisagree    = 1 // something is not as recorded, or the model failed
+	exitBadInput    = 2 // nothing to do with the model: arguments, files, QEMU
+	exitInterrupted = 3 // by a signal, and nothing had disagreed until then
 )
 
 // An env is what a command reads and writes.
@@ -97,7 +98,7 @@ func usage(w io.Writer) {
 		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintf(w, "\nRun \"nlmmap COMMAND --help\" for one of them.\n")
-	fmt.Fprintf(w, "Exit codes: 0 ok, 1 disagreement or failure of the model, 2 bad input.\n")
+	fmt.Fprintf(w, "Exit codes: 0 ok, 1 disagreement or failure of the model, 2 bad input, 3 interrupted.\n")
 }
 
 // parse reads flags, which may also stand after other arguments, and returns the others. If it returns false the

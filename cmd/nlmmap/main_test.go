@@ -152,7 +152,7 @@ func TestVerifyInterrupted(t *testing.T) {
 	cancel()
 	code, stdout, _ := startWith(ctx, "", "verify", root)
 	want := "4.4.1  0/0 scenarios  0/0 steps  (1 scenarios not run)\ninterrupted\n"
-	if code != exitDisagree || stdout != want {
+	if code != exitInterrupted || stdout != want {
 		t.Errorf("exit code %d, printed\n%s\nwant\n%s", code, stdout, want)
 	}
 }

@@ -319,8 +319,8 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	}
 	name := fmt.Sprintf("%s (%s) as %s", release, b.name(), v)
 	result := versionReport{Version: name, Built: true, Failures: []scenario.Result{}}
-	for _, one := range results {
-		result.add(one)
+	for i, one := range results {
+		result.add(files[i].Name, one)
 	}
 	if len(result.Failures) > 0 {
 		slices.SortFunc(recordings, func(a, b *scenario.File) int { return strings.Compare(a.Name, b.Name) }) // they came in any order

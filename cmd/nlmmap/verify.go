@@ -29,10 +29,10 @@ func verifyCommand() command {
 	return command{
 		name:    "verify",
 		summary: "compare the model with recordings of real kernels",
-		help: `Usage: nlmmap verify [-v] [-json] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
+		help: `Usage: nlmmap verify [-v] [-json] [-junit FILE] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
        nlmmap verify -rewrite [--set NAME=VALUE ...] DIR|LITMUS-FILE ...
-       nlmmap verify --boot IMAGE [-v] [-json] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
-       nlmmap verify --live [-v] [-json] [--kernel K] [--set NAME=VALUE ...] DIR|FILE ...
+       nlmmap verify --boot IMAGE [-v] [-json] [-junit FILE] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
+       nlmmap verify --live [-v] [-json] [-junit FILE] [--kernel K] [--set NAME=VALUE ...] DIR|FILE ...
        nlmmap verify --boot IMAGE|--live --random N [--seed S] [-json] [--kernel K] [--set NAME=VALUE ...]
 
 Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
@@ -73,6 +73,7 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	flags := c.flags()
 	verbose := flags.Bool("v", false, "show the first step that disagrees in each scenario")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
+	junitFile := flags.String("junit", "", junitUsage)
 	rewrite := flags.Bool("rewrite", false, "write the outcomes that the search finds into litmus files")
 	onLive := flags.Bool("live", false, "compare the kernel nlmmap runs on with the model")
 	steps := flags.Int("random", 0, "compare a real kernel on random scenarios of `N` steps together")
@@ -87,6 +88,9 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	}
 	var r report
 	var err error
+	if (*rewrite || *steps != 0) && *junitFile != "" {
+		return e.bad("verify: -junit is for recordings, images and litmus files, not for -rewrite and --random")
+	}
 	if *rewrite {
 		return e.rewrite(ctx, k, paths)
 	}
@@ -108,6 +112,9 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 		err = writeJSON(e.stdout, r)
 	} else {
 		err = r.write(e.stdout, *verbose)
+	}
+	if err == nil {
+		err = e.writeJUnit(*junitFile, r.junit()...)
 	}
 	if err != nil {
 		return e.bad("%v", err)
@@ -488,6 +495,8 @@ type versionReport struct {
 	NotRun    int               `json:"not_run"` // scenarios without a result
 	Failures  []scenario.Result `json:"failures"`
 	Why       *whyReport        `json:"why,omitempty"` // the steps disagree
+
+	all []verified[scenario.Result]
 }
 
 type tally struct {
@@ -506,12 +515,13 @@ func newReport(jobs []job, results []result, interrupted bool) report {
 			r.Versions = append(r.Versions,
 				versionReport{Version: j.version, Built: j.built, Hint: j.hint(), Failures: []scenario.Result{}})
 		}
-		r.Versions[len(r.Versions)-1].add(results[i].recording)
+		r.Versions[len(r.Versions)-1].add(j.path, results[i].recording)
 	}
 	return r
 }
 
-func (v *versionReport) add(r *scenario.Result) {
+func (v *versionReport) add(name string, r *scenario.Result) {
+	v.all = append(v.all, verified[scenario.Result]{name, r})
 	if r == nil {
 		v.NotRun++
 		return
@@ -544,8 +554,8 @@ func (r report) exitCode() int {
 			code = exitDisagree
 		}
 	}
-	if r.Interrupted {
-		return exitDisagree
+	if r.Interrupted && code == exitOK {
+		return exitInterrupted
 	}
 	return code
 }
