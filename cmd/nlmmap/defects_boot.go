@@ -23,7 +23,7 @@ func (e env) defectsOnImage(ctx context.Context, list defects.List, image imageF
 	runs, err := e.playOnImage(ctx, image, shown, &k)
 	if ctx.Err() != nil {
 		fmt.Fprintln(e.stderr, "nlmmap: interrupted")
-		return exitDisagree
+		return exitInterrupted
 	}
 	if err != nil {
 		return e.bad("%v", err)

@@ -201,7 +201,9 @@ func (e env) explore(ctx context.Context, p explore.Program, o explore.Options, 
 	}
 	if ctx.Err() != nil {
 		fmt.Fprintln(e.stderr, "interrupted: the figures are of what was covered until then")
-		return exitDisagree
+		if code == exitOK {
+			code = exitInterrupted
+		}
 	}
 	return code
 }

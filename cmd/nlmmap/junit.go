@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/xml"
 	"fmt"
+	"io"
 	"strings"
 	"unicode"
 
@@ -25,7 +27,12 @@ func (e env) writeJUnit(path string, suites ...junit.Testsuite) error {
 		suites[i].ID = i
 		all.AddSuite(suites[i])
 	}
-	return e.writeTo(path, all.WriteXML)
+	return e.writeTo(path, func(w io.Writer) error {
+		if _, err := io.WriteString(w, xml.Header); err != nil {
+			return err
+		}
+		return all.WriteXML(w)
+	})
 }
 
 // newSuite returns an empty suite. There is no time in it, so that the same result gives the same file.

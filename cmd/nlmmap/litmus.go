@@ -87,8 +87,11 @@ func (e env) outcomes(ctx context.Context, p explore.Program, o explore.Options,
 			fmt.Fprintf(e.stdout, "%8d  %s\n%10s--replay %q\n", out.Schedules, out.Text, "", out.Replay)
 		}
 	}
-	if len(set.Violations) > 0 || ctx.Err() != nil {
+	switch {
+	case len(set.Violations) > 0:
 		return exitDisagree
+	case ctx.Err() != nil:
+		return exitInterrupted
 	}
 	return exitOK
 }

@@ -77,7 +77,8 @@ func TestMain(m *testing.M) {
 //
 //	status CODE COMMAND...
 //
-// which runs a command and wants that exit code, and $TESTDATA, the directory with the recordings.
+// which runs a command and wants that exit code, $TESTDATA, the directory with the recordings, and $CI, that
+// of the job for continuous integration.
 func TestScripts(t *testing.T) {
 	testdata, err := filepath.Abs("../../testdata")
 	if err != nil {
@@ -87,6 +88,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TESTDATA", testdata)
+			e.Setenv("CI", filepath.Join(filepath.Dir(testdata), "ci"))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"status": status},

@@ -71,7 +71,7 @@ func runRecord(ctx context.Context, e env, c command, args []string) int {
 	b, err := e.bench(ctx, image, files, *initNet)
 	if ctx.Err() != nil {
 		fmt.Fprintln(e.stderr, "nlmmap: interrupted: nothing was recorded")
-		return exitDisagree
+		return exitInterrupted
 	}
 	if err != nil {
 		return e.bad("%v", err)
@@ -195,7 +195,7 @@ func (r recorder) recordAll(ctx context.Context, b bench, which []int, times int
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintf(r.stderr, "nlmmap: interrupted: %d of %d scenarios recorded\n", printed, len(which))
-		return exitDisagree
+		return exitInterrupted
 	case err != nil:
 		return r.bad("%v", err)
 	}

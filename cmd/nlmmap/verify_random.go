@@ -255,8 +255,11 @@ func kindOf(r *scenario.Result) string {
 }
 
 func (r randomReport) exitCode() int {
-	if r.Interrupted || len(r.Disagreements) > 0 {
+	switch {
+	case len(r.Disagreements) > 0:
 		return exitDisagree
+	case r.Interrupted:
+		return exitInterrupted
 	}
 	return exitOK
 }
