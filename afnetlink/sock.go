@@ -57,7 +57,7 @@ func (nl *Netlink) Create(cur *kernel.Task, typ, proto int) (kernel.SocketOps, e
 	if typ != uapi.SockRaw && typ != uapi.SockDgram {
 		return nil, kernel.Errorf(kernel.ESOCKTNOSUPPORT, "socket type %d: netlink has RAW and DGRAM", typ)
 	}
-	if proto < 0 || proto >= uapi.MaxLinks || !nl.table.proto[proto].registered {
+	if proto < 0 || proto >= uapi.MaxLinks || nl.table.proto[proto] == nil {
 		return nil, kernel.Errorf(kernel.EPROTONOSUPPORT, "nothing speaks netlink protocol %d", proto)
 	}
 	sk := nl.newSock(cur, typ, proto)
@@ -357,8 +357,11 @@ func SockOf(f *kernel.File) *Sock {
 // Sockets returns all bound sockets of all protocols in a namespace, for checkers.
 func (nl *Netlink) Sockets(key inspect.Key, net *kernel.Net) []*Sock {
 	var all []*Sock
-	for proto := range nl.table.proto {
-		for _, sk := range nl.table.proto[proto].socks.Inspect(key) {
+	for _, p := range nl.table.proto {
+		if p == nil {
+			continue
+		}
+		for _, sk := range p.socks.Inspect(key) {
 			if sk.Net == net {
 				all = append(all, sk)
 			}

@@ -29,10 +29,9 @@ type KernelCfg struct {
 // protocol is one entry of nl_table. What it is does not change after boot; who is in it changes under nl_table_lock, and
 // is looked up without.
 type protocol struct {
-	registered bool
-	cfg        KernelCfg
-	socks      kernel.Index[sockKey, *Sock] // the bound sockets
-	mc         kernel.Pointer[[]subscriber] // sockets with subscriptions, the latest subscriber first
+	cfg   KernelCfg
+	socks kernel.Index[sockKey, *Sock] // the bound sockets
+	mc    kernel.Pointer[[]subscriber] // sockets with subscriptions, the latest subscriber first
 }
 
 type sockKey struct {
@@ -82,27 +81,25 @@ func (g *groupBits) empty() bool {
 
 // table is nl_table.
 type table struct {
-	lock  kernel.Mutex // nl_table_lock
-	proto [uapi.MaxLinks]protocol
-	rover kernel.Atomic // how many numbers autobind has made up
+	lock  kernel.Mutex             // nl_table_lock
+	proto [uapi.MaxLinks]*protocol // nil: nobody speaks it
+	rover kernel.Atomic            // how many numbers autobind has made up
 }
 
 func (t *table) init() {
 	t.lock.Name = "nl_table"
 	t.rover.Named("rover", 0)
-	for i := range t.proto {
-		t.proto[i].socks.Named("nl_table", &t.lock)
-		t.proto[i].mc.Named("mc_list")
-		t.proto[i].mc.Guard(&t.lock)
-	}
 }
 
 // KernelCreate registers a protocol: netlink_kernel_create, and nl_table_register for a protocol without kernel
 // socket.
 func (nl *Netlink) KernelCreate(proto int, cfg KernelCfg) {
-	p := &nl.table.proto[proto]
 	cfg.Groups = max(cfg.Groups, 32)
-	p.registered, p.cfg = true, cfg
+	p := &protocol{cfg: cfg}
+	p.socks.Named("nl_table", &nl.table.lock)
+	p.mc.Named("mc_list")
+	p.mc.Guard(&nl.table.lock)
+	nl.table.proto[proto] = p
 }
 
 // kernelInodes is the first inode number of the kernel's sockets, which do not come from the counter of the others: in
@@ -112,8 +109,8 @@ const kernelInodes = 1 << 31
 // KernelSock returns the kernel's socket of a protocol in a namespace, nil when there is none. Namespaces get theirs
 // when it is first asked for; nobody can tell by whom.
 func (nl *Netlink) KernelSock(net *kernel.Net, proto int) *Sock {
-	p := &nl.table.proto[proto]
-	if !p.registered || p.cfg.NoKernelSock || p.cfg.InitNetOnly && !net.IsInit() {
+	p := nl.table.proto[proto]
+	if p == nil || p.cfg.NoKernelSock || p.cfg.InitNetOnly && !net.IsInit() {
 		return nil
 	}
 	return net.Value(p, func() any {
@@ -208,7 +205,7 @@ func (nl *Netlink) remove(cur *kernel.Task, sk *Sock) (held bool) {
 	t := &nl.table
 	t.lock.Lock(cur)
 	defer t.lock.Unlock(cur)
-	p := &t.proto[sk.Protocol]
+	p := t.proto[sk.Protocol]
 	key := sockKey{sk.Net, sk.Portid(cur)}
 	if p.socks.Load(cur, key) == sk {
 		p.socks.Delete(cur, key)
@@ -277,7 +274,11 @@ func (nl *Netlink) multicast(cur *kernel.Task, proto int, group uint32) []*Sock 
 }
 
 func (nl *Netlink) subscribers(cur *kernel.Task, proto int) []subscriber {
-	if list := nl.table.proto[proto].mc.Load(cur); list != nil {
+	p := nl.table.proto[proto]
+	if p == nil {
+		return nil
+	}
+	if list := p.mc.Load(cur); list != nil {
 		return *list
 	}
 	return nil
@@ -287,12 +288,16 @@ func (nl *Netlink) subscribers(cur *kernel.Task, proto int) []subscriber {
 // /proc/net/netlink and socket diagnostics.
 func (nl *Netlink) Bound(cur *kernel.Task, net *kernel.Net, proto int, kernelSocks bool) []*Sock {
 	var list []*Sock
+	p := nl.table.proto[proto]
+	if p == nil {
+		return nil
+	}
 	if kernelSocks {
 		if sk := nl.KernelSock(net, proto); sk != nil {
 			list = append(list, sk)
 		}
 	}
-	for _, sk := range nl.table.proto[proto].socks.All(cur) {
+	for _, sk := range p.socks.All(cur) {
 		if sk.Net == net {
 			list = append(list, sk)
 		}

@@ -113,7 +113,7 @@ func (c *watch) place(op sched.Op) string {
 	for _, sk := range c.sockets() {
 		now := sk.Inspect(inspect.Key{})
 		for _, r := range []ringmm.State{now.RxRing, now.TxRing} {
-			for _, seg := range r.Segments {
+			for _, seg := range r.Segments() {
 				if seg.Mem.Obj() == op.Obj && r.FrameSize > 0 {
 					return r.Name + field(r.Geometry(), uint64(op.Off))
 				}

@@ -70,7 +70,7 @@ func TestEachCanFail(t *testing.T) {
 	tests := map[string]func(s stage){
 		"frame-ownership": func(s stage) {
 			m := skb.AllocHead[afnetlink.CB](s.k, 232)
-			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem, 24, 2024)
+			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments()[0].Mem, 24, 2024)
 			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
 			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
 		},
@@ -96,7 +96,7 @@ func TestEachCanFail(t *testing.T) {
 		},
 		"pending": func(s stage) {
 			m := skb.AllocHead[afnetlink.CB](s.k, 232)
-			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem, 24, 2024)
+			m.SetRing(s.sk.RxRing().Inspect(inspect.Key{}).Segments()[0].Mem, 24, 2024)
 			s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
 			s.w.Rest(s.k, true)
 		},
@@ -185,7 +185,7 @@ func TestReadyFrames(t *testing.T) {
 			frames := make([]byte, 4096)
 			right(frames)
 			spoil(frames)
-			s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem.Write(nil, 0, frames)
+			s.sk.RxRing().Inspect(inspect.Key{}).Segments()[0].Mem.Write(nil, 0, frames)
 			if rest {
 				s.atRest()
 			} else {
@@ -208,7 +208,7 @@ func TestPollAnswers(t *testing.T) {
 		m := s.message()
 		s.emit(afnetlink.ClaimEvent{Sock: s.sk, Pos: 0, SKB: m})
 		s.emit(afnetlink.PublishEvent{Sock: s.sk, Pos: 0, SKB: m, Status: uapi.NLMMapStatusValid})
-		s.sk.RxRing().Inspect(inspect.Key{}).Segments[0].Mem.Store32(nil, uapi.NMStatus, uapi.NLMMapStatusValid)
+		s.sk.RxRing().Inspect(inspect.Key{}).Segments()[0].Mem.Store32(nil, uapi.NMStatus, uapi.NLMMapStatusValid)
 	}
 	for _, tt := range []struct {
 		name          string

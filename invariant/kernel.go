@@ -3,6 +3,7 @@ package invariant
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
@@ -106,7 +107,8 @@ func (c check) complete(r *ring, pos uint32) bool {
 	if !ok || r.mem == nil || r.s.blind {
 		return true
 	}
-	b := make([]byte, size)
+	c.buf = slices.Grow(c.buf[:0], size)[:size]
+	b := c.buf
 	r.mem.Peek(nil, off, b)
 	word := func(off int) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
 	if word(uapi.NMStatus) != f.status {

@@ -16,9 +16,9 @@ type look struct {
 	busy   bool // somebody changes the queue: what is in it may not be counted yet, or not any more
 	queue  []*afnetlink.SKB
 	ready  []readyFrame
-	frames string // the status words, as memory has them
-	used   int    // that are not UNUSED
-	weak   bool   // frames are not looked at
+	frames []uint32 // the status words, as memory has them
+	used   int      // that are not UNUSED
+	weak   bool     // frames are not looked at
 }
 
 // A readyFrame is a VALID frame that the kernel has published and nobody has released.
@@ -42,7 +42,7 @@ func (w *Watch) look(s *socket) look {
 	}
 	for pos := range now.RxRing.Positions() {
 		status, _ := now.RxRing.Status(pos)
-		l.frames += uapi.StatusName(status) + " "
+		l.frames = append(l.frames, status)
 		if status != uapi.NLMMapStatusUnused {
 			l.used++ // some kernels call a RESERVED one readable
 		}
@@ -94,7 +94,7 @@ func pollAnswers(c check) {
 			return
 		}
 	}
-	still := before.events == now.events && before.frames == now.frames && !before.busy && !now.busy && !now.weak
+	still := before.events == now.events && slices.Equal(before.frames, now.frames) && !before.busy && !now.busy && !now.weak
 	if nothing := len(before.queue)+len(now.queue)+now.used == 0; in && still && nothing {
 		c.blame(nil, "", "poll finds something to read on portid %d, where there is nothing", s.portid())
 	}

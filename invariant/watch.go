@@ -27,6 +27,7 @@ type Watch struct {
 	socks   map[*afnetlink.Sock]*socket
 	rings   map[*ringmm.Ring]*ring
 	touches []touch              // of the present event
+	buf     []byte               // for looks at frames
 	calls   map[*kernel.Task]int // TX frames that the present system call of a task has sent
 	looked  map[*kernel.Task]bool
 	looks   map[*kernel.Task]look // of poll, that go on
@@ -446,7 +447,7 @@ func (w *Watch) noteRing(e afnetlink.RingEvent) {
 	}
 	s.meddled = s.meddled || len(e.Purged) > 0 // the kernel wakes no sender for the room that there is now
 	*rg = ring{s: s, ring: e.Ring, tx: e.TX, last: -1}
-	if segs := e.Ring.Inspect(key).Segments; len(segs) > 0 {
+	if segs := e.Ring.Inspect(key).Segments(); len(segs) > 0 {
 		rg.req, rg.mem = e.Req, segs[0].Mem
 	}
 }

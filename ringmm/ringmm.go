@@ -221,7 +221,7 @@ func (r *Ring) Maxlen(cur *kernel.Task) uint32 {
 }
 
 // A State is what checkers and printing see of a ring: whether it is set, its geometry and head, the frames that the
-// kernel has reserved, the bytes of a mapping and the memory.
+// kernel has reserved, and the bytes of a mapping.
 type State struct {
 	Name      string // "rx" or "tx"
 	Set       bool
@@ -230,19 +230,20 @@ type State struct {
 	Head      uint32
 	Pending   int64
 	MapSize   uint64
-	Segments  []kernel.Segment
 
 	fpb uint32
 	vec *pgVec
 }
+
+// Segments is the memory of the ring.
+func (s State) Segments() []kernel.Segment { return s.vec.segments() }
 
 // Inspect returns the ring as it is, without being a scheduling point.
 func (r *Ring) Inspect(key inspect.Key) State {
 	s := State{Name: r.name, FrameSize: int(r.frameSize.Inspect(key)), Frames: uint32(r.frameMax.Inspect(key)) + 1,
 		Head: uint32(r.head.Inspect(key)), Pending: r.Pending.Inspect(key), fpb: uint32(r.framesPerBlock.Inspect(key)),
 		vec: r.pgVec.Inspect(key)}
-	s.Set, s.Segments = s.vec != nil, s.vec.segments()
-	if s.Set {
+	if s.Set = s.vec != nil; s.Set {
 		s.MapSize = uint64(uint32(r.pgVecLen.Inspect(key))*uint32(r.pgVecPages.Inspect(key))) * uapi.PageSize
 	}
 	return s
