@@ -52,7 +52,7 @@ func tapped(proto int) bool {
 
 // deliverTap shows a message to the taps: netlink_deliver_tap (spec 13.6).
 func (nl *Netlink) deliverTap(cur *kernel.Task, m *SKB, proto int) {
-	if !tapped(proto) {
+	if !tapped(proto) || m.Len() == 0 { // a device transmits no empty packet
 		return
 	}
 	taps := nl.taps.Load(cur)

@@ -203,7 +203,7 @@ var layers = []struct {
 	{"ringmm", "kernel kernel/ uapi"},
 	{"sock", "kernel kernel/ skb uapi"},
 	{"afnetlink", "kernel kernel/ skb ringmm sock uapi"},
-	{"subsys/inet", "kernel kernel/inspect uapi"},
+	{"subsys/inet", "kernel kernel/inspect skb uapi"},
 	{"subsys/nfnetlink", "kernel skb afnetlink uapi"},
 	{"subsys/", "kernel skb afnetlink uapi subsys/inet subsys/nfnetlink"},
 	{"subsys", "kernel afnetlink subsys/"},

@@ -85,6 +85,9 @@ func Until(last Release) [releases]bool { return Between(0, last) }
 // Only is true for one release in the middle: what ended with the first is Until, what came with the last Since.
 func Only(r Release) [releases]bool { return Between(r, r) }
 
+// Nowhere is true for no release: for what depends on the configuration that a kernel was built with.
+func Nowhere() (in [releases]bool) { return in }
+
 // Between is true from first up to and including last, for what came and went.
 func Between(first, last Release) (in [releases]bool) {
 	for r := first; r <= last; r++ {

@@ -264,6 +264,23 @@ func (t *Task) Dup(fd int) (int, error) {
 	})
 }
 
+// Inode returns the number of the file behind a descriptor: fstat(2). Files that nobody looks for in /proc have none.
+func (t *Task) Inode(fd int) (uint64, error) {
+	var ino uint64
+	_, err := t.sys(Call{Name: "fstat", FD: fd, HasFD: true}, func() (int, error) {
+		f, err := t.fdget(fd)
+		if err != nil {
+			return -1, err
+		}
+		defer f.fdput(t)
+		if numbered, ok := f.ops.(interface{ Ino() uint64 }); ok {
+			ino = numbered.Ino()
+		}
+		return 0, nil
+	})
+	return ino, err
+}
+
 // FileOf returns the open file behind a descriptor, for checkers; nil when it is not open.
 func (t *Task) FileOf(_ inspect.Key, fd int) *File {
 	t.files.mu.Lock()

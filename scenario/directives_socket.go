@@ -190,11 +190,11 @@ func detachFilter(c *call) (string, error) {
 }
 
 func stat(c *call) (string, error) {
-	_, sock, err := c.task.netlink(c.args.word(0))
+	d, err := c.task.fd(c.args.word(0))
 	if err != nil {
 		return "", err
 	}
-	addr, err := c.sockname()
+	inode, err := c.task.Inode(d.fd)
 	if err != nil {
 		return "", err
 	}
@@ -202,12 +202,12 @@ func stat(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	row, found := findRow(text, sock.protocol, addr.Pid)
+	row, found := findRow(text, inode)
 	if !found {
 		return "not listed", nil
 	}
 	line := fmt.Sprintf("portid=%s groups=0x%x rmem=%s dump=%d drops=%s",
-		c.print.identity(addr.Pid), row.groups, row.rmem, row.dump, row.drops)
+		c.print.identity(row.portid), row.groups, row.rmem, row.dump, row.drops)
 	if c.args.has("raw") {
 		line += fmt.Sprintf(" rows=%d column=%s", row.rows, row.column)
 	}
@@ -216,6 +216,7 @@ func stat(c *call) (string, error) {
 
 // A statRow is what stat shows of a line of /proc/net/netlink.
 type statRow struct {
+	portid uint32
 	groups uint64
 	rmem   string
 	dump   int
@@ -224,21 +225,19 @@ type statRow struct {
 	rows   int    // how often the socket is listed
 }
 
-// findRow returns the first row of that protocol and port id: old kernels may list a socket several times.
-func findRow(text string, protocol int, portid uint32) (row statRow, found bool) {
+// findRow returns the first row of a socket: old kernels may list it several times.
+func findRow(text string, inode uint64) (row statRow, found bool) {
 	const columns = 10 // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
 	for _, line := range strings.Split(text, "\n") {
 		f := strings.Fields(line)
-		if len(f) < columns || f[1] != strconv.Itoa(protocol) {
-			continue
-		}
-		pid, err := strconv.ParseInt(f[2], 10, 64)
-		if err != nil || uint32(pid) != portid {
+		if len(f) < columns || f[9] != strconv.FormatUint(inode, 10) {
 			continue
 		}
 		if row.rows++; row.rows > 1 {
 			continue
 		}
+		portid, _ := strconv.ParseInt(f[2], 10, 64)
+		row.portid = uint32(portid)
 		row.groups, _ = strconv.ParseUint(f[3], 16, 64)
 		row.rmem, row.dump, row.drops, row.column = f[4], dumping(f[6]), f[8], f[6]
 		if len(row.column) > 1 && row.dump == 1 {

@@ -105,24 +105,23 @@ func TestStat(t *testing.T) {
 ffff8800 2   -1     00000003 128      0        ffff880007b3c000 2        4        5
 ffff8801 0   0      00000000 1        0        0000000000000000 2        0        6
 ffff8801 0   0      00000000 9        0        1        2        0        6
-ffff8801 4   7      00000000 0        0        (null)   2        0        6
-ffff8801 5   7      00000000 0        0        1        2        3        6
+ffff8801 4   7      00000000 0        0        (null)   2        0        7
+ffff8801 5   7      00000000 0        0        1        2        3        8
 short    5   8
 `
 	for _, test := range []struct {
-		protocol int
-		portid   uint32
-		want     statRow
+		inode uint64
+		want  statRow
 	}{
-		{2, 1<<32 - 1, statRow{groups: 3, rmem: "128", dump: 1, drops: "4", column: "pointer", rows: 1}},
-		{0, 0, statRow{rmem: "1", drops: "0", column: "0000000000000000", rows: 2}},
-		{4, 7, statRow{rmem: "0", drops: "0", column: "(null)", rows: 1}},
-		{5, 7, statRow{rmem: "0", dump: 1, drops: "3", column: "1", rows: 1}},
-		{5, 8, statRow{}},
+		{5, statRow{portid: 1<<32 - 1, groups: 3, rmem: "128", dump: 1, drops: "4", column: "pointer", rows: 1}},
+		{6, statRow{rmem: "1", drops: "0", column: "0000000000000000", rows: 2}},
+		{7, statRow{portid: 7, rmem: "0", drops: "0", column: "(null)", rows: 1}},
+		{8, statRow{portid: 7, rmem: "0", dump: 1, drops: "3", column: "1", rows: 1}},
+		{9, statRow{}},
 	} {
-		row, found := findRow(table, test.protocol, test.portid)
+		row, found := findRow(table, test.inode)
 		if row != test.want || found != (test.want.rows > 0) {
-			t.Errorf("protocol %d, portid %d: %+v, %t; want %+v", test.protocol, test.portid, row, found, test.want)
+			t.Errorf("inode %d: %+v, %t; want %+v", test.inode, row, found, test.want)
 		}
 	}
 }

@@ -382,3 +382,6 @@ func (s *Sock[C]) Getsockopt(cur *kernel.Task, name, optlen int) ([]byte, error)
 	b := binary.LittleEndian.AppendUint32(nil, uint32(v))
 	return b[:min(optlen, 4)], nil
 }
+
+// Ino is the number of the socket's file.
+func (s *Sock[C]) Ino() uint64 { return s.Inode }

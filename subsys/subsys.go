@@ -56,6 +56,7 @@ type Differences struct {
 	NFNetlink nfnetlink.Differences
 	NFQueue   nfqueue.Differences
 	NFLog     nflog.Differences
+	Others    others.Differences
 }
 
 // Table is the register of all differences, bound to d's fields.
@@ -63,7 +64,7 @@ func (d *Differences) Table() []kernel.Difference { return slices.Concat(d.table
 
 func (d *Differences) tables() [][]kernel.Difference {
 	return [][]kernel.Difference{d.Kernel.Table(), d.Netlink.Table(), d.Rtnetlink.Table(), d.Genetlink.Table(),
-		d.Sockdiag.Table(), d.Audit.Table(), d.NFNetlink.Table(), d.NFQueue.Table(), d.NFLog.Table()}
+		d.Sockdiag.Table(), d.Audit.Table(), d.NFNetlink.Table(), d.NFQueue.Table(), d.NFLog.Table(), d.Others.Table()}
 }
 
 // Resolve looks up what all differences are in a version. The error names a value that a difference does not have, or a
@@ -108,7 +109,7 @@ func RegisterWith(k *kernel.Kernel, d *Differences) *System {
 	usersock.Register(s.Netlink)
 	fiblookup.Register(s.Netlink, s.IP)
 	uevent.Register(s.Netlink, s.IP)
-	others.Register(s.Netlink)
+	others.Register(s.Netlink, &d.Others)
 	return s
 }
 

@@ -66,6 +66,9 @@ type Task interface {
 	// there is none, ENOBUFS when messages were lost, EINTR, EFAULT.
 	Recvmsg(fd int, m *Msghdr, flags int) (int, error)
 
+	// Inode is the number of the file that a descriptor stands for (fstat), by which /proc names sockets. EBADF.
+	Inode(fd int) (uint64, error)
+
 	// Poll fills in Revents and returns how many descriptors have some. It waits at most timeout for the first: not at
 	// all when it is 0, for ever when it is negative. With no descriptors it sleeps. EINTR.
 	Poll(fds []PollFD, timeout Time) (int, error)

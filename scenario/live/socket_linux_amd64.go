@@ -1,7 +1,11 @@
 package live
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -79,6 +83,20 @@ func (t *task) Getsockname(fd int) ([]byte, error) {
 	return t.readInto(unix.SYS_GETSOCKNAME, addrRoom, func(buf, length uint64) []uint64 {
 		return []uint64{uint64(fd), buf, length}
 	})
+}
+
+func (t *task) Inode(fd int) (ino uint64, err error) {
+	err = t.tr.do(func() error {
+		name, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.tid, fd))
+		if errors.Is(err, os.ErrNotExist) {
+			return unix.EBADF
+		}
+		if number, ok := strings.CutPrefix(name, "socket:["); err == nil && ok {
+			ino, err = strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+		}
+		return err
+	})
+	return ino, err
 }
 
 func (t *task) Getpeername(fd int) ([]byte, error) {

@@ -126,9 +126,9 @@ func (m *Machine) FlushRules() (err error) {
 // Packet implements scenario.Target.
 func (m *Machine) Packet(d scenario.Datagrams) (sent, failed int, err error) {
 	defer survive(&err)
-	m.stack().LoUp(m.admin)
+	from := m.stack().NewSender(m.admin)
 	for range d.Count {
-		p, err := m.stack().NewUDP(m.admin, d.Size)
+		p, err := from.NewUDP(m.admin, d.Size)
 		if err != nil {
 			failed++
 			continue
@@ -159,7 +159,7 @@ func (m *Machine) shape(p *inet.Packet, d scenario.Datagrams) {
 
 // Tap implements scenario.Target.
 func (m *Machine) Tap() (scenario.Tap, error) {
-	d, err := nlmon.New(m.admin, m.System.Netlink, m.net)
+	d, err := nlmon.New(m.admin, m.System.Netlink, m.stack())
 	if err != nil {
 		return nil, err
 	}

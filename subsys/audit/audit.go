@@ -130,7 +130,7 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 	case ttyGet:
 		a.answer(cur, m, h, ttyGet, 0, make([]byte, ttyStatusLen))
 	case getFeature:
-		a.answer(cur, m, h, Get, 0, make([]byte, featuresLen))
+		a.answer(cur, m, h, getFeature, 0, make([]byte, featuresLen))
 	case ListRules:
 		a.answer(cur, m, h, uapi.NLMsgDone, uapi.NLMFMulti, nil)
 	case addRule, delRule, makeEquiv:

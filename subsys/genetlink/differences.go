@@ -7,6 +7,8 @@ import "nlmmap/kernel"
 // genl-bind-enoent is one of afnetlink: until 3.10 no protocol is asked about groups.
 type Differences struct {
 	DumpAnyBit bool
+	FirstID    int
+	Groups     int
 }
 
 // Table declares the differences, bound to d's fields.
@@ -16,6 +18,17 @@ func (d *Differences) Table() []kernel.Difference {
 			Name: "genl-dump-any-bit", Spec: "13.2",
 			Value: kernel.Switch(&d.DumpAnyBit, kernel.Until(kernel.Linux3_10)),
 			Text:  "A request with any of the flags ROOT and MATCH asks for a dump. Without it both are needed.",
+		},
+		{
+			Name: "genl-first-id", Spec: "13.2",
+			Value:   kernel.Number(&d.FirstID, IDCtrl+1, 1022, [...]int{17, 19, 19, 19, 19}),
+			History: "17 and 18 reserved since 3.13",
+			Text:    "The id of the first family that asks for any: tcp_metrics. TASKSTATS has the one behind it.",
+		},
+		{
+			Name: "genl-groups", Spec: "13.2",
+			Value: kernel.Number(&d.Groups, 32, 1024, [...]int{64, 32, 32, 32, 32}),
+			Text:  "How many groups there are, whether families own them or not.",
 		},
 	}
 }

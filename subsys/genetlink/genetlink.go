@@ -1,8 +1,8 @@
 // Package genetlink is NETLINK_GENERIC (spec 13.2): families that are told apart by the message type, commands in a
 // header of their own, and the controller, nlctrl, which tells what families there are.
 //
-// Two families exist, nlctrl and TASKSTATS. Of TASKSTATS only the description is modelled: its commands are refused
-// with EINVAL. Its id, 17, is a guess, since kernels give ids in the order of registration; use the controller.
+// Three families exist: nlctrl, tcp_metrics, which has no metrics to tell of, and in the initial namespace TASKSTATS.
+// Of TASKSTATS only the description is modelled: its commands are refused with EINVAL.
 package genetlink
 
 import (
@@ -56,6 +56,8 @@ type family struct {
 	maxattr uint32
 	ops     []op
 	groups  []group
+	// initNet says that only the initial network namespace has the family.
+	initNet bool
 }
 
 type op struct {
@@ -71,7 +73,7 @@ type group struct {
 }
 
 // families returns the table of families, in the order of a dump.
-func families() []family {
+func families(firstID uint16) []family {
 	refuse := func(*Genetlink, *kernel.Task, *request) error {
 		return kernel.Errorf(kernel.EINVAL, "TASKSTATS is not modelled")
 	}
@@ -80,10 +82,26 @@ func families() []family {
 			ops: []op{{cmd: CmdGetFamily, flags: opDo | opDump | opHasPolicy, do: (*Genetlink).getFamily,
 				dump: (*Genetlink).dumpFamilies}},
 			groups: []group{{GroupNotify, "notify"}}},
-		{id: IDCtrl + 1, name: "TASKSTATS", version: 1, maxattr: 4,
+		{id: firstID, name: "tcp_metrics", version: 1, maxattr: 14,
+			ops: []op{{cmd: 1, flags: opDo | opDump | opHasPolicy, do: getMetrics, dump: noMetrics},
+				{cmd: 2, flags: opAdminPerm | opDo | opHasPolicy, do: delMetrics}}},
+		{id: firstID + 1, name: "TASKSTATS", version: 1, maxattr: 4, initNet: true,
 			ops: []op{{cmd: 1, flags: opAdminPerm | opDo | opHasPolicy, do: refuse},
 				{cmd: 4, flags: opDo | opHasPolicy, do: refuse}}},
 	}
+}
+
+// getMetrics is tcp_metrics_nl_cmd_get. EAFNOSUPPORT for a request without an address, whatever else it has.
+func getMetrics(*Genetlink, *kernel.Task, *request) error {
+	return kernel.Errorf(kernel.EAFNOSUPPORT, "no address")
+}
+
+// delMetrics is tcp_metrics_nl_cmd_del: without an address all metrics go, of which there are none.
+func delMetrics(*Genetlink, *kernel.Task, *request) error { return nil }
+
+// noMetrics is tcp_metrics_nl_dump of an empty cache.
+func noMetrics(_ *Genetlink, _ *kernel.Task, s *afnetlink.SKB, _ *afnetlink.Callback) int {
+	return s.Len()
 }
 
 // Genetlink is the subsystem on one machine.
@@ -97,9 +115,9 @@ type Genetlink struct {
 
 // Register brings the subsystem up: genl_init.
 func Register(nl *afnetlink.Netlink, d *Differences) *Genetlink {
-	g := &Genetlink{D: *d, nl: nl, families: families()}
+	g := &Genetlink{D: *d, nl: nl, families: families(uint16(d.FirstID))}
 	g.genl.Name = "genl"
-	nl.KernelCreate(uapi.NetlinkGeneric, afnetlink.KernelCfg{NonrootRecv: true, Input: g.input, Bind: g.bind})
+	nl.KernelCreate(uapi.NetlinkGeneric, afnetlink.KernelCfg{Groups: g.D.Groups, NonrootRecv: true, Input: g.input, Bind: g.bind})
 	return g
 }
 
@@ -129,21 +147,29 @@ type request struct {
 	attrs []byte
 }
 
-func (g *Genetlink) family(id uint16) *family {
+// family finds the family that match is true for in a namespace, nil for none.
+func (g *Genetlink) family(net *kernel.Net, match func(f *family) bool) *family {
 	for i := range g.families {
-		if g.families[i].id == id {
-			return &g.families[i]
+		if f := &g.families[i]; f.in(net) && match(f) {
+			return f
 		}
 	}
 	return nil
 }
+
+func (g *Genetlink) byID(net *kernel.Net, id uint16) *family {
+	return g.family(net, func(f *family) bool { return f.id == id })
+}
+
+// in reports whether a namespace has the family.
+func (f *family) in(net *kernel.Net) bool { return !f.initNet || net.IsInit() }
 
 // receive is genl_rcv_msg.
 //
 // Errors: ENOENT for an unknown family; EINVAL for a message without its headers; EOPNOTSUPP for an unknown command,
 // and one that cannot be dumped or only be dumped; EPERM; EINTR for a dump that has started; those of the command.
 func (g *Genetlink) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr) error {
-	f := g.family(h.Type)
+	f := g.byID(m.Net(), h.Type)
 	if f == nil {
 		return kernel.Errorf(kernel.ENOENT, "no generic family %d", h.Type)
 	}
@@ -201,7 +227,7 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 		if len(id) < 2 {
 			return kernel.ERANGE
 		}
-		f, err = g.family(binary.LittleEndian.Uint16(id)), kernel.ENOENT
+		f, err = g.byID(q.m.Net(), binary.LittleEndian.Uint16(id)), kernel.ENOENT
 	}
 	if name != nil {
 		text, _, ended := bytes.Cut(name[:min(len(name), maxName)], []byte{0})
@@ -211,12 +237,7 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 		case len(bytes.TrimSuffix(name, []byte{0})) >= maxName:
 			return kernel.ERANGE // whatever follows the name counts too
 		}
-		f, err = nil, kernel.ENOENT
-		for i := range g.families {
-			if g.families[i].name == string(text) {
-				f = &g.families[i]
-			}
-		}
+		f, err = g.family(q.m.Net(), func(f *family) bool { return f.name == string(text) }), kernel.ENOENT
 	}
 	if f == nil {
 		return err
@@ -237,6 +258,9 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 // dumpFamilies is ctrl_dumpfamily.
 func (g *Genetlink) dumpFamilies(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	for ; int(cb.Args[0]) < len(g.families); cb.Args[0]++ {
+		if !g.families[cb.Args[0]].in(cb.Net) {
+			continue
+		}
 		h := uapi.NLMsgHdr{Flags: uapi.NLMFMulti, Seq: cb.Nlh.Seq(cur), Pid: cb.Portid}
 		if !g.families[cb.Args[0]].fill(cur, s, h) {
 			break

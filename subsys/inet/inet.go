@@ -1,11 +1,11 @@
-// Package inet is the small IPv4 network stack that the netlink subsystems talk about: devices, addresses,
-// neighbours, routes with their lookup, and the output path of locally generated UDP packets with a list of rules on
-// it.
+// Package inet is the small network stack that the netlink subsystems talk about: devices, addresses, neighbours,
+// routes with their lookup, and the output path of locally generated UDP packets with a list of rules on it. Of IPv6 it
+// has what comes by itself with a device that is up.
 //
 // There is one Stack for each network namespace; it begins with lo, which is down. What changes is told to notifiers:
 // rtnetlink and uevents announce it. Nothing here speaks netlink.
 //
-//	AddDummy, SetUp ──► Link       AddNeigh ──► Neigh       AddRoute ──► Route       (Notifier)
+//	AddDevice, SetUp ──► Link      AddNeigh ──► Neigh       AddRoute ──► Route       (Notifier)
 //	SendUDP ──► Output ──► rule, rule, ... ──► delivered, dropped, or queued until Reinject
 package inet
 
@@ -47,7 +47,16 @@ const (
 	ProtoKernel = 2
 	ProtoBoot   = 3
 
+	RTNMulticast = 5
+
+	NUDNoARP     = 0x40
 	NUDPermanent = 0x80
+)
+
+// Kinds of devices that can be made. lo has none.
+const (
+	KindDummy = "dummy"
+	KindNlmon = "nlmon"
 )
 
 // LoIndex is the interface index of lo in every namespace.
@@ -96,6 +105,8 @@ func (in *Inet) Stack(net *kernel.Net) *Stack {
 		s.addrs.Named("addresses", nil)
 		s.neighs.Named("neighbours", neighs{})
 		s.routes.Named("routes", nil)
+		s.ipv6.Named("ipv6", ipv6{})
+		s.populated.Named("populated", populated{})
 		s.output.rules.Named("rules", nil)
 		s.output.stats.Named("packets", Stats{})
 		return s
@@ -106,19 +117,23 @@ func (in *Inet) Stack(net *kernel.Net) *Stack {
 type Device struct {
 	Index    int
 	Name     string
-	MAC      [6]byte // zero for lo
+	Kind     string
+	MAC      [6]byte // zero for lo, and for what is no Ethernet
 	Loopback bool
 	Up       bool
 }
 
-// An Addr is an IPv4 address of a device.
+// Ethernet reports whether packets on the device have link-layer addresses that mean something.
+func (d Device) Ethernet() bool { return d.Kind == KindDummy }
+
+// An Addr is an address of a device.
 type Addr struct {
 	Prefix netip.Prefix // the address with the length of its network
 	Dev    int
 	Scope  uint8
 }
 
-// A Neigh is an IPv4 neighbour.
+// A Neigh is a neighbour.
 type Neigh struct {
 	Dst   netip.Addr
 	Dev   int
@@ -130,7 +145,7 @@ type Neigh struct {
 // Valid reports whether the link-layer address means something (NUD_VALID).
 func (n Neigh) Valid() bool { return n.State&0xde != 0 }
 
-// A Route is an IPv4 route.
+// A Route is a route.
 type Route struct {
 	Dst              netip.Prefix
 	Table            uint8
@@ -159,7 +174,10 @@ type Stack struct {
 	addrs   kernel.Shared[[]Addr]
 	neighs  kernel.Shared[neighs]
 	routes  kernel.Shared[[]Route]
+	ipv6    kernel.Shared[ipv6]
 	output  output
+
+	populated kernel.Shared[populated]
 }
 
 // neighs is the neighbours, in the order of their making.
@@ -192,23 +210,36 @@ func (s *Stack) Devices(cur *kernel.Task) (list []Device) {
 	return list
 }
 
-// AddDummy makes a dummy device, which is down. An empty name stands for the first free one of d0, d1, ...
-func (s *Stack) AddDummy(cur *kernel.Task, name string) Device {
-	var d Device
+// AddDevice makes a device of a kind, which is down. An empty name stands for the kind with the first free number. EEXIST
+// when the name is taken.
+func (s *Stack) AddDevice(cur *kernel.Task, kind, name string) (d Device, err error) {
 	s.devices.Change(cur, func(devices *[]Device) {
-		index := len(*devices) + 1
-		d = Device{Index: index, Name: name, MAC: [6]byte{2, 0, 0, 0, 0, byte(index)}}
-		if name == "" {
-			d.Name = fmt.Sprintf("d%d", index-2)
+		taken := func(name string) bool {
+			return slices.ContainsFunc(*devices, func(o Device) bool { return o.Name == name })
+		}
+		for n := 0; name == ""; n++ {
+			if free := fmt.Sprintf("%s%d", kind, n); !taken(free) {
+				name = free
+			}
+		}
+		if taken(name) {
+			err = kernel.Errorf(kernel.EEXIST, "there is a device %s", name)
+			return
+		}
+		d = Device{Index: len(*devices) + 1, Name: name, Kind: kind}
+		if d.Ethernet() {
+			d.MAC = [6]byte{2, 0, 0, 0, 0, byte(d.Index)}
 		}
 		*devices = append(*devices, d)
 	})
-	s.tellLink(cur, d, LinkAdded)
-	return d
+	if err == nil {
+		s.tellLink(cur, d, LinkAdded)
+	}
+	return d, err
 }
 
-// SetUp brings a device up or down. lo gets 127.0.0.1/8 with its routes when it comes up first. ENODEV when there is
-// no such device.
+// SetUp brings a device up or down. lo gets 127.0.0.1/8 with its routes when it comes up first, and IPv6 makes itself at
+// home. ENODEV when there is no such device.
 func (s *Stack) SetUp(cur *kernel.Task, index int, up bool) error {
 	now, ok := s.Device(cur, index)
 	if !ok {
@@ -236,6 +267,7 @@ func (s *Stack) SetUp(cur *kernel.Task, index int, up bool) error {
 	if now.Loopback && !slices.ContainsFunc(s.Addrs(cur), hasAddr) {
 		s.AddAddr(cur, Addr{netip.MustParsePrefix("127.0.0.1/8"), LoIndex, ScopeHost})
 	}
+	s.ipv6Up(cur, now)
 	return nil
 }
 
@@ -261,11 +293,7 @@ func (s *Stack) Addrs(cur *kernel.Task) (list []Addr) {
 // table for others.
 func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
 	s.addrs.Change(cur, func(addrs *[]Addr) { *addrs = append(*addrs, a) })
-	for _, n := range s.in.notifiers {
-		if n.Addr != nil {
-			n.Addr(cur, s, a)
-		}
-	}
+	s.tellAddr(cur, a)
 	ip, network := a.Prefix.Addr(), a.Prefix.Masked()
 	first := network.Addr()
 	low := first.As4()
@@ -294,12 +322,29 @@ func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
 	}
 }
 
+func (s *Stack) tellAddr(cur *kernel.Task, a Addr) {
+	for _, n := range s.in.notifiers {
+		if n.Addr != nil {
+			n.Addr(cur, s, a)
+		}
+	}
+}
+
 // AddNeigh makes or changes a neighbour (neigh_add). ENODEV when there is no such device, ENOBUFS when the table,
 // which all namespaces share, is full.
 func (s *Stack) AddNeigh(cur *kernel.Task, n Neigh) error {
 	if _, ok := s.Device(cur, n.Dev); !ok {
 		return kernel.Errorf(kernel.ENODEV, "no device %d", n.Dev)
 	}
+	if err := s.setNeigh(cur, n); err != nil {
+		return err
+	}
+	s.tellNeigh(cur, n, false)
+	return nil
+}
+
+// setNeigh makes or changes a neighbour and tells nobody.
+func (s *Stack) setNeigh(cur *kernel.Task, n Neigh) error {
 	// A place is taken before the table is looked at, and given back where it was not needed.
 	full := s.in.neighs.Add(cur, 1) > maxNeighs
 	key := neighKey{n.Dst, n.Dev}
@@ -324,7 +369,6 @@ func (s *Stack) AddNeigh(cur *kernel.Task, n Neigh) error {
 	if full && !known {
 		return kernel.Errorf(kernel.ENOBUFS, "there are %d neighbours", maxNeighs)
 	}
-	s.tellNeigh(cur, n, false)
 	return nil
 }
 
@@ -370,6 +414,12 @@ func (s *Stack) FindNeigh(cur *kernel.Task, dev int, dst netip.Addr) (n Neigh, o
 		}
 	})
 	return n, ok
+}
+
+// NumNeighs returns how many neighbours there are.
+func (s *Stack) NumNeighs(cur *kernel.Task) (n int) {
+	s.neighs.Read(cur, func(t *neighs) { n = len(t.list) })
+	return n
 }
 
 // NeighAt returns the neighbour with a position in the order of a dump, which is that of their making. The order of a
@@ -430,14 +480,30 @@ func (s *Stack) tellRoute(cur *kernel.Task, r Route, gone bool) {
 	}
 }
 
-// RouteAt returns the route with a position in the order of a dump (spec 11.5).
-func (s *Stack) RouteAt(cur *kernel.Task, i int) (r Route, ok bool) {
+// RouteFrom returns the first route that is not before from in the order of a dump (spec 11.5). The zero Route is before
+// all others.
+func (s *Stack) RouteFrom(cur *kernel.Task, from Route) (r Route, ok bool) {
 	s.routes.Read(cur, func(routes *[]Route) {
-		if ok = i >= 0 && i < len(*routes); ok {
+		i, _ := slices.BinarySearchFunc(*routes, from, Route.order)
+		if ok = i < len(*routes); ok {
 			r = (*routes)[i]
 		}
 	})
 	return r, ok
+}
+
+// RouteAfter returns the first route behind r in the order of a dump.
+func (s *Stack) RouteAfter(cur *kernel.Task, r Route) (next Route, ok bool) {
+	s.routes.Read(cur, func(routes *[]Route) {
+		i, found := slices.BinarySearchFunc(*routes, r, Route.order)
+		if found {
+			i++
+		}
+		if ok = i < len(*routes); ok {
+			next = (*routes)[i]
+		}
+	})
+	return next, ok
 }
 
 // HasTable reports whether a table has routes; 0 stands for any.
@@ -468,37 +534,4 @@ func (s *Stack) Lookup(cur *kernel.Task, dst netip.Addr, table uint8) (best Rout
 		return Route{}, kernel.Errorf(ENETUNREACH, "no route to %v", dst)
 	}
 	return best, nil
-}
-
-// PopulateNeigh is what an administrator does for an experiment: a dummy device, brought up, and count permanent
-// neighbours 10.0.0.1, ... with link-layer addresses on it.
-func (s *Stack) PopulateNeigh(cur *kernel.Task, count int) error {
-	d := s.AddDummy(cur, "")
-	if err := s.SetUp(cur, d.Index, true); err != nil {
-		return err
-	}
-	for i := 1; i <= count; i++ {
-		n := Neigh{Dst: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Dev: d.Index,
-			MAC: [6]byte{2, 0, 0, 1, byte(i >> 8), byte(i)}, State: NUDPermanent}
-		if err := s.AddNeigh(cur, n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// PopulateRoute is another: count routes of link scope, 10.0.0.0/24, 10.0.1.0/24, ..., on a dummy device.
-func (s *Stack) PopulateRoute(cur *kernel.Task, count int) error {
-	d := s.AddDummy(cur, "")
-	if err := s.SetUp(cur, d.Index, true); err != nil {
-		return err
-	}
-	for i := range count {
-		r := Route{Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24), Table: TableMain,
-			Type: RTNUnicast, Scope: ScopeLink, Protocol: ProtoBoot, Dev: d.Index}
-		if err := s.AddRoute(cur, r); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"nlmmap/kernel"
@@ -62,17 +63,12 @@ func TestRoutes(t *testing.T) {
 	}
 	want := []string{"254 10.0.0.0/24", "254 10.0.1.0/24", "255 127.0.0.0/32", "255 127.0.0.0/8", "255 127.0.0.1/32",
 		"255 127.255.255.255/32"}
-	for i := 0; ; i++ {
-		r, ok := s.RouteAt(cur, i)
-		if !ok {
-			if i != len(want) {
-				t.Errorf("%d routes", i)
-			}
-			break
-		}
-		if got := fmt.Sprint(r.Table, " ", r.Dst); i >= len(want) || got != want[i] {
-			t.Errorf("route %d is %s", i, got)
-		}
+	var got []string
+	for r, ok := s.RouteFrom(cur, inet.Route{}); ok; r, ok = s.RouteAfter(cur, r) {
+		got = append(got, fmt.Sprint(r.Table, " ", r.Dst))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 	r, err := s.Lookup(cur, netip.MustParseAddr("127.9.9.9"), 0)
 	if err != nil || r.Dst.Bits() != 8 || r.Type != inet.RTNLocal {

@@ -49,7 +49,9 @@ type Packet struct {
 	Hook      uint8  // HookOutput
 	EtherType uint16 // EtherIP
 
-	stack *Stack
+	stack  *Stack
+	sender *Sender // whose send buffer the packet is charged to, nil for none
+	charge int
 }
 
 // Len is the length of the packet, fragments included.
@@ -199,13 +201,26 @@ func (s *Stack) traverse(cur *kernel.Task, p *Packet) {
 }
 
 func (s *Stack) finish(cur *kernel.Task, p *Packet, verdict Verdict) {
+	if verdict != Stolen {
+		p.sender.sent(cur, p)
+	}
 	switch verdict {
 	case Accept:
 		s.count(cur, func(t *Stats) { t.Delivered++ })
+		s.loNeigh(cur)
 	case Stolen:
 		s.count(cur, func(t *Stats) { t.Queued++ })
 	default:
 		s.count(cur, func(t *Stats) { t.Dropped++ })
+	}
+}
+
+// loNeigh is what a packet that leaves through lo finds or makes: the neighbour that it is for, as all packets of the
+// stack are for 127.0.0.1 (ip_finish_output). Nobody is told, since there is nothing to be resolved.
+func (s *Stack) loNeigh(cur *kernel.Task) {
+	n := Neigh{Dst: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Dev: LoIndex, State: NUDNoARP}
+	if _, known := s.FindNeigh(cur, n.Dev, n.Dst); !known {
+		_ = s.setNeigh(cur, n)
 	}
 }
 

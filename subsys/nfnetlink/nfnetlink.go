@@ -92,7 +92,10 @@ func (r *Request) Uint32(typ int) (v uint32, ok bool) {
 	if b == nil {
 		return 0, false
 	}
-	return binary.BigEndian.Uint32(b), true
+	// A shorter attribute, where nobody looks at its length, goes on with what lies behind it: zeros here.
+	var v4 [4]byte
+	copy(v4[:], b)
+	return binary.BigEndian.Uint32(v4[:]), true
 }
 
 // Register makes a subsystem known: nfnetlink_subsys_register.

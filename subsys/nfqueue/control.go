@@ -18,8 +18,9 @@ const (
 )
 
 func (f *NFQueue) subsystem() *nfnetlink.Subsystem {
-	config := []int{uapi.NFQACfgCmd: 4, uapi.NFQACfgParams: 5, uapi.NFQACfgQueueMaxlen: 4, uapi.NFQACfgMask: 4,
-		uapi.NFQACfgFlags: 4}
+	// Nobody looks at how long maxlen, mask and flags are.
+	config := []int{uapi.NFQACfgCmd: 4, uapi.NFQACfgParams: 5, uapi.NFQACfgQueueMaxlen: 0, uapi.NFQACfgMask: 0,
+		uapi.NFQACfgFlags: 0}
 	call := f.config
 	if f.D.CfgStrict {
 		call = f.configStrict

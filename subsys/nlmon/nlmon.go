@@ -8,6 +8,7 @@ package nlmon
 import (
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
 )
 
 // PacketOutgoing is the type of all packets (PACKET_OUTGOING): the device transmits what it is shown.
@@ -45,15 +46,20 @@ type inbox struct {
 
 // New makes a device in a namespace and brings it up: nlmon_open. It sees the messages of all namespaces. EOPNOTSUPP
 // where the kernel has no taps.
-func New(cur *kernel.Task, nl *afnetlink.Netlink, net *kernel.Net) (*Device, error) {
-	d := &Device{nl: nl, net: net}
+func New(cur *kernel.Task, nl *afnetlink.Netlink, stack *inet.Stack) (*Device, error) {
+	d := &Device{nl: nl, net: stack.Net()}
 	d.lock.Name = "packet queue"
 	d.inbox.Guard(&d.lock.Mutex)
 	d.tap.Deliver = d.xmit
 	if err := nl.AddTap(cur, &d.tap); err != nil {
 		return nil, err
 	}
-	return d, nil
+	link, err := stack.AddDevice(cur, inet.KindNlmon, "")
+	if err == nil {
+		err = stack.SetUp(cur, link.Index, true)
+	}
+	d.discard(cur) // the packet socket hears nothing before there is a device
+	return d, err
 }
 
 // Net is the namespace that the device is in.
@@ -112,6 +118,11 @@ func (d *Device) Lost(cur *kernel.Task) int {
 // Close removes the device with what nobody has read: nlmon_close.
 func (d *Device) Close(cur *kernel.Task) {
 	d.nl.RemoveTap(cur, &d.tap)
+	d.discard(cur)
+}
+
+// discard throws away what nobody has read.
+func (d *Device) discard(cur *kernel.Task) {
 	d.lock.Lock(cur)
 	in := d.inbox.Of(cur)
 	unread := in.queue

@@ -12,6 +12,12 @@ type Differences struct {
 	NeighDumpFilter       bool
 	AddrFlags             bool
 	RuleSuppress          bool
+	NetconfSize           int
+	NetconfSizeIPv6       int
+	NeightblSize          int
+	NeightblParmsSize     int
+	NeighTablesNewest     bool
+	TrafficControl        bool
 }
 
 // Table declares the differences, bound to d's fields.
@@ -42,8 +48,7 @@ func (d *Differences) Table() []kernel.Difference {
 		{
 			Name: "ipv6-route-pref", Spec: "11.3",
 			Value: kernel.Switch(&d.IPv6RoutePref, kernel.Since(kernel.Linux4_1)),
-			Text: "Messages about the IPv6 default route, which says unreachable, have a preference: they are 8 bytes " +
-				"longer.",
+			Text:  "Messages about IPv6 routes have a preference: they are 8 bytes longer.",
 		},
 		{
 			Name: "neigh-dump-filter", Spec: "11.4",
@@ -61,6 +66,37 @@ func (d *Differences) Table() []kernel.Difference {
 			Value:   kernel.Switch(&d.RuleSuppress, kernel.Since(kernel.Linux3_19)),
 			History: "3.12",
 			Text:    "Messages about routing rules say which prefix lengths they suppress: they are 8 bytes longer.",
+		},
+		{
+			Name: "netconf-msg-size", Spec: "11.3",
+			Value: kernel.Number(&d.NetconfSize, 20, 1024, [...]int{52, 60, 60, 68, 68}),
+			Text:  "Bytes of a message about IPv4 settings of a device, 8 for each setting. They end at a multiple of 4 bytes.",
+		},
+		{
+			Name: "netconf-msg-size-ipv6", Spec: "11.3",
+			Value: kernel.Number(&d.NetconfSizeIPv6, 20, 1024, [...]int{36, 44, 44, 52, 52}),
+			Text:  "The same for IPv6.",
+		},
+		{
+			Name: "neightbl-msg-size", Spec: "11.3",
+			Value: kernel.Number(&d.NeightblSize, 32, 1024, [...]int{348, 348, 356, 364, 364}),
+			Text:  "Bytes of the message about a table of neighbours. They end at a multiple of 4 bytes.",
+		},
+		{
+			Name: "neightbl-parms-msg-size", Spec: "11.3",
+			Value: kernel.Number(&d.NeightblParmsSize, 32, 1024, [...]int{200, 200, 208, 208, 208}),
+			Text:  "Bytes of the message about what such a table has for one device. They end at a multiple of 4 bytes.",
+		},
+		{
+			Name: "neigh-tables-newest", Spec: "11.4",
+			Value: kernel.Switch(&d.NeighTablesNewest, kernel.Until(kernel.Linux3_10)),
+			Text:  "Dumps of all neighbours begin with the table that was made last, that of IPv6.",
+		},
+		{
+			Name: "traffic-control", Spec: "11.3",
+			Value: kernel.Switch(&d.TrafficControl, kernel.Nowhere()),
+			Text: "The kernel is built with traffic control, so that types 36 to 50 have handlers. The images that were " +
+				"recorded last are not.",
 		},
 	}
 }

@@ -20,7 +20,6 @@ const (
 	rtmNewaction    = 48
 	rtmDelaction    = 49
 	rtmSetneightbl  = 67
-	rtmNewaddrlabel = 72
 	rtmDeladdrlabel = 73
 	rtmNewnsid      = 88
 )
@@ -68,11 +67,18 @@ func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
 		}
 		return kernel.EAFNOSUPPORT
 	case rtmNewqdisc, rtmDelqdisc, rtmGetqdisc, rtmNewtclass, rtmDeltclass, rtmGettclass:
-		if q.short(tcmsgLen) {
+		switch {
+		case !r.D.TrafficControl:
+		case q.short(tcmsgLen):
+			return kernel.EINVAL
+		default:
+			return kernel.ENODEV
+		}
+	case rtmNewaction, rtmDelaction, rtmGetaction:
+		if r.D.TrafficControl {
 			return kernel.EINVAL
 		}
-		return kernel.ENODEV
-	case rtmNewaction, rtmDelaction, rtmGetaction, rtmSetneightbl, rtmNewnsid, rtmGetnsid:
+	case rtmSetneightbl, rtmNewnsid, rtmGetnsid:
 		return kernel.EINVAL
 	}
 	return kernel.Errorf(kernel.EOPNOTSUPP, "nothing handles type %d, family %d", q.h.Type, q.family)
@@ -90,7 +96,7 @@ func (r *Rtnetlink) doIP(cur *kernel.Task, q *request) (handled bool, err error)
 		case v4:
 			err = r.getRoute(cur, q)
 		default:
-			err = r.reply(cur, q, uapi.NLMsgGoodsize, r.fillIPv6(true))
+			err = r.reply(cur, q, uapi.NLMsgGoodsize, lookupHeadroom6, r.fillLookup6(q.stack(r).IPv6Addrs(cur)))
 		}
 	case uapi.RTMNewroute:
 		if !v4 && !q.short(rtmsgLen) {
@@ -174,10 +180,13 @@ func (r *Rtnetlink) newLink(cur *kernel.Task, q *request) error {
 		return kernel.EEXIST
 	case !found && q.h.Flags&uapi.NLMFCreate == 0:
 		return kernel.Errorf(kernel.ENODEV, "no such device")
-	case !found && kind != "dummy":
+	case !found && kind != inet.KindDummy:
 		return kernel.Errorf(kernel.EOPNOTSUPP, "cannot make a device of kind %q", kind)
 	case !found:
-		d = q.stack(r).AddDummy(cur, name)
+		var err error
+		if d, err = q.stack(r).AddDevice(cur, kind, name); err != nil {
+			return err
+		}
 	}
 	if change == 0 && flags != 0 || change&iffUp != 0 {
 		return q.stack(r).SetUp(cur, d.Index, flags&iffUp != 0)
@@ -197,7 +206,7 @@ func (r *Rtnetlink) getLink(cur *kernel.Task, q *request) error {
 	case !found:
 		return kernel.ENODEV
 	}
-	return r.reply(cur, q, linkRoom, r.fillLink(uapi.RTMNewlink, d))
+	return r.reply(cur, q, linkRoom, 0, r.fillLink(uapi.RTMNewlink, d))
 }
 
 // neighRequest reads NEWNEIGH and DELNEIGH: EINVAL without destination, device, or with a link-layer address of
@@ -281,5 +290,5 @@ func (r *Rtnetlink) getRoute(cur *kernel.Task, q *request) error {
 			return err
 		}
 	}
-	return r.reply(cur, q, uapi.NLMsgGoodsize, fillLookup(dst, route))
+	return r.reply(cur, q, uapi.NLMsgGoodsize, lookupHeadroom, fillLookup(dst, route))
 }

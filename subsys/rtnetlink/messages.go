@@ -35,6 +35,13 @@ const (
 	ifaCacheinfo = 6
 	ifaFlags     = 8
 
+	ifaMulticast = 7
+	ifalAddress  = 1
+	ifalLabel    = 2
+
+	netconfaIfindex = 1
+	ndtaIfindex     = 1
+
 	ndaDst       = 1
 	ndaLladdr    = 2
 	ndaCacheinfo = 3
@@ -63,6 +70,7 @@ const (
 
 	arphrdEther    = 1
 	arphrdLoopback = 772
+	arphrdNetlink  = 824
 
 	rtmFCloned     = 0x200
 	rtnUnreachable = 7
@@ -95,10 +103,9 @@ func (a *attrs) put(typ uint16, data []byte) { a.ok = a.ok && a.b.Attr(a.cur, a.
 
 func (a *attrs) put32(typ uint16, v uint32) { a.ok = a.ok && a.b.Attr32(a.cur, a.s, typ, v) }
 
-func (a *attrs) put4(typ uint16, addr netip.Addr) {
+func (a *attrs) putIP(typ uint16, addr netip.Addr) {
 	if addr.IsValid() {
-		v := addr.As4()
-		a.put(typ, v[:])
+		a.put(typ, addr.AsSlice())
 	}
 }
 
@@ -116,16 +123,28 @@ func cstring(s string) []byte { return append([]byte(s), 0) }
 
 // fillLink is rtnl_fill_ifinfo (spec 11.7).
 func (r *Rtnetlink) fillLink(typ uint16, d inet.Device) filler {
-	size := r.D.LinkMsgSize
-	if !d.Loopback {
-		size += uapi.NLAHdrlen + uapi.NLATotalSize(len("dummy")+1)
+	size := r.D.LinkMsgSize + longerName(d)
+	if d.Kind != "" {
+		size += uapi.NLAHdrlen + uapi.NLATotalSize(len(d.Kind)+1)
+	}
+	if !d.Loopback && !d.Ethernet() {
+		size -= 2 * uapi.NLATotalSize(len(d.MAC))
 	}
 	return fillIfinfo(typ, uapi.AFUnspec, d, size, true)
 }
 
 // fillLink6 is inet6_fill_ifinfo.
 func (r *Rtnetlink) fillLink6(d inet.Device) filler {
-	return fillIfinfo(uapi.RTMNewlink, uapi.AFInet6, d, r.D.LinkMsgSizeIPv6, false)
+	size := r.D.LinkMsgSizeIPv6 + longerName(d)
+	if !d.Loopback && !d.Ethernet() {
+		size -= uapi.NLATotalSize(len(d.MAC))
+	}
+	return fillIfinfo(uapi.RTMNewlink, uapi.AFInet6, d, size, false)
+}
+
+// longerName is by how much the name of a device makes its messages longer than those of lo.
+func longerName(d inet.Device) int {
+	return uapi.NLATotalSize(len(d.Name)+1) - uapi.NLATotalSize(len("lo")+1)
 }
 
 // fillIfinfo makes a link message of size bytes.
@@ -147,18 +166,21 @@ func fillIfinfo(typ uint16, family byte, d inet.Device, size int, full bool) fil
 			a.put(iflaLinkmode, []byte{0})
 		}
 		a.put32(iflaMTU, mtu)
-		a.put(iflaAddress, d.MAC[:])
-		if full {
+		addressed := d.Loopback || d.Ethernet()
+		if addressed {
+			a.put(iflaAddress, d.MAC[:])
+		}
+		if full && addressed {
 			broadcast := [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 			if d.Loopback {
 				broadcast = [6]byte{}
 			}
 			a.put(iflaBroadcast, broadcast[:])
 		}
-		if full && !d.Loopback && a.ok {
+		if full && d.Kind != "" && a.ok {
 			nest, ok := a.b.Nest(cur, s, iflaLinkinfo)
 			a.ok = ok
-			a.put(iflaInfoKind, cstring("dummy"))
+			a.put(iflaInfoKind, cstring(d.Kind))
 			if a.ok {
 				a.b.EndNest(cur, s, nest)
 			}
@@ -175,8 +197,11 @@ func ifinfomsg(family byte, d inet.Device) []byte {
 	b := make([]byte, ifinfomsgLen)
 	b[0] = family
 	typ, flags := uint16(arphrdEther), uint32(iffNoarp)
-	if d.Loopback {
+	switch {
+	case d.Loopback:
 		typ, flags = arphrdLoopback, iffLoopback
+	case !d.Ethernet():
+		typ = arphrdNetlink
 	}
 	if d.Up {
 		flags |= iffUp | iffRunning | iffLowerUp
@@ -197,8 +222,8 @@ func (r *Rtnetlink) fillAddr(addr inet.Addr, label string) filler {
 		if !ok {
 			return false
 		}
-		a.put4(ifaAddress, addr.Prefix.Addr())
-		a.put4(ifaLocal, addr.Prefix.Addr())
+		a.putIP(ifaAddress, addr.Prefix.Addr())
+		a.putIP(ifaLocal, addr.Prefix.Addr())
 		a.put(ifaLabel, cstring(label))
 		if r.D.AddrFlags {
 			a.put32(ifaFlags, permanent)
@@ -216,14 +241,18 @@ func fillNeigh(typ uint16, n inet.Neigh) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		header := make([]byte, ndmsgLen)
 		header[0] = uapi.AFInet
+		header[11] = inet.RTNUnicast
+		if n.Dst.Is6() {
+			header[0], header[11] = uapi.AFInet6, inet.RTNMulticast // there are no others
+		}
 		binary.LittleEndian.PutUint32(header[4:], uint32(n.Dev))
 		binary.LittleEndian.PutUint16(header[8:], n.State)
-		header[10], header[11] = n.Flags, inet.RTNUnicast
+		header[10] = n.Flags
 		a, ok := begin(cur, s, h, typ, header)
 		if !ok {
 			return false
 		}
-		a.put4(ndaDst, n.Dst)
+		a.putIP(ndaDst, n.Dst)
 		if n.Valid() {
 			a.put(ndaLladdr, n.MAC[:])
 		}
@@ -247,13 +276,13 @@ func fillRoute(typ uint16, r inet.Route) filler {
 		}
 		a.put32(rtaTable, uint32(r.Table))
 		if r.Dst.Bits() > 0 {
-			a.put4(rtaDst, r.Dst.Addr())
+			a.putIP(rtaDst, r.Dst.Addr())
 		}
 		if r.Priority != 0 {
 			a.put32(rtaPriority, r.Priority)
 		}
-		a.put4(rtaPrefsrc, r.PrefSrc)
-		a.put4(rtaGateway, r.Gateway)
+		a.putIP(rtaPrefsrc, r.PrefSrc)
+		a.putIP(rtaGateway, r.Gateway)
 		a.put32(rtaOif, uint32(r.Dev))
 		return a.end()
 	}
@@ -288,40 +317,160 @@ func fillLookup(dst netip.Addr, r inet.Route) filler {
 			return false
 		}
 		a.put32(rtaTable, uint32(r.Table))
-		a.put4(rtaDst, dst)
+		a.putIP(rtaDst, dst)
 		a.put32(rtaOif, uint32(r.Dev))
-		a.put4(rtaPrefsrc, r.PrefSrc)
-		a.put4(rtaGateway, r.Gateway)
+		a.putIP(rtaPrefsrc, r.PrefSrc)
+		a.putIP(rtaGateway, r.Gateway)
 		a.put(rtaCacheinfo, make([]byte, 32))
 		return a.end()
 	}
 }
 
-// fillIPv6 is the message of the only IPv6 route: unreachable, whatever the destination (spec 11.3). The answer to a
-// lookup names the destination, the unspecified address.
-func (r *Rtnetlink) fillIPv6(lookup bool) filler {
+// unreachable is the IPv6 route of what no other is for.
+var unreachable = inet.Route{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Protocol: inet.ProtoKernel,
+	Type: rtnUnreachable, Dev: inet.LoIndex, Priority: 1<<32 - 1}
+
+// ipv6Priority is the priority of routes that IPv6 makes by itself (IP6_RT_PRIO_ADDRCONF); that to an own address has 0.
+const ipv6Priority = 256
+
+// fillRoute6 is rt6_fill_node.
+func (r *Rtnetlink) fillRoute6(typ uint16, rt inet.Route) filler { return r.fillIPv6(typ, rt, rt.Dst) }
+
+// fillLookup6 is the answer to a request for an IPv6 route: nothing is reachable, and it is about the unspecified address
+// (spec 11.3), from one of the own addresses if there are any.
+func (r *Rtnetlink) fillLookup6(own []inet.Addr) filler {
+	rt := unreachable
+	if len(own) > 0 {
+		rt.PrefSrc = own[0].Prefix.Addr()
+	}
+	return r.fillIPv6(uapi.RTMNewroute, rt, netip.PrefixFrom(netip.IPv6Unspecified(), 128))
+}
+
+func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
-		rt := inet.Route{Protocol: inet.ProtoKernel, Type: rtnUnreachable}
-		bits := 0
-		if lookup {
-			bits = 128
-		}
-		a, ok := begin(cur, s, h, uapi.RTMNewroute, rtmsg(uapi.AFInet6, bits, rt, 0))
+		a, ok := begin(cur, s, h, typ, rtmsg(uapi.AFInet6, dst.Bits(), rt, 0))
 		if !ok {
 			return false
 		}
-		a.put32(rtaTable, 0)
-		if lookup {
-			a.put(rtaDst, make([]byte, 16))
+		a.put32(rtaTable, uint32(rt.Table))
+		if dst.Bits() > 0 {
+			a.putIP(rtaDst, dst.Addr())
 		}
-		a.put32(rtaOif, inet.LoIndex)
-		a.put32(rtaPriority, 1<<32-1)
+		a.putIP(rtaPrefsrc, rt.PrefSrc)
+		a.put32(rtaOif, uint32(rt.Dev))
+		priority := rt.Priority
+		if priority == 0 && rt.Type == inet.RTNUnicast {
+			priority = ipv6Priority
+		}
+		a.put32(rtaPriority, priority)
 		info := make([]byte, 32)
-		code := -int32(inet.ENETUNREACH)
-		binary.LittleEndian.PutUint32(info[12:], uint32(code))
+		if rt.Type == rtnUnreachable {
+			code := -int32(inet.ENETUNREACH)
+			binary.LittleEndian.PutUint32(info[12:], uint32(code))
+		}
 		a.put(rtaCacheinfo, info)
 		if r.D.IPv6RoutePref {
 			a.put(rtaPref, []byte{0})
+		}
+		return a.end()
+	}
+}
+
+// fillAddr6 is inet6_fill_ifaddr, as an answer or a notification of an IPv6 address.
+func (r *Rtnetlink) fillAddr6(addr inet.Addr) filler {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		const permanent = 0x80
+		header := []byte{uapi.AFInet6, byte(addr.Prefix.Bits()), permanent, addr.Scope}
+		a, ok := begin(cur, s, h, uapi.RTMNewaddr, binary.LittleEndian.AppendUint32(header, uint32(addr.Dev)))
+		if !ok {
+			return false
+		}
+		a.putIP(ifaAddress, addr.Prefix.Addr())
+		a.put(ifaCacheinfo, forever())
+		if r.D.AddrFlags {
+			a.put32(ifaFlags, permanent)
+		}
+		return a.end()
+	}
+}
+
+// forever is the age of an address that has no end (struct ifa_cacheinfo).
+func forever() []byte {
+	b := make([]byte, 16)
+	binary.LittleEndian.PutUint64(b, 1<<64-1)
+	return b
+}
+
+// fillMulticast6 is inet6_fill_ifmcaddr: a group that a device is in.
+func fillMulticast6(addr inet.Addr) filler {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		const permanent = 0x80
+		header := []byte{uapi.AFInet6, byte(addr.Prefix.Bits()), permanent, inet.ScopeLink}
+		a, ok := begin(cur, s, h, rtmGetmulticast, binary.LittleEndian.AppendUint32(header, uint32(addr.Dev)))
+		if !ok {
+			return false
+		}
+		a.putIP(ifaMulticast, addr.Prefix.Addr())
+		a.put(ifaCacheinfo, forever())
+		return a.end()
+	}
+}
+
+// fillAddrlabel is ip6addrlbl_fill.
+func fillAddrlabel(l addrlabel) filler {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		header := make([]byte, 12) // struct ifaddrlblmsg
+		header[0], header[2] = uapi.AFInet6, byte(l.prefix.Bits())
+		a, ok := begin(cur, s, h, rtmNewaddrlabel, header)
+		if !ok {
+			return false
+		}
+		a.putIP(ifalAddress, l.prefix.Addr())
+		a.put32(ifalLabel, l.label)
+		return a.end()
+	}
+}
+
+// fillFDB is nlmsg_populate_fdb_fill: a link-layer address that a device listens to.
+func fillFDB(dev int, mac [6]byte) filler {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		const ntfSelf = 2
+		header := make([]byte, ndmsgLen)
+		header[0] = afBridge
+		binary.LittleEndian.PutUint32(header[4:], uint32(dev))
+		binary.LittleEndian.PutUint16(header[8:], inet.NUDPermanent)
+		header[10] = ntfSelf
+		a, ok := begin(cur, s, h, uapi.RTMNewneigh, header)
+		if !ok {
+			return false
+		}
+		a.put(ndaLladdr, mac[:])
+		return a.end()
+	}
+}
+
+// fillNetconf is inet_netconf_fill_devconf: the settings of a device.
+func fillNetconf(family byte, index int32, size int) filler {
+	return fillSettings(rtmNewnetconf, family, netconfaIfindex, uint32(index), size)
+}
+
+// fillNeightbl is neightbl_fill_info, or neightbl_fill_param_info for what a table has for a device.
+func fillNeightbl(family byte, dev, size int) filler {
+	return fillSettings(rtmNewneightbl, family, ndtaIfindex, uint32(dev), size)
+}
+
+// fillSettings makes a message of size bytes about a family on a device. What is not modelled of it is one attribute of
+// type 0.
+func fillSettings(typ uint16, family byte, attr uint16, index uint32, size int) filler {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		start := s.Len()
+		a, ok := begin(cur, s, h, typ, []byte{family, 0, 0, 0})
+		if !ok {
+			return false
+		}
+		a.put32(attr, index)
+		if opaque := size - (s.Len() - start) - uapi.NLAHdrlen; a.ok && opaque >= 0 {
+			a.put(iflaOpaque, make([]byte, opaque))
 		}
 		return a.end()
 	}

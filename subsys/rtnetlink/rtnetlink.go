@@ -25,6 +25,8 @@ const (
 	GroupNeigh     = 3
 	GroupIPv4Addr  = 5
 	GroupIPv4Route = 7
+	GroupIPv6Addr  = 9
+	GroupIPv6Route = 11
 )
 
 // Rtnetlink is the subsystem on one machine.
@@ -95,13 +97,21 @@ const (
 	routeRoom = 216 // a route with all metrics
 )
 
-// reply sends an answer to the requester, for which room bytes are allocated: rtnl_unicast. It is no ring message
-// (spec 13.1).
-func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room int, fill filler) error {
+// A lookup of a route goes through the routing code with a packet that has room for the headers of links and of IPv4 or
+// IPv6. The answer is made of it, and keeps that room.
+const (
+	lookupHeadroom  = 32 + 20
+	lookupHeadroom6 = 32 + 40
+)
+
+// reply sends an answer to the requester, for which room bytes are allocated, of which some are left free before it:
+// rtnl_unicast. It is no ring message (spec 13.1).
+func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room, headroom int, fill filler) error {
 	s := r.nl.NewSKB(room)
 	if s == nil {
 		return kernel.ENOBUFS
 	}
+	s.Reserve(headroom)
 	if !fill(cur, s, uapi.NLMsgHdr{Seq: q.h.Seq, Pid: q.m.SKB.CB.Portid}) {
 		s.Free(cur)
 		return kernel.EMSGSIZE
@@ -141,6 +151,10 @@ func (r *Rtnetlink) neighChanged(cur *kernel.Task, s *inet.Stack, n inet.Neigh, 
 }
 
 func (r *Rtnetlink) addrChanged(cur *kernel.Task, s *inet.Stack, a inet.Addr) {
+	if a.Prefix.Addr().Is6() {
+		r.notify(cur, s.Net(), GroupIPv6Addr, addrRoom, r.fillAddr6(a))
+		return
+	}
 	d, _ := s.Device(cur, a.Dev)
 	r.notify(cur, s.Net(), GroupIPv4Addr, addrRoom, r.fillAddr(a, d.Name))
 }
@@ -149,6 +163,10 @@ func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, rt inet.Route,
 	typ := uint16(uapi.RTMNewroute)
 	if gone {
 		typ = uapi.RTMDelroute
+	}
+	if rt.Dst.Addr().Is6() {
+		r.notify(cur, s.Net(), GroupIPv6Route, routeRoom, r.fillRoute6(typ, rt))
+		return
 	}
 	r.notify(cur, s.Net(), GroupIPv4Route, routeRoom, fillRoute(typ, rt))
 }

@@ -8,6 +8,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/subsys"
+	"nlmmap/subsys/inet"
 	"nlmmap/subsys/internal/nltest"
 	"nlmmap/subsys/uevent"
 	"nlmmap/uapi"
@@ -20,8 +21,8 @@ func TestDummy(t *testing.T) {
 		}
 		s := m.Open(uapi.NetlinkKobjectUevent, 1000, uevent.Group)
 		admin := m.Task.Kernel().KernelTask("admin")
-		m.Inet(m.Task.Kernel().InitNet()).AddDummy(admin, "elsewhere")
-		m.Inet(m.Task.Net()).AddDummy(admin, "d0")
+		m.Inet(m.Task.Kernel().InitNet()).AddDevice(admin, inet.KindDummy, "elsewhere")
+		m.Inet(m.Task.Net()).AddDevice(admin, inet.KindDummy, "d0")
 		for _, want := range []string{"add@/devices/virtual/net/d0\x00", "add@/devices/virtual/net/d0/queues/tx-0\x00"} {
 			if got := s.Bytes(); !bytes.HasPrefix(got, []byte(want)) {
 				t.Errorf("%q, want %q...", got, want)
@@ -50,7 +51,7 @@ func Example() {
 	task := k.NewProcess("main", k.InitNet())
 	fd, _ := task.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkKobjectUevent)
 	_ = task.Bind(fd, uapi.SockaddrNL{Family: uapi.AFNetlink, Groups: 1 << (uevent.Group - 1)}.Bytes())
-	sys.Inet(k.InitNet()).AddDummy(k.KernelTask("admin"), "d0")
+	sys.Inet(k.InitNet()).AddDevice(k.KernelTask("admin"), inet.KindDummy, "d0")
 	buf := make([]byte, 8192)
 	n, _ := task.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, 0)
 	for line := range bytes.SplitSeq(bytes.TrimRight(buf[:n], "\x00"), []byte{0}) {

@@ -1,0 +1,94 @@
+package inet
+
+import (
+	"net/netip"
+	"slices"
+
+	"nlmmap/kernel"
+)
+
+// ipv6 is what IPv6 has in a namespace: nobody asks for it, it comes with devices that come up (addrconf).
+type ipv6 struct {
+	addrs  []Addr
+	routes []Route
+	neighs []Neigh
+}
+
+// IPv6 addresses that IPv6 itself chooses.
+var (
+	ipv6Loopback   = netip.MustParsePrefix("::1/128")
+	ipv6LinkLocal  = netip.MustParsePrefix("fe80::/64")
+	ipv6Multicast  = netip.MustParsePrefix("ff00::/8")
+	ipv6MLDReports = netip.MustParseAddr("ff02::16")
+)
+
+// ipv6Up is addrconf_notify for a device that has come up: lo gets ::1, an Ethernet device a link-local address with its
+// routes, and has then told the multicast routers which groups it is in, which leaves a neighbour behind. Other devices
+// get nothing.
+func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
+	host := Route{Table: TableLocal, Type: RTNLocal, Dev: LoIndex}
+	switch {
+	case d.Loopback:
+		a := Addr{ipv6Loopback, d.Index, ScopeHost}
+		s.ipv6Addr(cur, a)
+		host.Dst = a.Prefix
+		s.ipv6Route(cur, host)
+	case d.Ethernet():
+		a := Addr{netip.PrefixFrom(linkLocal(d.MAC), ipv6LinkLocal.Bits()), d.Index, ScopeLink}
+		s.ipv6Route(cur, Route{Table: TableLocal, Dst: ipv6Multicast, Type: RTNUnicast, Protocol: ProtoBoot, Dev: d.Index})
+		s.ipv6Route(cur, Route{Table: TableMain, Dst: ipv6LinkLocal, Type: RTNUnicast, Protocol: ProtoKernel, Dev: d.Index})
+		s.ipv6Addr(cur, a)
+		host.Dst = netip.PrefixFrom(a.Prefix.Addr(), 128)
+		s.ipv6Route(cur, host)
+		group := ipv6MLDReports.As16()
+		n := Neigh{Dst: ipv6MLDReports, Dev: d.Index, State: NUDNoARP,
+			MAC: [6]byte{0x33, 0x33, group[12], group[13], group[14], group[15]}}
+		s.ipv6.Change(cur, func(six *ipv6) {
+			if !slices.ContainsFunc(six.neighs, func(o Neigh) bool { return o.Dev == n.Dev }) {
+				six.neighs = append(six.neighs, n)
+			}
+		})
+	}
+}
+
+// linkLocal is the address that a device makes of its link-layer address.
+func linkLocal(mac [6]byte) netip.Addr {
+	b := ipv6LinkLocal.Addr().As16()
+	copy(b[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return netip.AddrFrom16(b)
+}
+
+// ipv6Addr adds an address that is not there yet.
+func (s *Stack) ipv6Addr(cur *kernel.Task, a Addr) {
+	known := false
+	s.ipv6.Change(cur, func(six *ipv6) {
+		if known = slices.Contains(six.addrs, a); !known {
+			six.addrs = append(slices.Clip(six.addrs), a)
+		}
+	})
+	if !known {
+		s.tellAddr(cur, a)
+	}
+}
+
+// ipv6Route adds a route that is not there yet.
+func (s *Stack) ipv6Route(cur *kernel.Task, r Route) {
+	known := false
+	s.ipv6.Change(cur, func(six *ipv6) {
+		if known = slices.Contains(six.routes, r); !known {
+			six.routes = append(slices.Clip(six.routes), r)
+		}
+	})
+	if !known {
+		s.tellRoute(cur, r, false)
+	}
+}
+
+// IPv6Addrs returns the IPv6 addresses, oldest first.
+func (s *Stack) IPv6Addrs(cur *kernel.Task) []Addr { return slices.Clone(s.ipv6.Get(cur).addrs) }
+
+// IPv6Routes returns the IPv6 routes, oldest first. Where none fits, destinations are unreachable.
+func (s *Stack) IPv6Routes(cur *kernel.Task) []Route { return slices.Clone(s.ipv6.Get(cur).routes) }
+
+// IPv6Neighs returns the IPv6 neighbours, oldest first.
+func (s *Stack) IPv6Neighs(cur *kernel.Task) []Neigh { return slices.Clone(s.ipv6.Get(cur).neighs) }
