@@ -267,7 +267,7 @@ func (t *Task) Dup(fd int) (int, error) {
 // Inode returns the number of the file behind a descriptor: fstat(2). Files that nobody looks for in /proc have none.
 func (t *Task) Inode(fd int) (uint64, error) {
 	var ino uint64
-	_, err := t.sys(Call{Name: "fstat", FD: fd, HasFD: true}, func() (int, error) {
+	_, err := syscall(t, FstatCall{fd}, func() (int, error) {
 		f, err := t.fdget(fd)
 		if err != nil {
 			return -1, err

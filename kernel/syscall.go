@@ -85,6 +85,7 @@ type (
 type (
 	CloseCall  struct{ FD int }
 	DupCall    struct{ FD int }
+	FstatCall  struct{ FD int }
 	SocketCall struct{ Domain, Type, Protocol int }
 	BindCall   struct {
 		FD   int
@@ -162,6 +163,7 @@ func (CapsetCall) Name() string      { return "capset" }
 func (SeteuidCall) Name() string     { return "seteuid" }
 func (CloseCall) Name() string       { return "close" }
 func (DupCall) Name() string         { return "dup" }
+func (FstatCall) Name() string       { return "fstat" }
 func (SocketCall) Name() string      { return "socket" }
 func (BindCall) Name() string        { return "bind" }
 func (ConnectCall) Name() string     { return "connect" }
@@ -192,6 +194,7 @@ func (c SeteuidCall) args(int) []any { return []any{c.UID} }
 
 func (c CloseCall) args(int) []any { return []any{c.FD} }
 func (c DupCall) args(int) []any   { return []any{c.FD} }
+func (c FstatCall) args(int) []any { return []any{c.FD} }
 
 func (c SocketCall) args(int) []any {
 	return []any{uapi.AddressFamilies.Of(c.Domain), uapi.SocketTypes.Of(c.Type), uapi.Protocols.Of(c.Protocol)}

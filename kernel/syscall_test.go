@@ -25,6 +25,7 @@ func TestCallsAsStraceWritesThem(t *testing.T) {
 		{kernel.SeteuidCall{UID: 5}, "seteuid(5)"},
 		{kernel.CloseCall{FD: 3}, "close(3)"},
 		{kernel.DupCall{FD: 3}, "dup(3)"},
+		{kernel.FstatCall{FD: 3}, "fstat(3)"},
 		{kernel.SocketCall{Domain: uapi.AFNetlink, Type: uapi.SockRaw, Protocol: 77}, "socket(AF_NETLINK, SOCK_RAW, 77)"},
 		{kernel.BindCall{FD: 3, Addr: address}, "bind(3, {sa_family=AF_NETLINK, nl_pid=7, nl_groups=00000000}, 12)"},
 		{kernel.ConnectCall{FD: 3}, "connect(3, {sa_family=AF_UNSPEC, nl_pid=0, nl_groups=00000000}, 0)"},
