@@ -62,9 +62,10 @@ func (a *Audit) status() []byte {
 		failure      = 8
 		backlogLimit = 20
 	)
-	b := make([]byte, max(a.D.StatusSize, uapi.AuditStatusLen))
+	size := a.D.StatusSize
+	b := make([]byte, max(size, uapi.AuditStatusLen))
 	b[failure], b[backlogLimit] = 1, 64
-	return b[:a.D.StatusSize]
+	return b[:size]
 }
 
 // Register brings the subsystem up: audit_init.

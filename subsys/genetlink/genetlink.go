@@ -115,7 +115,8 @@ type Genetlink struct {
 
 // Register brings the subsystem up: genl_init.
 func Register(nl *afnetlink.Netlink, d *Differences) *Genetlink {
-	g := &Genetlink{D: *d, nl: nl, families: families(uint16(d.FirstID))}
+	g := &Genetlink{D: *d, nl: nl}
+	g.families = families(uint16(g.D.FirstID))
 	g.genl.Name = "genl"
 	nl.KernelCreate(uapi.NetlinkGeneric, afnetlink.KernelCfg{Groups: g.D.Groups, NonrootRecv: true, Input: g.input, Bind: g.bind})
 	return g

@@ -15,7 +15,11 @@ import (
 
 // Register brings the protocols up.
 func Register(nl *afnetlink.Netlink, d *Differences) {
-	x := &xfrm{nl, *d}
+	x := &xfrm{nl: nl}
+	if d.XfrmThresholds {
+		const ipv4, ipv6 = 3, 4 // attributes
+		x.thresholds = uapi.AppendAttr(uapi.AppendAttr(nil, ipv4, []byte{32, 32}), ipv6, []byte{128, 128})
+	}
 	nl.KernelCreate(uapi.NetlinkXFRM, afnetlink.KernelCfg{Input: x.input})
 	nl.KernelCreate(uapi.NetlinkISCSI, afnetlink.KernelCfg{Input: refuse, InitNetOnly: true})
 	nl.KernelCreate(uapi.NetlinkSCSITransport, afnetlink.KernelCfg{Input: refuse, InitNetOnly: true})

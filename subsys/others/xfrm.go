@@ -46,7 +46,8 @@ var xfrmLen = map[uint16]int{
 // xfrm is NETLINK_XFRM where there are neither states nor policies.
 type xfrm struct {
 	nl *afnetlink.Netlink
-	d  Differences
+	// thresholds are the attributes that tell those of the hash table of policies, nil where it has none.
+	thresholds []byte
 }
 
 // input is xfrm_netlink_rcv.
@@ -78,7 +79,7 @@ func (x *xfrm) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg
 	case xfrmMigrate:
 		return kernel.Errorf(kernel.ENOPROTOOPT, "states cannot migrate")
 	case xfrmNewSPDInfo:
-		if !x.d.XfrmThresholds {
+		if x.thresholds == nil {
 			return kernel.Errorf(kernel.EINVAL, "the hash table has no thresholds")
 		}
 	case xfrmGetSADInfo:
@@ -86,14 +87,10 @@ func (x *xfrm) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg
 		attrs := uapi.AppendAttr(nil, count, make([]byte, 4))
 		return x.answer(cur, m, h, xfrmNewSADInfo, payload[:4], uapi.AppendAttr(attrs, hash, make([]byte, 8)))
 	case xfrmGetSPDInfo:
-		const counts, hash, thresholds4, thresholds6 = 1, 2, 3, 4 // attributes
+		const counts, hash = 1, 2 // attributes
 		attrs := uapi.AppendAttr(nil, counts, make([]byte, 24))
 		attrs = uapi.AppendAttr(attrs, hash, make([]byte, 8))
-		if x.d.XfrmThresholds {
-			attrs = uapi.AppendAttr(attrs, thresholds4, []byte{32, 32})
-			attrs = uapi.AppendAttr(attrs, thresholds6, []byte{128, 128})
-		}
-		return x.answer(cur, m, h, xfrmNewSPDInfo, payload[:4], attrs)
+		return x.answer(cur, m, h, xfrmNewSPDInfo, payload[:4], append(attrs, x.thresholds...))
 	}
 	return nil
 }

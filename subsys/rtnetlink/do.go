@@ -55,6 +55,9 @@ func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
 			return err
 		}
 	}
+	if !r.built(q.h.Type) {
+		return kernel.Errorf(kernel.EOPNOTSUPP, "there is no traffic control")
+	}
 	switch q.h.Type {
 	case uapi.RTMDellink, rtmSetlink:
 		return kernel.EINVAL
@@ -67,18 +70,11 @@ func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
 		}
 		return kernel.EAFNOSUPPORT
 	case rtmNewqdisc, rtmDelqdisc, rtmGetqdisc, rtmNewtclass, rtmDeltclass, rtmGettclass:
-		switch {
-		case !r.D.TrafficControl:
-		case q.short(tcmsgLen):
-			return kernel.EINVAL
-		default:
-			return kernel.ENODEV
-		}
-	case rtmNewaction, rtmDelaction, rtmGetaction:
-		if r.D.TrafficControl {
+		if q.short(tcmsgLen) {
 			return kernel.EINVAL
 		}
-	case rtmSetneightbl, rtmNewnsid, rtmGetnsid:
+		return kernel.ENODEV
+	case rtmNewaction, rtmDelaction, rtmGetaction, rtmSetneightbl, rtmNewnsid, rtmGetnsid:
 		return kernel.EINVAL
 	}
 	return kernel.Errorf(kernel.EOPNOTSUPP, "nothing handles type %d, family %d", q.h.Type, q.family)

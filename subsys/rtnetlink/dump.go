@@ -84,11 +84,16 @@ func (r *Rtnetlink) dumper(family byte, typ uint16) dumpFunc {
 	case rtmGetnsid:
 		return dumpNothing
 	case rtmGetqdisc, rtmGettclass, rtmGetaction:
-		if r.D.TrafficControl {
+		if r.built(typ) {
 			return dumpNothing
 		}
 	}
 	return nil
+}
+
+// built reports whether the kernel has the handlers of a type built in, which all but those of traffic control are.
+func (r *Rtnetlink) built(typ uint16) bool {
+	return r.D.TrafficControl || typ < rtmNewqdisc || typ > rtmGetaction
 }
 
 // dumpNothing is a dump of what no namespace here has.
@@ -283,27 +288,37 @@ func (r *Rtnetlink) dumpNeighs(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink
 	})
 }
 
+// neighFamilies are the families whose tables a dump for one family shows, 0 for all, in the order in which it does.
+func (r *Rtnetlink) neighFamilies(family byte) []byte {
+	families := []byte{uapi.AFInet, uapi.AFInet6}
+	if r.D.NeighTablesNewest {
+		slices.Reverse(families)
+	}
+	return slices.DeleteFunc(families, func(f byte) bool { return family != uapi.AFUnspec && f != family })
+}
+
 // neighTables numbers the neighbours of a family, 0 for all, in the order of a dump.
 func (r *Rtnetlink) neighTables(cur *kernel.Task, stack *inet.Stack, family byte) (at func(i int) (inet.Neigh, bool)) {
-	var six []inet.Neigh
-	if family == uapi.AFUnspec || family == uapi.AFInet6 {
-		six = stack.IPv6Neighs(cur)
-	}
-	four := 0
-	if family == uapi.AFUnspec || family == uapi.AFInet {
-		four = stack.NumNeighs(cur)
+	var tables []func(i int) (inet.Neigh, bool)
+	var sizes []int
+	for _, f := range r.neighFamilies(family) {
+		if f == uapi.AFInet {
+			sizes = append(sizes, stack.NumNeighs(cur))
+			tables = append(tables, func(i int) (inet.Neigh, bool) { return stack.NeighAt(cur, i) })
+			continue
+		}
+		six := stack.IPv6Neighs(cur)
+		sizes = append(sizes, len(six))
+		tables = append(tables, func(i int) (inet.Neigh, bool) { return six[i], true })
 	}
 	return func(i int) (n inet.Neigh, ok bool) {
-		if i >= four+len(six) {
-			return n, false
+		for t, size := range sizes {
+			if i < size {
+				return tables[t](i)
+			}
+			i -= size
 		}
-		if r.D.NeighTablesNewest {
-			i = (i + four) % (four + len(six))
-		}
-		if i < four {
-			return stack.NeighAt(cur, i)
-		}
-		return six[i-four], true
+		return n, false
 	}
 }
 
@@ -324,15 +339,12 @@ func (r *Rtnetlink) dumpFDB(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Ca
 
 // dumpNeightbl is neightbl_dump_info: each table of neighbours, and what it has for each device.
 func (r *Rtnetlink) dumpNeightbl(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
-	families := []byte{uapi.AFInet, uapi.AFInet6}
-	if r.D.NeighTablesNewest {
-		slices.Reverse(families)
-	}
-	if p := cb.Nlh.Payload(cur); len(p) > 0 && p[0] != uapi.AFUnspec {
-		families = slices.DeleteFunc(families, func(f byte) bool { return f != p[0] })
+	family := byte(uapi.AFUnspec)
+	if p := cb.Nlh.Payload(cur); len(p) > 0 {
+		family = p[0]
 	}
 	var all []filler
-	for _, family := range families {
+	for _, family := range r.neighFamilies(family) {
 		all = append(all, fillNeightbl(family, 0, r.D.NeightblSize))
 		for _, d := range r.inet.Stack(cb.Net).Devices(cur) {
 			all = append(all, fillNeightbl(family, d.Index, r.D.NeightblParmsSize))

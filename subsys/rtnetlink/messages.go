@@ -225,14 +225,19 @@ func (r *Rtnetlink) fillAddr(addr inet.Addr, label string) filler {
 		a.putIP(ifaAddress, addr.Prefix.Addr())
 		a.putIP(ifaLocal, addr.Prefix.Addr())
 		a.put(ifaLabel, cstring(label))
-		if r.D.AddrFlags {
-			a.put32(ifaFlags, permanent)
-		}
+		r.putAddrFlags(&a, permanent)
 		const forever = 1<<32 - 1
 		info := binary.LittleEndian.AppendUint32(nil, forever)
 		info = binary.LittleEndian.AppendUint32(info, forever)
 		a.put(ifaCacheinfo, append(info, make([]byte, 8)...))
 		return a.end()
+	}
+}
+
+// putAddrFlags says once more which flags an address has, with more room for them.
+func (r *Rtnetlink) putAddrFlags(a *attrs, flags uint32) {
+	if r.D.AddrFlags {
+		a.put32(ifaFlags, flags)
 	}
 }
 
@@ -387,9 +392,7 @@ func (r *Rtnetlink) fillAddr6(addr inet.Addr) filler {
 		}
 		a.putIP(ifaAddress, addr.Prefix.Addr())
 		a.put(ifaCacheinfo, forever())
-		if r.D.AddrFlags {
-			a.put32(ifaFlags, permanent)
-		}
+		r.putAddrFlags(&a, permanent)
 		return a.end()
 	}
 }
