@@ -63,6 +63,9 @@ type Config struct {
 	// Memfd puts ring memory into memfds that are really mapped, for the kernel and again for each userspace
 	// mapping; otherwise it lives on the heap.
 	Memfd bool
+	// Joined puts what is mapped together into one memfd, one ring behind the other, so that other processes can map it
+	// in one piece; only with Memfd.
+	Joined bool
 	// RAM limits ring memory, in bytes; 0 means 512 MiB.
 	RAM int64
 	// Patience is how long, in simulated time, an inline call waits for something that never comes before it is

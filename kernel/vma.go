@@ -36,6 +36,11 @@ type Segment = memmodel.Segment
 
 // InsertPages makes the mapping's pages those of the segments, one after the other: vm_insert_page for each.
 func (v *VMA) InsertPages(segs []Segment) (err error) {
+	if v.File.k.cfg.Joined {
+		if err := memmodel.Join(segs); err != nil {
+			return Errorf(ENOMEM, "%v", err)
+		}
+	}
 	if v.File.k.cfg.Memfd {
 		v.table, err = mapPageTable(segs, v.Prot, v.Private)
 		return err

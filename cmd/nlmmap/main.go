@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"nlmmap/guest"
+	"nlmmap/interpose"
 	"nlmmap/scenario"
 	"nlmmap/scenario/boot"
 )
@@ -44,7 +45,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		runCommand(), verifyCommand(), versionsCommand(), defectsCommand(), diffCommand(), recordCommand(),
-		exploreCommand(), identifyCommand(), languageCommand(), randomCommand(),
+		exploreCommand(), identifyCommand(), execCommand(), languageCommand(), randomCommand(),
 	}
 }
 
@@ -52,6 +53,9 @@ func main() {
 	if guest.IsGuest() {
 		guest.Main(boot.Serve)
 		return
+	}
+	if interpose.IsStub() {
+		interpose.Stub()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	e := env{os.Stdin, os.Stdout, os.Stderr, isTerminal(os.Stderr), simulator()}

@@ -60,7 +60,7 @@ func (m *Mapping) mapRange() error {
 	for _, s := range m.segs {
 		lo, hi := max(start, m.off), min(start+s.Size, m.off+m.size)
 		if lo < hi {
-			_, err := rawMmap(base+uintptr(lo-m.off), uintptr(hi-lo), realProt(m.prot), flags|unix.MAP_FIXED, s.Mem.FD(), lo-start)
+			_, err := rawMmap(base+uintptr(lo-m.off), uintptr(hi-lo), realProt(m.prot), flags|unix.MAP_FIXED, s.Mem.fd, s.Mem.at+lo-start)
 			if err != nil {
 				m.Unmap()
 				return err
@@ -90,6 +90,9 @@ func (m *Mapping) Bytes() []byte {
 
 // Memory is the mapped range as memory to access.
 func (m *Mapping) Memory() *Memory { return m.mem }
+
+// FD is the memfd of the first segment.
+func (m *Mapping) FD() int { return m.segs[0].Mem.fd }
 
 // Unmap removes the mapping.
 func (m *Mapping) Unmap() {

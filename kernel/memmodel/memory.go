@@ -22,7 +22,9 @@ import (
 // Memory is a run of zeroed pages.
 type Memory struct {
 	buf    []byte
-	fd     int // memfd, -1 for heap memory
+	fd     int     // memfd, -1 for heap memory
+	at     int     // where in the memfd
+	home   *Memory // in whose memfd it lies after Join; nil for its own
 	freed  atomic.Bool
 	obj    sched.Obj
 	log    []change // Weak: what became visible, oldest first
@@ -63,8 +65,57 @@ func NewMemfd(size int, report func(what string)) (*Memory, error) {
 	return m, nil
 }
 
-// FD is the memfd that holds the memory, or -1 for heap memory. It is open until Free.
+// FD is the memfd that holds the memory, or -1 for heap memory. It is open until Free. The memory is at its start, unless
+// Join has moved it.
 func (m *Memory) FD() int { return m.fd }
+
+// Join puts the segments one behind the other into the memfd of the first, so that another process can map all of them in
+// one piece. A segment that is moved must not be written meanwhile. The error wraps the errno of the call that failed.
+func Join(segs []Segment) error {
+	end := 0
+	for i, s := range segs {
+		m, first := s.Mem, segs[0].Mem
+		switch {
+		case i == 0 && m.at != 0: // what it was joined to is gone
+			fd, err := unix.MemfdCreate("netlink-ring", unix.MFD_CLOEXEC)
+			if err != nil {
+				return fmt.Errorf("memfd_create: %w", err)
+			}
+			if err := m.move(fd, 0); err != nil {
+				return errors.Join(err, unix.Close(fd))
+			}
+			m.home = nil
+		case i > 0 && (m.home != first || m.at != end):
+			fd, err := unix.FcntlInt(uintptr(first.fd), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				return fmt.Errorf("dup of a memfd: %w", err)
+			}
+			if err := m.move(fd, end); err != nil {
+				return errors.Join(err, unix.Close(fd))
+			}
+			m.home = first
+		}
+		end += s.Size
+	}
+	return nil
+}
+
+// move makes byte at of another memfd the place of the memory. Its address in this process stays.
+func (m *Memory) move(fd, at int) error {
+	if err := unix.Ftruncate(fd, int64(at+len(m.buf))); err != nil {
+		return fmt.Errorf("ftruncate of a memfd: %w", err)
+	}
+	if _, err := unix.Pwrite(fd, m.buf, int64(at)); err != nil {
+		return fmt.Errorf("write to a memfd: %w", err)
+	}
+	base := uintptr(unsafe.Pointer(&m.buf[0]))
+	if _, err := rawMmap(base, uintptr(len(m.buf)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED, fd, at); err != nil {
+		return err
+	}
+	old := m.fd
+	m.fd, m.at = fd, at
+	return unix.Close(old)
+}
 
 // Size is the number of bytes.
 func (m *Memory) Size() int { return len(m.buf) }

@@ -1,0 +1,520 @@
+package interpose
+
+import (
+	"encoding/binary"
+	"errors"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/kernel"
+	"nlmmap/sys"
+	"nlmmap/uapi"
+)
+
+// A call is a system call that waits for its answer.
+type call struct {
+	s     *Supervisor
+	l     listener
+	n     *notification
+	th    *thread
+	mem   memory
+	begun time.Time
+
+	answered    bool // by a descriptor that was put into the table
+	seen        bool // a signal was pending at the last look
+	interrupted atomic.Bool
+	sigmask     *uint64 // what ppoll and its like block instead
+}
+
+// Errors of the kernel that no program sees: it restarts the call, unless a signal handler has run.
+const (
+	erestartsys    = 512
+	erestartnohand = 514
+)
+
+func (c *call) arg(i int) uint64 { return c.n.Args[i] }
+func (c *call) fd() int          { return int(int32(c.n.Args[0])) }
+
+// pass lets the kernel underneath go on with the call.
+func pass() answer { return answer{Flags: flagContinue} }
+
+func result(n int64) answer { return answer{Val: n} }
+
+// fail is the answer with an error's errno.
+func fail(err error) answer {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		errno = unix.EIO
+	}
+	return answer{Error: -int32(errno)}
+}
+
+func done(n int, err error) answer {
+	if err != nil {
+		return fail(err)
+	}
+	return result(int64(n))
+}
+
+// ended is the answer to a call that the model has made. A wait that a signal ended is restarted by the kernel underneath where
+// it restarts such calls; with restart false the program sees EINTR.
+func (c *call) ended(n int, err error, restart int32) answer {
+	switch {
+	case errors.Is(err, kernel.ErrKilled), errors.Is(err, kernel.ErrBlocks) && c.th.task.Hung():
+		// An oops: the modelled kernel has killed the process, or it waits for ever for what the oops left locked.
+		c.s.report("process %d: %v", c.th.proc.tgid, err)
+		_ = unix.PidfdSendSignal(c.th.proc.pidfd, unix.SIGKILL, nil, 0)
+		return fail(unix.EINTR)
+	case errors.Is(err, sys.EINTR) && c.interrupted.Load():
+		return answer{Error: -restart}
+	}
+	return done(n, err)
+}
+
+// lookForSignal ends the wait when the thread has a signal to take, or is dead.
+func (c *call) lookForSignal() {
+	if !c.l.valid(c.n.ID) {
+		c.th.task.Interrupt()
+		return
+	}
+	st, err := readStatus(c.th.tid)
+	if err != nil {
+		return
+	}
+	blocked := st.blocked
+	if c.sigmask != nil {
+		blocked = *c.sigmask
+	}
+	// A signal of the whole process may be another thread's to take: it is gone at the next look then.
+	pending := st.pending &^ blocked
+	shared := st.shared &^ blocked &^ st.ignored
+	if pending == 0 && (shared == 0 || !c.seen) {
+		c.seen = shared != 0
+		return
+	}
+	c.interrupted.Store(true)
+	c.th.task.Interrupt()
+}
+
+// make makes the call.
+func (c *call) make() answer {
+	c.restore()
+	nr := int(c.n.Nr)
+	switch nr {
+	case unix.SYS_SOCKET:
+		return c.socket()
+	case unix.SYS_POLL, unix.SYS_PPOLL:
+		return c.poll()
+	case unix.SYS_SELECT, unix.SYS_PSELECT6:
+		return c.selectCall()
+	case unix.SYS_EPOLL_CREATE, unix.SYS_EPOLL_CREATE1:
+		return c.epollCreate()
+	case unix.SYS_EPOLL_CTL:
+		return c.epollCtl()
+	case unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2:
+		return c.epollWait()
+	case unix.SYS_MMAP:
+		return c.mmap()
+	case unix.SYS_MUNMAP, unix.SYS_MREMAP, unix.SYS_MPROTECT:
+		return c.remapped()
+	case unix.SYS_OPEN, unix.SYS_OPENAT:
+		return c.open()
+	case unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE, unix.SYS_CLONE3:
+		c.th.proc.changes()
+		c.th.proc.mu.Lock()
+		c.th.proc.forked = true
+		c.th.proc.mu.Unlock()
+		return pass()
+	case unix.SYS_EXECVE, unix.SYS_EXECVEAT:
+		c.th.proc.changes()
+		c.th.proc.mu.Lock()
+		c.th.proc.execed = true
+		c.th.proc.mu.Unlock()
+		return pass()
+	case unix.SYS_CLOSE, unix.SYS_CLOSE_RANGE, unix.SYS_DUP, unix.SYS_DUP2, unix.SYS_DUP3:
+		c.th.proc.changes()
+		return pass()
+	case unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID,
+		unix.SYS_CAPSET, unix.SYS_UNSHARE, unix.SYS_SETNS:
+		c.th.identity = true
+		return pass()
+	case unix.SYS_FCNTL:
+		if cmd := int(int32(c.arg(1))); cmd != unix.F_SETFL {
+			c.th.proc.changes()
+			return pass()
+		}
+	}
+	f, fd := c.s.lookup(c.th.proc, c.fd())
+	if f == nil || f.isEpoll() {
+		if nr == unix.SYS_RECVMSG || nr == unix.SYS_RECVMMSG {
+			c.th.proc.changes() // descriptors may come
+		}
+		return pass()
+	}
+	c.s.hangups()
+	if c.th.identity {
+		c.th.identity = false
+		if st, err := readStatus(c.th.tid); err == nil {
+			c.th.task.SetCredentials(st.cred)
+		}
+	}
+	return c.onSocket(nr, f, fd)
+}
+
+// onSocket makes a call on a netlink socket that the model's task has as fd.
+func (c *call) onSocket(nr int, f *file, fd int) answer {
+	t := c.th.task
+	switch nr {
+	case unix.SYS_BIND, unix.SYS_CONNECT:
+		addr, err := c.address(c.arg(1), int32(c.arg(2)))
+		if err != nil {
+			return fail(err)
+		}
+		if nr == unix.SYS_BIND {
+			return done(0, t.Bind(fd, addr))
+		}
+		return done(0, t.Connect(fd, addr))
+	case unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME:
+		name := t.Getsockname
+		if nr == unix.SYS_GETPEERNAME {
+			name = t.Getpeername
+		}
+		addr, err := name(fd)
+		if err != nil {
+			return fail(err)
+		}
+		return done(0, c.giveSized(addr, c.arg(1), c.arg(2)))
+	case unix.SYS_SETSOCKOPT:
+		return c.setsockopt(f, fd)
+	case unix.SYS_GETSOCKOPT:
+		return c.getsockopt(fd)
+	case unix.SYS_READ, unix.SYS_READV, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG:
+		return c.receive(nr, f, fd)
+	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG:
+		return c.sendCall(nr, f, fd)
+	case unix.SYS_IOCTL:
+		switch uint32(c.arg(1)) {
+		case fionbio:
+			on, err := c.mem.word(c.arg(2))
+			if err == nil {
+				f.nonblock.Store(on != 0)
+			}
+			return pass()
+		case fioclex, fionclex, fioasync:
+			return pass()
+		}
+		return fail(unix.EOPNOTSUPP)
+	case unix.SYS_FCNTL:
+		f.nonblock.Store(c.arg(2)&unix.O_NONBLOCK != 0)
+		return pass()
+	}
+	return fail(unix.EOPNOTSUPP) // listen, accept, shutdown
+}
+
+// socket makes a netlink socket and puts a placeholder into the program's table.
+func (c *call) socket() answer {
+	c.s.hangups()
+	typ := int(int32(c.arg(1)))
+	flags := typ & (unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
+	fd, err := c.th.task.Socket(uapi.AFNetlink, typ&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC), int(int32(c.arg(2))))
+	if err != nil {
+		return fail(err)
+	}
+	f := &file{epoll: -1, memfds: map[uint64]bool{}}
+	f.nonblock.Store(flags&unix.SOCK_NONBLOCK != 0)
+	near, far, inode, err := placeholder(f.nonblock.Load())
+	if err != nil {
+		_ = c.th.task.Close(fd)
+		return fail(unix.ENFILE)
+	}
+	f.far, f.inode = far, inode
+	p := c.th.proc
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := c.l.add(c.n.ID, near, -1, flags&unix.SOCK_CLOEXEC != 0, true)
+	_ = unix.Close(near)
+	if err != nil {
+		_ = unix.Close(far)
+		_ = c.th.task.Close(fd)
+		return fail(err) // EMFILE of the program's table
+	}
+	c.answered = true
+	if _, ok := p.fds[n]; ok {
+		c.s.drop(p, n)
+	}
+	delete(p.others, n)
+	p.fds[n] = descriptor{f, fd}
+	if err := c.s.enter(f, p.task, fd); err != nil {
+		c.s.report("%v", err)
+	}
+	return answer{}
+}
+
+// address reads a socket address.
+func (c *call) address(at uint64, length int32) ([]byte, error) {
+	const longest = 128
+	if length < 0 || length > longest {
+		return nil, unix.EINVAL
+	}
+	buf := make([]byte, length)
+	return buf, c.mem.read(at, buf)
+}
+
+// giveSized writes what the program asked for with a pointer to its room: at most that much, and then how much there was.
+func (c *call) giveSized(data []byte, at, lenAt uint64) error {
+	room, err := c.mem.word(lenAt)
+	if err != nil {
+		return err
+	}
+	if int32(room) < 0 {
+		return unix.EINVAL
+	}
+	if err := c.mem.write(at, data[:min(len(data), int(room))]); err != nil {
+		return err
+	}
+	return c.mem.setWord(lenAt, uint32(len(data)))
+}
+
+// longestOption bounds what is read of an option: a filter's instructions are the longest.
+const longestOption = 4096 * 8
+
+func (c *call) setsockopt(f *file, fd int) answer {
+	level, name, n := int(int32(c.arg(1))), int(int32(c.arg(2))), int32(c.arg(4))
+	if n < 0 {
+		return fail(unix.EINVAL)
+	}
+	var val []byte
+	if level == unix.SOL_SOCKET && name == unix.SO_ATTACH_FILTER {
+		var fprog [16]byte
+		if int(n) != len(fprog) {
+			return fail(unix.EINVAL)
+		}
+		if err := c.mem.read(c.arg(3), fprog[:]); err != nil {
+			return fail(err)
+		}
+		val = make([]byte, 8*int(binary.LittleEndian.Uint16(fprog[:])))
+		if err := c.mem.read(binary.LittleEndian.Uint64(fprog[8:]), val); err != nil {
+			return fail(err)
+		}
+	} else {
+		val = make([]byte, min(n, longestOption))
+		if err := c.mem.read(c.arg(3), val); err != nil {
+			return fail(err)
+		}
+	}
+	err := c.th.task.Setsockopt(fd, level, name, val)
+	if err == nil && level == unix.SOL_SOCKET && (name == unix.SO_RCVTIMEO || name == unix.SO_SNDTIMEO) {
+		f.timeouts.Store(true)
+	}
+	return done(0, err)
+}
+
+func (c *call) getsockopt(fd int) answer {
+	room, err := c.mem.word(c.arg(4))
+	if err != nil {
+		return fail(err)
+	}
+	val, err := c.th.task.Getsockopt(fd, int(int32(c.arg(1))), int(int32(c.arg(2))), int(int32(room)))
+	if err != nil {
+		return fail(err)
+	}
+	if err := c.mem.write(c.arg(3), val); err != nil {
+		return fail(err)
+	}
+	return done(0, c.mem.setWord(c.arg(4), uint32(len(val))))
+}
+
+var procNet = regexp.MustCompile(`^/proc/(?:(?:self|thread-self|[0-9]+)/)?net/(.*)$`)
+
+// open gives the program the model's files of /proc/net.
+func (c *call) open() answer {
+	at, flagsAt := 0, 1
+	if c.n.Nr == unix.SYS_OPENAT {
+		at, flagsAt = 1, 2
+	}
+	path, err := c.mem.text(c.arg(at), 256)
+	if err != nil || !strings.HasPrefix(path, "/proc/") {
+		return pass()
+	}
+	m := procNet.FindStringSubmatch(filepath.Clean(path))
+	if m == nil {
+		return pass()
+	}
+	c.s.refresh()
+	text, err := c.th.task.ReadProc("/proc/net/" + m[1])
+	if err != nil {
+		return pass()
+	}
+	if c.arg(flagsAt)&unix.O_ACCMODE != unix.O_RDONLY {
+		return fail(unix.EACCES)
+	}
+	fd, err := unix.MemfdCreate("proc", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Pwrite(fd, []byte(text), 0); err != nil {
+		return fail(err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		return fail(err)
+	}
+	c.th.proc.changes()
+	if _, err := c.l.add(c.n.ID, fd, -1, c.arg(flagsAt)&unix.O_CLOEXEC != 0, true); err != nil {
+		return fail(err)
+	}
+	c.answered = true
+	return answer{}
+}
+
+// mmap lets a program map rings: the model first, and then the kernel underneath, which finds a memfd in the placeholder's
+// place.
+func (c *call) mmap() answer {
+	p := c.th.proc
+	flags := int(int32(c.arg(3)))
+	if flags&unix.MAP_FIXED != 0 {
+		c.unmapped(c.arg(0), c.arg(1))
+	}
+	if flags&unix.MAP_ANONYMOUS != 0 {
+		return pass()
+	}
+	at := int(int32(c.arg(4)))
+	f, fd := c.s.lookup(p, at)
+	if f == nil || f.isEpoll() {
+		return pass()
+	}
+	c.s.hangups()
+	length := c.arg(1)
+	model, err := c.th.task.Mmap(0, length, int(c.arg(2)), flags&^(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE), fd, c.arg(5))
+	if err != nil {
+		return c.ended(0, err, erestartsys)
+	}
+	placeholder, err := unix.PidfdGetfd(p.pidfd, at, 0)
+	if err != nil {
+		return fail(err)
+	}
+	memfd, err := c.th.task.RingFD(model)
+	if err != nil {
+		return fail(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(memfd, &st); err != nil {
+		return fail(err)
+	}
+	cloexec, _ := c.descriptorFlags(at)
+	if _, err := c.l.add(c.n.ID, memfd, at, cloexec, false); err != nil {
+		return fail(err)
+	}
+	c.th.replaced = &replacement{at, placeholder}
+	c.s.mu.Lock()
+	c.s.memfds[st.Ino] = f
+	f.memfds[st.Ino] = true
+	c.s.mu.Unlock()
+	p.mu.Lock()
+	p.rings = append(p.rings, ringMap{model: model, size: (length + 4095) &^ 4095, file: f, inode: st.Ino})
+	p.mu.Unlock()
+	return pass()
+}
+
+// descriptorFlags reports whether a descriptor of the program is closed by exec.
+func (c *call) descriptorFlags(fd int) (cloexec bool, err error) {
+	text, err := readFile("/proc/", c.th.proc.tgid, "/fdinfo/", fd)
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(text) {
+		if flags, ok := strings.CutPrefix(line, "flags:"); ok {
+			return parseOctal(strings.TrimSpace(flags))&unix.O_CLOEXEC != 0, nil
+		}
+	}
+	return false, nil
+}
+
+// restore puts the placeholder back after an mmap call of the thread.
+func (c *call) restore() {
+	r := c.th.replaced
+	if r == nil {
+		return
+	}
+	c.th.replaced = nil
+	defer unix.Close(r.placeholder)
+	if f, _ := c.s.lookup(c.th.proc, r.at); f != nil {
+		cloexec, _ := c.descriptorFlags(r.at)
+		_, _ = c.l.add(c.n.ID, r.placeholder, r.at, cloexec, false)
+	}
+	c.th.proc.mu.Lock()
+	c.s.remap(c.th.proc)
+	c.th.proc.mu.Unlock()
+}
+
+// remapped tells the model of a change of memory that is about to be made.
+func (c *call) remapped() answer {
+	at, size := c.arg(0), c.arg(1)
+	switch c.n.Nr {
+	case unix.SYS_MUNMAP:
+		c.unmapped(at, size)
+	case unix.SYS_MPROTECT:
+		c.overlapping(at, size, func(r *ringMap, from, n uint64) bool {
+			_ = c.th.task.Mprotect(from, n, int(c.arg(2)))
+			return true
+		})
+	case unix.SYS_MREMAP:
+		newSize, flags := c.arg(2), c.arg(3)
+		if flags&unix.MREMAP_FIXED != 0 {
+			c.unmapped(c.arg(4), newSize)
+		}
+		c.overlapping(at, size, func(r *ringMap, from, n uint64) bool {
+			to, err := c.th.task.Mremap(from, n, newSize, flags&unix.MREMAP_MAYMOVE != 0 && newSize > n || flags&unix.MREMAP_FIXED != 0, false, 0)
+			if err != nil {
+				return true
+			}
+			// Where it went the kernel underneath decides.
+			*r = ringMap{model: to, size: newSize, file: r.file, inode: r.inode}
+			return true
+		})
+	}
+	return pass()
+}
+
+// overlapping calls fn for the mappings of rings that a range touches, with the range in the model's memory. fn reports whether
+// the mapping stays.
+func (c *call) overlapping(at, size uint64, fn func(r *ringMap, from, n uint64) bool) {
+	p := c.th.proc
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.rings) == 0 {
+		return
+	}
+	c.s.remap(p)
+	var kept []ringMap
+	for _, r := range p.rings {
+		from, to := max(at, r.at), min(at+(size+4095)&^4095, r.at+r.size)
+		if r.at == 0 || from >= to || fn(&r, r.model+from-r.at, to-from) {
+			kept = append(kept, r)
+			continue
+		}
+		if from > r.at {
+			lower := r
+			lower.size = from - r.at
+			kept = append(kept, lower)
+		}
+		if end := r.at + r.size; to < end {
+			upper := r
+			upper.at, upper.model, upper.size = to, r.model+to-r.at, end-to
+			kept = append(kept, upper)
+		}
+	}
+	p.rings = kept
+}
+
+func (c *call) unmapped(at, size uint64) {
+	c.overlapping(at, size, func(r *ringMap, from, n uint64) bool {
+		_ = c.th.task.Munmap(from, n)
+		return false
+	})
+}

@@ -1,0 +1,433 @@
+package interpose
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/kernel"
+)
+
+// A process is a real one and the model's task that follows it.
+type process struct {
+	tgid  int
+	pidfd int
+	task  *kernel.Task // the thread group's leader
+
+	mu      sync.Mutex
+	threads map[int]*thread
+	fds     map[int]descriptor // of netlink sockets and epolls, as far as the model has them
+	others  map[int]bool       // descriptors that are neither
+	rings   []ringMap
+	// settled is when what the process may have done to its descriptors in the last call that was passed on is surely
+	// done: until then nothing is remembered of descriptors.
+	settled time.Time
+	stale   bool // descriptors may have come and gone since the last look at all of them
+	forked  bool // there may be children that nobody knows
+	execed  bool // execve was passed on: the memory may be another
+	dead    bool
+}
+
+// A descriptor of a process is an open file here and a descriptor of the model's task.
+type descriptor struct {
+	file *file
+	fd   int
+}
+
+// A ringMap is a mapping of rings: where the program has it, 0 as long as that is not known, and where the model's task.
+type ringMap struct {
+	at, model, size uint64
+	file            *file
+	inode           uint64 // of the memfd
+}
+
+// A thread is a real one. It makes one call at a time, and so does its task.
+type thread struct {
+	tid  int
+	proc *process
+	task *kernel.Task
+	buf  []byte
+	// replaced is a descriptor whose placeholder a memfd has taken the place of, for the mmap call that was passed on.
+	replaced *replacement
+	// identity says that a call was passed on that may change ids or capabilities.
+	identity bool
+}
+
+type replacement struct{ at, placeholder int }
+
+// status is what /proc/PID/status says of a thread.
+type status struct {
+	tgid, ppid, threads int
+	cred                kernel.Credentials
+	pending, shared     uint64 // signals of the thread and of the process
+	blocked, ignored    uint64
+}
+
+func readStatus(tid int) (status, error) {
+	var s status
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return s, err
+	}
+	number := func(text string, base int) uint64 {
+		n, _ := strconv.ParseUint(text, base, 64)
+		return n
+	}
+	for line := range strings.Lines(string(data)) {
+		name, rest, _ := strings.Cut(line, ":")
+		f := strings.Fields(rest)
+		if len(f) == 0 {
+			continue
+		}
+		switch name {
+		case "Tgid":
+			s.tgid = int(number(f[0], 10))
+		case "PPid":
+			s.ppid = int(number(f[0], 10))
+		case "Threads":
+			s.threads = int(number(f[0], 10))
+		case "Uid":
+			s.cred.UID, s.cred.EUID, s.cred.SUID = uint32(number(f[0], 10)), uint32(number(f[1], 10)), uint32(number(f[2], 10))
+		case "Gid":
+			s.cred.GID, s.cred.EGID, s.cred.SGID = uint32(number(f[0], 10)), uint32(number(f[1], 10)), uint32(number(f[2], 10))
+		case "CapPrm":
+			s.cred.Permitted = number(f[0], 16)
+		case "CapEff":
+			s.cred.Effective = number(f[0], 16)
+		case "SigPnd":
+			s.pending = number(f[0], 16)
+		case "ShdPnd":
+			s.shared = number(f[0], 16)
+		case "SigBlk":
+			s.blocked = number(f[0], 16)
+		case "SigIgn":
+			s.ignored = number(f[0], 16)
+		}
+	}
+	return s, nil
+}
+
+// thread returns the thread that a notification is of, with a task that follows it. ESRCH when it is gone already.
+func (s *Supervisor) thread(tid int) (*thread, error) {
+	s.mu.Lock()
+	if th := s.threads[tid]; th != nil && !th.proc.dead {
+		s.mu.Unlock()
+		return th, nil
+	}
+	s.mu.Unlock()
+	st, err := readStatus(tid)
+	if err != nil {
+		return nil, unix.ESRCH
+	}
+	p, err := s.process(st.tgid, st)
+	if err != nil {
+		return nil, err
+	}
+	th := &thread{tid: tid, proc: p, task: p.task}
+	if tid != p.tgid {
+		if th.task, err = s.follow(p.task, tid, (*kernel.Task).Thread, "thread "+strconv.Itoa(tid)); err != nil {
+			return nil, err
+		}
+		th.task.SetCredentials(st.cred)
+	}
+	s.mu.Lock()
+	s.threads[tid] = th
+	s.mu.Unlock()
+	p.mu.Lock()
+	p.threads[tid] = th
+	p.mu.Unlock()
+	return th, nil
+}
+
+// follow makes a task with a number.
+func (s *Supervisor) follow(parent *kernel.Task, pid int, fork func(*kernel.Task, string) (*kernel.Task, error), name string) (*kernel.Task, error) {
+	s.births.Lock()
+	defer s.births.Unlock()
+	s.kernel.SetLastPid(s.cur, pid-1)
+	return fork(parent, name)
+}
+
+// process returns the process with a number; one that is new is entered, as its parent's child.
+func (s *Supervisor) process(tgid int, st status) (*process, error) {
+	s.arrivals.Lock()
+	defer s.arrivals.Unlock()
+	s.mu.Lock()
+	p, parent := s.processes[tgid], s.processes[st.ppid]
+	s.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	pidfd, err := unix.PidfdOpen(tgid, 0)
+	if err != nil {
+		return nil, unix.ESRCH
+	}
+	p = &process{tgid: tgid, pidfd: pidfd, threads: map[int]*thread{}, fds: map[int]descriptor{}, others: map[int]bool{}, stale: true}
+	name := "process " + strconv.Itoa(tgid)
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tgid)); err == nil {
+		name = fmt.Sprintf("%s[%d]", bytes.TrimSpace(comm), tgid)
+	}
+	if parent != nil && !parent.dead {
+		p.task, err = s.follow(parent.task, tgid, (*kernel.Task).Fork, name)
+		if err == nil {
+			parent.mu.Lock()
+			for fd, d := range parent.fds {
+				p.fds[fd] = d // the model's table is a copy too
+			}
+			p.rings = slices.Clone(parent.rings)
+			parent.mu.Unlock()
+			p.execed = len(p.rings) > 0
+		}
+	}
+	if p.task == nil {
+		p.task, err = s.follow(nil, tgid, func(*kernel.Task, string) (*kernel.Task, error) {
+			return s.kernel.NewProcess(name, s.net), nil
+		}, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.task.SetCredentials(st.cred)
+	s.mu.Lock()
+	s.processes[tgid] = p
+	s.mu.Unlock()
+	if err := s.watch(pidfd, func() { s.ended(p) }); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// ended is called when a process has exited or was killed. What only it refers to in the model, and somebody else still does
+// here (a child that nobody knows, a message in flight), is kept.
+func (s *Supervisor) ended(p *process) {
+	s.mu.Lock()
+	if p.dead {
+		s.mu.Unlock()
+		return
+	}
+	p.dead = true
+	delete(s.processes, p.tgid)
+	for tid, th := range s.threads {
+		if th.proc == p {
+			delete(s.threads, tid)
+			if th.replaced != nil {
+				_ = unix.Close(th.replaced.placeholder)
+			}
+		}
+	}
+	s.mu.Unlock()
+	s.unwatch(p.pidfd)
+	s.adoptChildren(p)
+	s.hangups()
+	p.mu.Lock()
+	for _, d := range p.fds {
+		s.keep(p, d)
+	}
+	for _, th := range p.threads {
+		th.task.Interrupt()
+	}
+	p.mu.Unlock()
+	_ = p.task.ExitGroup()
+	_ = unix.Close(p.pidfd)
+}
+
+// lookup returns what a descriptor of a process is, nil for what is neither a netlink socket nor an epoll of the model.
+func (s *Supervisor) lookup(p *process, fd int) (*file, int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	settled := time.Now().After(p.settled)
+	if d, ok := p.fds[fd]; ok && settled {
+		return d.file, d.fd
+	}
+	if settled && p.others[fd] {
+		return nil, -1
+	}
+	return s.identify(p, fd)
+}
+
+// identify looks at a descriptor anew. The caller holds p.mu.
+func (s *Supervisor) identify(p *process, fd int) (*file, int) {
+	link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.tgid, fd))
+	f := s.fileOf(p, fd, link)
+	if d, ok := p.fds[fd]; ok {
+		if d.file == f {
+			return d.file, d.fd
+		}
+		s.drop(p, fd)
+	}
+	switch {
+	case err != nil:
+		delete(p.others, fd)
+	case f == nil:
+		p.others[fd] = true
+	default:
+		delete(p.others, fd)
+		if n, err := s.share(f, p); err == nil {
+			p.fds[fd] = descriptor{f, n}
+			return f, n
+		}
+	}
+	return nil, -1
+}
+
+// drop takes a descriptor out of the model's table, unless it is the last of a file that is still open. The caller holds p.mu.
+func (s *Supervisor) drop(p *process, fd int) {
+	d := p.fds[fd]
+	delete(p.fds, fd)
+	s.keep(p, d)
+	_ = s.kernel.Drop(s.cur, p.task, d.fd)
+}
+
+// changes notes that a call is passed on that may change descriptors.
+func (p *process) changes() {
+	p.mu.Lock()
+	// What such a call does is done in microseconds; nobody says when.
+	p.settled = time.Now().Add(20 * time.Millisecond)
+	p.stale = true
+	clear(p.others)
+	p.mu.Unlock()
+}
+
+// refresh makes the descriptors and mappings of all processes in the model those that they have: before a call whose result
+// depends on their number.
+func (s *Supervisor) refresh() {
+	for _, p := range s.all() {
+		s.adoptChildren(p)
+	}
+	for _, p := range s.all() {
+		p.mu.Lock()
+		if p.stale || time.Now().Before(p.settled) {
+			p.stale = false
+			s.compare(p)
+		}
+		s.remap(p)
+		p.mu.Unlock()
+	}
+	s.hangups()
+}
+
+// all returns the processes in order of their numbers.
+func (s *Supervisor) all() []*process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*process
+	for _, p := range s.processes {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b *process) int { return a.tgid - b.tgid })
+	return all
+}
+
+// adoptChildren enters children of a process that have not made a call yet.
+func (s *Supervisor) adoptChildren(p *process) {
+	p.mu.Lock()
+	look := p.forked
+	p.forked = time.Now().Before(p.settled)
+	p.mu.Unlock()
+	if !look {
+		return
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.tgid))
+	for _, list := range lists {
+		data, _ := os.ReadFile(list)
+		for _, field := range strings.Fields(string(data)) {
+			pid, _ := strconv.Atoi(field)
+			st, err := readStatus(pid)
+			if err != nil || st.tgid != pid {
+				continue
+			}
+			if c, err := s.process(pid, st); err == nil {
+				c.mu.Lock()
+				c.forked = true
+				c.mu.Unlock()
+				s.adoptChildren(c)
+			}
+		}
+	}
+}
+
+// compare looks at all descriptors of a process. The caller holds p.mu.
+func (s *Supervisor) compare(p *process) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.tgid))
+	if err != nil {
+		return
+	}
+	open := map[int]bool{}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		open[fd] = true
+		if !p.others[fd] {
+			s.identify(p, fd)
+		}
+	}
+	for fd := range p.fds {
+		if !open[fd] {
+			s.drop(p, fd)
+		}
+	}
+}
+
+// remap makes the mappings in the model those that the process has. The caller holds p.mu.
+func (s *Supervisor) remap(p *process) {
+	unknown := slices.ContainsFunc(p.rings, func(r ringMap) bool { return r.at == 0 })
+	if !unknown && !p.execed {
+		return
+	}
+	p.execed = false
+	real := ringMappings(p.tgid)
+	for i := range p.rings {
+		r := &p.rings[i]
+		if r.at != 0 {
+			continue
+		}
+		for _, m := range real {
+			known := slices.ContainsFunc(p.rings, func(o ringMap) bool { return o.at != 0 && o.at <= m.at && m.at < o.at+o.size })
+			if m.inode == r.inode && m.size == r.size && !known {
+				r.at = m.at
+				break
+			}
+		}
+	}
+	p.rings = slices.DeleteFunc(p.rings, func(r ringMap) bool {
+		if r.at != 0 && slices.ContainsFunc(real, func(m ringMap) bool { return m.inode == r.inode && m.at < r.at+r.size && r.at < m.at+m.size }) {
+			return false
+		}
+		_ = p.task.Munmap(r.model, r.size)
+		return true
+	})
+}
+
+// ringMappings reads the mappings of ring memory from /proc/PID/maps.
+func ringMappings(pid int) []ringMap {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var maps []ringMap
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 6 || !strings.HasPrefix(fields[5], "/memfd:netlink-ring") {
+			continue
+		}
+		from, to, _ := strings.Cut(fields[0], "-")
+		start, err1 := strconv.ParseUint(from, 16, 64)
+		end, err2 := strconv.ParseUint(to, 16, 64)
+		inode, err3 := strconv.ParseUint(fields[4], 10, 64)
+		if err1 == nil && err2 == nil && err3 == nil {
+			maps = append(maps, ringMap{at: start, size: end - start, inode: inode})
+		}
+	}
+	return maps
+}

@@ -1,0 +1,340 @@
+package interpose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nlmmap/kernel"
+)
+
+// Config says which machine programs run on.
+type Config struct {
+	// Kernel is a machine in mode kernel.Free with Memfd and Joined.
+	Kernel *kernel.Kernel
+	// Net is the network namespace that programs start in.
+	Net *kernel.Net
+	// Report is told what a person should know: a program that the modelled kernel killed, for example.
+	Report func(format string, args ...any)
+}
+
+// A Supervisor answers the netlink calls of programs.
+type Supervisor struct {
+	kernel *kernel.Kernel
+	net    *kernel.Net
+	report func(format string, args ...any)
+	cur    *kernel.Task // work in no program's name
+	holder *kernel.Task // a process that has the files in flight
+	poller int          // epoll of pidfds and of the far ends of placeholders
+
+	births   sync.Mutex // numbers of tasks are given one after the other
+	arrivals sync.Mutex // new processes are entered one after the other
+	owners   sync.Mutex // who owns a file
+
+	mu        sync.Mutex
+	processes map[int]*process
+	threads   map[int]*thread
+	files     map[uint64]*file
+	memfds    map[uint64]*file
+	epolls    []*file
+	watched   map[int]func()
+	calls     map[*call]bool // that have not been answered
+	closing   atomic.Bool
+	ticking   bool
+	counted   atomic.Uint64 // answered calls
+}
+
+// New makes a supervisor for a machine. The error says what is wrong with the configuration or which resource is missing.
+func New(cfg Config) (*Supervisor, error) {
+	kc := cfg.Kernel.Config()
+	if kc.Mode != kernel.Free || !kc.Memfd || !kc.Joined {
+		return nil, errors.New("interpose: the machine must be in free mode, with joined memfds")
+	}
+	poller, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("interpose: epoll_create: %w", err)
+	}
+	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, report: cfg.Report, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
+		holder: cfg.Kernel.NewProcess("in flight", cfg.Net), processes: map[int]*process{}, threads: map[int]*thread{},
+		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]func(){}, calls: map[*call]bool{}}
+	if s.report == nil {
+		s.report = func(string, ...any) {}
+	}
+	go s.poll()
+	return s, nil
+}
+
+// watch calls fn, once, when a descriptor of this process has hung up (a placeholder's far end) or is readable (a pidfd).
+// The caller holds s.mu or knows that nobody else has fd.
+func (s *Supervisor) watch(fd int, fn func()) error {
+	s.watched[fd] = fn
+	err := unix.EpollCtl(s.poller, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLHUP | unix.EPOLLONESHOT, Fd: int32(fd)})
+	if err != nil {
+		return fmt.Errorf("interpose: epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+func (s *Supervisor) unwatch(fd int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.watched, fd)
+	_ = unix.EpollCtl(s.poller, unix.EPOLL_CTL_DEL, fd, nil) // ENOENT: it was never there
+}
+
+// hangups does what the poller would do a moment later: sockets that were closed before a call are closed in the model, too.
+func (s *Supervisor) hangups() { s.pollOnce(0) }
+
+func (s *Supervisor) pollOnce(timeout int) bool {
+	var events [64]unix.EpollEvent
+	n, err := unix.EpollWait(s.poller, events[:], timeout)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false
+	}
+	for _, e := range events[:max(n, 0)] {
+		s.mu.Lock()
+		fn := s.watched[int(e.Fd)]
+		s.mu.Unlock()
+		if fn != nil {
+			fn()
+		}
+	}
+	return true
+}
+
+func (s *Supervisor) poll() {
+	for !s.closing.Load() && s.pollOnce(-1) {
+	}
+}
+
+// A Program is one that was started with the filter.
+type Program struct {
+	// Listener is where its calls come from, for Supervisor.Serve.
+	Listener int
+
+	cmd   *exec.Cmd
+	done  chan struct{}
+	state *os.ProcessState
+	err   error
+}
+
+// Launch starts a program with the filter. It waits in its first call until a supervisor serves its Listener. Its path must
+// lead to a file; cmd.Path, Args, Env, Dir and the standard files are as for package os/exec. self is a program that calls Stub
+// when IsStub says so; usually os.Executable. A program that cannot be executed ends with status 127.
+func Launch(self string, cmd *exec.Cmd) (*Program, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("interpose: socketpair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "listener"), os.NewFile(uintptr(pair[1]), "listener")
+	defer ours.Close()
+	defer theirs.Close()
+	stub := &exec.Cmd{Path: self, Args: append([]string{cmd.Path}, cmd.Args...), Dir: cmd.Dir, Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+		ExtraFiles: append(cmd.ExtraFiles, theirs), SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
+	env := cmd.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	stub.Env = append(env[:len(env):len(env)], fmt.Sprintf("%s=%d", stubVariable, 3+len(cmd.ExtraFiles)))
+	p := &Program{cmd: stub, done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The death signal comes when the thread ends that made the process.
+		runtime.LockOSThread()
+		if err := stub.Start(); err != nil {
+			started <- err
+			return
+		}
+		theirs.Close()
+		started <- nil
+		p.err = stub.Wait()
+		p.state = stub.ProcessState
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	fd, err := receiveFD(pair[0], p.done)
+	if err != nil {
+		<-p.done
+		return nil, fmt.Errorf("interpose: the program was not put under the supervisor: %w", err)
+	}
+	p.Listener = fd
+	return p, nil
+}
+
+// receiveFD gets the listener from a stub.
+func receiveFD(sock int, done <-chan struct{}) (int, error) {
+	for {
+		p := []unix.PollFd{{Fd: int32(sock), Events: unix.POLLIN}}
+		if n, err := unix.Poll(p, 50); n == 0 || errors.Is(err, unix.EINTR) {
+			select {
+			case <-done:
+				return -1, errors.New("it ended first")
+			default:
+				continue
+			}
+		}
+		break
+	}
+	var b [1]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	_, oobn, _, _, err := unix.Recvmsg(sock, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(messages) != 1 {
+		return -1, errors.New("it ended first")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return -1, errors.New("no listener came")
+	}
+	return fds[0], nil
+}
+
+// Wait returns the program's state when it has ended.
+func (p *Program) Wait() (*os.ProcessState, error) {
+	<-p.done
+	var exit *exec.ExitError
+	if errors.As(p.err, &exit) {
+		return p.state, nil
+	}
+	return p.state, p.err
+}
+
+// Done is closed when the program has ended.
+func (p *Program) Done() <-chan struct{} { return p.done }
+
+// Signal sends the program a signal.
+func (p *Program) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// Pid is the program's process id.
+func (p *Program) Pid() int { return p.cmd.Process.Pid }
+
+// Serve answers the calls that come from a listener, which it closes when nobody is left who has its filter.
+func (s *Supervisor) Serve(fd int) {
+	r := &receivers{s: s, l: listener{fd}}
+	r.l.tune()
+	r.users.Add(1)
+	go r.run()
+}
+
+// receivers are goroutines that take calls from one listener and answer them. One at least always waits for the next call.
+type receivers struct {
+	s       *Supervisor
+	l       listener
+	waiting atomic.Int32
+	users   atomic.Int32
+}
+
+func (r *receivers) run() {
+	defer func() {
+		if r.users.Add(-1) == 0 {
+			_ = unix.Close(r.l.fd)
+		}
+	}()
+	var n notification
+	for {
+		if r.waiting.Add(1) > 2 { // enough wait already
+			r.waiting.Add(-1)
+			return
+		}
+		err := r.l.receive(&n)
+		left := r.waiting.Add(-1)
+		if err != nil {
+			if !errors.Is(err, errGone) {
+				r.s.report("%v", err)
+			}
+			return
+		}
+		if left == 0 {
+			r.users.Add(1)
+			go r.run()
+		}
+		r.s.serve(r.l, &n)
+	}
+}
+
+// serve makes one call.
+func (s *Supervisor) serve(l listener, n *notification) {
+	c := &call{s: s, l: l, n: n, mem: memory{int(n.Tid)}, begun: time.Now()}
+	th, err := s.thread(int(n.Tid))
+	if err != nil {
+		_ = l.send(answer{ID: n.ID, Flags: flagContinue})
+		return
+	}
+	c.th = th
+	s.mu.Lock()
+	s.calls[c] = true
+	if !s.ticking {
+		s.ticking = true
+		go s.tick()
+	}
+	s.mu.Unlock()
+	a := c.make()
+	s.mu.Lock()
+	delete(s.calls, c)
+	s.mu.Unlock()
+	s.counted.Add(1)
+	if c.answered {
+		return
+	}
+	a.ID = n.ID
+	if err := l.send(a); err != nil && !s.closing.Load() {
+		s.report("answer to call %d of process %d: %v", n.Nr, th.proc.tgid, err)
+	}
+}
+
+// Calls is how many calls were handed to the supervisor.
+func (s *Supervisor) Calls() uint64 { return s.counted.Load() }
+
+// tickLength is how late a signal may be noticed by a call that waits.
+const tickLength = 2 * time.Millisecond
+
+// tick looks after calls that wait as long as there are any.
+func (s *Supervisor) tick() {
+	for range time.Tick(tickLength) {
+		var old []*call
+		s.mu.Lock()
+		if len(s.calls) == 0 {
+			s.ticking = false
+			s.mu.Unlock()
+			return
+		}
+		for c := range s.calls {
+			if time.Since(c.begun) > tickLength {
+				old = append(old, c)
+			}
+		}
+		s.mu.Unlock()
+		for _, c := range old {
+			c.lookForSignal()
+		}
+	}
+}
+
+// Close ends the machine's processes as far as they still run, and the supervisor.
+func (s *Supervisor) Close(ctx context.Context) (killed int) {
+	for _, p := range s.all() {
+		if unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) == nil {
+			killed++
+		}
+	}
+	for len(s.all()) > 0 && ctx.Err() == nil {
+		s.pollOnce(10)
+	}
+	s.closing.Store(true)
+	_ = unix.Close(s.poller)
+	return killed
+}

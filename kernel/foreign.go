@@ -1,0 +1,71 @@
+package kernel
+
+import (
+	"nlmmap/uapi"
+)
+
+// This file is for tasks that follow processes which run elsewhere: real ones, whose system calls somebody hands to the
+// model one by one (package interpose). What such a process does to its own descriptors and memory is done there, and
+// said here.
+
+// SetLastPid lets the next task have the number pid + 1: what writing /proc/sys/kernel/ns_last_pid does.
+func (k *Kernel) SetLastPid(cur *Task, pid int) { k.lastPid.Store(cur, int64(pid)) }
+
+// Credentials are the ids and capabilities (as bits) of a process as /proc/PID/status shows them.
+type Credentials struct {
+	UID, EUID, SUID      uint32
+	GID, EGID, SGID      uint32
+	Permitted, Effective uint64
+}
+
+// SetCredentials gives the task an identity.
+func (t *Task) SetCredentials(c Credentials) {
+	t.cred = &Cred{UID: c.UID, EUID: c.EUID, SUID: c.SUID, GID: c.GID, EGID: c.EGID, SGID: c.SGID,
+		permitted: c.Permitted & allCaps, effective: c.Effective & allCaps}
+}
+
+// Share gives task to a descriptor of the file that task from has as fd, and returns it: what a descriptor that travels
+// over a UNIX socket comes to. EBADF when fd is not open, EMFILE.
+func (k *Kernel) Share(cur, from *Task, fd int, to *Task) (int, error) {
+	f := from.files.get(cur, fd)
+	if f == nil {
+		return -1, Errorf(EBADF, "descriptor %d is not open", fd)
+	}
+	return to.files.install(cur, f)
+}
+
+// get returns the file of a descriptor with a reference, nil when it is not open.
+func (ft *FdTable) get(cur *Task, fd int) *File {
+	ft.mu.Lock()
+	defer ft.mu.Unlock()
+	if fd < 0 || fd >= len(ft.files) || ft.files[fd] == nil {
+		return nil
+	}
+	return ft.files[fd].get(cur)
+}
+
+// Drop closes a descriptor of another task. EBADF when it is not open.
+func (k *Kernel) Drop(cur, of *Task, fd int) error { return of.files.close(cur, fd) }
+
+// RingFD returns the memfd whose first bytes the mapping at addr shows, with Config.Joined. It is open as long as the ring
+// is set. ENOENT when nothing of the kind is mapped there.
+func (t *Task) RingFD(addr uint64) (int, error) {
+	t.as.mu.Lock()
+	defer t.as.mu.Unlock()
+	v := t.as.find(addr)
+	if v == nil || v.table.real == nil {
+		return -1, Errorf(ENOENT, "no ring is mapped at %#x", addr)
+	}
+	return v.table.real.FD(), nil
+}
+
+// Mapped returns the size in bytes and the offset in pages of the mapping at addr, and whether there is one.
+func (t *Task) Mapped(addr uint64) (start, size uint64, ok bool) {
+	t.as.mu.Lock()
+	defer t.as.mu.Unlock()
+	v := t.as.find(addr &^ uint64(uapi.PageSize-1))
+	if v == nil {
+		return 0, 0, false
+	}
+	return v.Start, v.Size(), true
+}
