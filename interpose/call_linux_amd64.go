@@ -151,8 +151,13 @@ func (c *call) make() answer {
 	}
 	f, fd := c.s.lookup(c.th.proc, c.fd())
 	if f == nil || f.isEpoll() {
-		if nr == unix.SYS_RECVMSG || nr == unix.SYS_RECVMMSG {
+		switch nr {
+		case unix.SYS_RECVMSG, unix.SYS_RECVMMSG:
 			c.th.proc.changes() // descriptors may come
+		case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG:
+			if f == nil && c.s.stack.Filtered(c.s.cur) {
+				return c.datagram(nr)
+			}
 		}
 		return pass()
 	}

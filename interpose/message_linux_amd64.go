@@ -122,8 +122,13 @@ func (c *call) outgoing(h *header) (*kernel.Msghdr, error) {
 	return m, nil
 }
 
-// sendCall makes the calls that send.
+// sendCall makes the calls that send on a netlink socket.
 func (c *call) sendCall(nr int, f *file, fd int) answer {
+	return c.sending(nr, f.restart(), func(h *header, flags int) (int, error) { return c.send(h, f, fd, flags) })
+}
+
+// sending calls send for each message of a call.
+func (c *call) sending(nr int, restart int32, send func(h *header, flags int) (int, error)) answer {
 	var h *header
 	var err error
 	flags := 0
@@ -140,19 +145,19 @@ func (c *call) sendCall(nr int, f *file, fd int) answer {
 		h, err = c.header(c.arg(1))
 		flags = int(int32(c.arg(2)))
 	case unix.SYS_SENDMMSG:
-		return c.many(int(uint32(c.arg(2))), func(at uint64) (int, error) {
+		return c.many(int(uint32(c.arg(2))), restart, func(at uint64) (int, error) {
 			h, err := c.header(at)
 			if err != nil {
 				return 0, err
 			}
-			return c.send(h, f, fd, int(int32(c.arg(3))))
+			return send(h, int(int32(c.arg(3))))
 		})
 	}
 	if err != nil {
 		return fail(err)
 	}
-	n, err := c.send(h, f, fd, flags)
-	return c.ended(n, err, f.restart())
+	n, err := send(h, flags)
+	return c.ended(n, err, restart)
 }
 
 // restart is how an interrupted call on the socket ends.
@@ -179,7 +184,7 @@ func (c *call) send(h *header, f *file, fd, flags int) (int, error) {
 }
 
 // many makes one call after the other, as sendmmsg and recvmmsg do: an error after the first is none.
-func (c *call) many(n int, each func(at uint64) (int, error)) answer {
+func (c *call) many(n int, restart int32, each func(at uint64) (int, error)) answer {
 	for i := range min(n, iovecMax) {
 		at := c.arg(1) + uint64(i*mmsghdrSize)
 		length, err := each(at)
@@ -190,7 +195,7 @@ func (c *call) many(n int, each func(at uint64) (int, error)) answer {
 			if i > 0 {
 				return result(int64(i))
 			}
-			return c.ended(0, err, erestartsys)
+			return c.ended(0, err, restart)
 		}
 	}
 	return result(int64(min(n, iovecMax)))
@@ -228,7 +233,7 @@ func (c *call) receive(nr int, f *file, fd int) answer {
 func (c *call) recvmmsg(f *file, fd int) answer {
 	flags := int(int32(c.arg(3)))
 	first := true
-	return c.many(int(uint32(c.arg(2))), func(at uint64) (int, error) {
+	return c.many(int(uint32(c.arg(2))), f.restart(), func(at uint64) (int, error) {
 		h, err := c.header(at)
 		if err != nil {
 			return 0, err

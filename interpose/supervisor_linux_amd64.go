@@ -15,14 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
 )
 
 // Config says which machine programs run on.
 type Config struct {
 	// Kernel is a machine in mode kernel.Free with Memfd and Joined.
 	Kernel *kernel.Kernel
-	// Net is the network namespace that programs start in.
-	Net *kernel.Net
+	// Net is the network namespace that programs start in, and Stack its IP stack: UDP datagrams of programs pass its rules.
+	Net   *kernel.Net
+	Stack *inet.Stack
 	// Report is told what a person should know: a program that the modelled kernel killed, for example.
 	Report func(format string, args ...any)
 }
@@ -31,6 +33,7 @@ type Config struct {
 type Supervisor struct {
 	kernel *kernel.Kernel
 	net    *kernel.Net
+	stack  *inet.Stack
 	report func(format string, args ...any)
 	cur    *kernel.Task // work in no program's name
 	holder *kernel.Task // a process that has the files in flight
@@ -63,7 +66,7 @@ func New(cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interpose: epoll_create: %w", err)
 	}
-	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, report: cfg.Report, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
+	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, stack: cfg.Stack, report: cfg.Report, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
 		holder: cfg.Kernel.NewProcess("in flight", cfg.Net), processes: map[int]*process{}, threads: map[int]*thread{},
 		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]func(){}, calls: map[*call]bool{}}
 	if s.report == nil {

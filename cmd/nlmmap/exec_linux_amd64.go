@@ -169,7 +169,7 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 			return e.bad("%v", err)
 		}
 	}
-	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Report: report})
+	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Report: report})
 	if err != nil {
 		return failed(err)
 	}

@@ -48,6 +48,8 @@ type Packet struct {
 	Family    uint8  // FamilyIPv4
 	Hook      uint8  // HookOutput
 	EtherType uint16 // EtherIP
+	// Done, if there is one, is called when the packet has left the hook, accepted or not.
+	Done func(p *Packet, accepted bool)
 
 	stack  *Stack
 	sender *Sender // whose send buffer the packet is charged to, nil for none
@@ -203,6 +205,9 @@ func (s *Stack) traverse(cur *kernel.Task, p *Packet) {
 func (s *Stack) finish(cur *kernel.Task, p *Packet, verdict Verdict) {
 	if verdict != Stolen {
 		p.sender.sent(cur, p)
+		if p.Done != nil {
+			p.Done(p, verdict == Accept)
+		}
 	}
 	switch verdict {
 	case Accept:
@@ -257,26 +262,50 @@ func (s *Stack) SendUDP(cur *kernel.Task, count, size int) (sent, failed int) {
 
 // NewUDP makes a packet as SendUDP sends it: EMSGSIZE when it is too long.
 func (s *Stack) NewUDP(cur *kernel.Task, size int) (*Packet, error) {
-	total := ipHdrlen + udpHdrlen + size
-	if size < 0 || total > maxPacket {
+	lo := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if size < 0 || size > maxPacket {
+		return nil, kernel.Errorf(kernel.EMSGSIZE, "a datagram of %d bytes", size)
+	}
+	return s.Datagram(cur, netip.AddrPortFrom(lo, SourcePort), netip.AddrPortFrom(lo, DestPort), make([]byte, size))
+}
+
+// Datagram makes the packet that a UDP socket of cur sends between two IPv4 addresses: EMSGSIZE when it is too long.
+func (s *Stack) Datagram(cur *kernel.Task, from, to netip.AddrPort, payload []byte) (*Packet, error) {
+	total := ipHdrlen + udpHdrlen + len(payload)
+	if total > maxPacket {
 		return nil, kernel.Errorf(kernel.EMSGSIZE, "an IP packet of %d bytes", total)
 	}
-	lo := netip.AddrFrom4([4]byte{127, 0, 0, 1}).As4()
 	b := make([]byte, total)
 	be := binary.BigEndian
 	b[0] = 0x45
 	be.PutUint16(b[2:], uint16(total))
 	be.PutUint16(b[6:], 0x4000) // don't fragment
 	b[8], b[9] = 64, protoUDP
-	copy(b[12:], lo[:])
-	copy(b[16:], lo[:])
+	copy(b[12:], from.Addr().AsSlice())
+	copy(b[16:], to.Addr().AsSlice())
 	be.PutUint16(b[10:], ^fold(sum(0, b[:ipHdrlen])))
 	udp := b[ipHdrlen:]
-	be.PutUint16(udp, SourcePort)
-	be.PutUint16(udp[2:], DestPort)
-	be.PutUint16(udp[4:], uint16(udpHdrlen+size))
-	be.PutUint16(udp[6:], fold(sum(protoUDP+uint32(udpHdrlen+size), b[12:20])))
+	be.PutUint16(udp, from.Port())
+	be.PutUint16(udp[2:], to.Port())
+	be.PutUint16(udp[4:], uint16(udpHdrlen+len(payload)))
+	be.PutUint16(udp[6:], fold(sum(protoUDP+uint32(udpHdrlen+len(payload)), b[12:20])))
+	copy(udp[udpHdrlen:], payload)
 	c := cur.Cred()
 	return &Packet{Data: b, CsumNotReady: true, HasSock: true, UID: c.EUID, GID: c.EGID, OutDev: LoIndex,
 		Family: FamilyIPv4, Hook: HookOutput, EtherType: EtherIP, stack: s}, nil
+}
+
+// Filtered reports whether there are rules.
+func (s *Stack) Filtered(cur *kernel.Task) bool { return len(s.output.rules.Get(cur)) > 0 }
+
+// Payload is what a UDP packet carries, as it is now; nil for what a verdict has made into something else.
+func (p *Packet) Payload() []byte {
+	b := p.Bytes(p.Len())
+	if len(b) < ipHdrlen || b[9] != protoUDP {
+		return nil
+	}
+	if ihl := int(b[0]&15) * 4; len(b) >= ihl+udpHdrlen {
+		return b[ihl+udpHdrlen:]
+	}
+	return nil
 }
