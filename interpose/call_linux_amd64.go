@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,9 @@ func (c *call) lookForSignal() {
 // make makes the call.
 func (c *call) make() answer {
 	c.restore()
+	if c.th.proc.changed.Load() {
+		c.s.afterExec(c.th.proc)
+	}
 	nr := int(c.n.Nr)
 	switch nr {
 	case unix.SYS_SOCKET:
@@ -135,6 +139,7 @@ func (c *call) make() answer {
 		c.th.proc.mu.Lock()
 		c.th.proc.execed = true
 		c.th.proc.mu.Unlock()
+		c.th.proc.changed.Store(true)
 		return pass()
 	case unix.SYS_CLOSE, unix.SYS_CLOSE_RANGE, unix.SYS_DUP, unix.SYS_DUP2, unix.SYS_DUP3:
 		c.th.proc.changes()
@@ -313,8 +318,13 @@ func (c *call) setsockopt(f *file, fd int) answer {
 		}
 	}
 	err := c.th.task.Setsockopt(fd, level, name, val)
-	if err == nil && level == unix.SOL_SOCKET && (name == unix.SO_RCVTIMEO || name == unix.SO_SNDTIMEO) {
-		f.timeouts.Store(true)
+	if err == nil && level == unix.SOL_SOCKET {
+		switch finite := slices.ContainsFunc(val, func(b byte) bool { return b != 0 }); name {
+		case unix.SO_RCVTIMEO:
+			f.recvTimeout.Store(finite)
+		case unix.SO_SNDTIMEO:
+			f.sendTimeout.Store(finite)
+		}
 	}
 	return done(0, err)
 }

@@ -25,7 +25,8 @@ type file struct {
 	data   map[int]uint64 // of an epoll: what the program wants to hear of a descriptor
 
 	nonblock atomic.Bool
-	timeouts atomic.Bool // SO_RCVTIMEO or SO_SNDTIMEO is set: interrupted calls are not restarted
+	// SO_RCVTIMEO or SO_SNDTIMEO is set: interrupted calls are not restarted.
+	recvTimeout, sendTimeout atomic.Bool
 
 	// Some task of the model that has it, and the descriptor there: where others get it from.
 	owner   *kernel.Task
@@ -55,12 +56,13 @@ func placeholder(nonblock bool) (near, far int, inode uint64, err error) {
 func (s *Supervisor) enter(f *file, task *kernel.Task, fd int) error {
 	f.owner, f.ownerFD = task, fd
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if f.isEpoll() {
 		s.epolls = append(s.epolls, f)
+		s.mu.Unlock()
 		return nil
 	}
 	s.files[f.inode] = f
+	s.mu.Unlock()
 	return s.watch(f.far, func() { s.closed(f) })
 }
 

@@ -124,11 +124,11 @@ func (c *call) outgoing(h *header) (*kernel.Msghdr, error) {
 
 // sendCall makes the calls that send on a netlink socket.
 func (c *call) sendCall(nr int, f *file, fd int) answer {
-	return c.sending(nr, f.restart(), func(h *header, flags int) (int, error) { return c.send(h, f, fd, flags) })
+	return c.sending(nr, restart(f.sendTimeout.Load()), func(h *header, flags int) (int, error) { return c.send(h, f, fd, flags) })
 }
 
 // sending calls send for each message of a call.
-func (c *call) sending(nr int, restart int32, send func(h *header, flags int) (int, error)) answer {
+func (c *call) sending(nr int, interrupted int32, send func(h *header, flags int) (int, error)) answer {
 	var h *header
 	var err error
 	flags := 0
@@ -145,7 +145,7 @@ func (c *call) sending(nr int, restart int32, send func(h *header, flags int) (i
 		h, err = c.header(c.arg(1))
 		flags = int(int32(c.arg(2)))
 	case unix.SYS_SENDMMSG:
-		return c.many(int(uint32(c.arg(2))), restart, func(at uint64) (int, error) {
+		return c.many(int(uint32(c.arg(2))), interrupted, func(at uint64) (int, error) {
 			h, err := c.header(at)
 			if err != nil {
 				return 0, err
@@ -157,12 +157,12 @@ func (c *call) sending(nr int, restart int32, send func(h *header, flags int) (i
 		return fail(err)
 	}
 	n, err := send(h, flags)
-	return c.ended(n, err, restart)
+	return c.ended(n, err, interrupted)
 }
 
-// restart is how an interrupted call on the socket ends.
-func (f *file) restart() int32 {
-	if f.timeouts.Load() {
+// restart is how an interrupted call ends on a socket with or without a timeout (sock_intr_errno).
+func restart(timeout bool) int32 {
+	if timeout {
 		return int32(unix.EINTR)
 	}
 	return erestartsys
@@ -184,7 +184,7 @@ func (c *call) send(h *header, f *file, fd, flags int) (int, error) {
 }
 
 // many makes one call after the other, as sendmmsg and recvmmsg do: an error after the first is none.
-func (c *call) many(n int, restart int32, each func(at uint64) (int, error)) answer {
+func (c *call) many(n int, interrupted int32, each func(at uint64) (int, error)) answer {
 	for i := range min(n, iovecMax) {
 		at := c.arg(1) + uint64(i*mmsghdrSize)
 		length, err := each(at)
@@ -195,7 +195,7 @@ func (c *call) many(n int, restart int32, each func(at uint64) (int, error)) ans
 			if i > 0 {
 				return result(int64(i))
 			}
-			return c.ended(0, err, restart)
+			return c.ended(0, err, interrupted)
 		}
 	}
 	return result(int64(min(n, iovecMax)))
@@ -227,13 +227,13 @@ func (c *call) receive(nr int, f *file, fd int) answer {
 	if err == nil && nr == unix.SYS_RECVFROM && c.arg(4) != 0 {
 		err = c.giveSized(m.Name, c.arg(4), c.arg(5))
 	}
-	return c.ended(n, err, f.restart())
+	return c.ended(n, err, restart(f.recvTimeout.Load()))
 }
 
 func (c *call) recvmmsg(f *file, fd int) answer {
 	flags := int(int32(c.arg(3)))
 	first := true
-	return c.many(int(uint32(c.arg(2))), f.restart(), func(at uint64) (int, error) {
+	return c.many(int(uint32(c.arg(2))), restart(f.recvTimeout.Load()), func(at uint64) (int, error) {
 		h, err := c.header(at)
 		if err != nil {
 			return 0, err

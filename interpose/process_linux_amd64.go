@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,7 @@ type process struct {
 	forked  bool // there may be children that nobody knows
 	execed  bool // execve was passed on: the memory may be another
 	dead    bool
+	changed atomic.Bool // execve was passed on, and no other call came since
 }
 
 // A descriptor of a process is an open file here and a descriptor of the model's task.
@@ -56,6 +58,8 @@ type thread struct {
 	proc *process
 	task *kernel.Task
 	buf  []byte
+	// looked is when the thread was last seen to exist.
+	looked time.Time
 	// replaced is a descriptor whose placeholder a memfd has taken the place of, for the mmap call that was passed on.
 	replaced *replacement
 	// identity says that a call was passed on that may change ids or capabilities.
@@ -119,11 +123,11 @@ func readStatus(tid int) (status, error) {
 // thread returns the thread that a notification is of, with a task that follows it. ESRCH when it is gone already.
 func (s *Supervisor) thread(tid int) (*thread, error) {
 	s.mu.Lock()
-	if th := s.threads[tid]; th != nil && !th.proc.dead {
-		s.mu.Unlock()
+	th := s.threads[tid]
+	s.mu.Unlock()
+	if th != nil && th.alive() {
 		return th, nil
 	}
-	s.mu.Unlock()
 	st, err := readStatus(tid)
 	if err != nil {
 		return nil, unix.ESRCH
@@ -132,13 +136,16 @@ func (s *Supervisor) thread(tid int) (*thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	th := &thread{tid: tid, proc: p, task: p.task}
+	th = &thread{tid: tid, proc: p, task: p.task}
 	if tid != p.tgid {
-		if th.task, err = s.follow(p.task, tid, (*kernel.Task).Thread, "thread "+strconv.Itoa(tid)); err != nil {
-			return nil, err
+		if th.task = p.spare(); th.task == nil {
+			if th.task, err = s.follow(p.task, tid, (*kernel.Task).Thread, "thread "+strconv.Itoa(tid)); err != nil {
+				return nil, err
+			}
 		}
 		th.task.SetCredentials(st.cred)
 	}
+	th.looked = time.Now()
 	s.mu.Lock()
 	s.threads[tid] = th
 	s.mu.Unlock()
@@ -146,6 +153,38 @@ func (s *Supervisor) thread(tid int) (*thread, error) {
 	p.threads[tid] = th
 	p.mu.Unlock()
 	return th, nil
+}
+
+// alive reports whether the thread is still the one that had its number at the last look. The process's own end is told, that of
+// one of its threads is not.
+func (th *thread) alive() bool {
+	// Numbers are not given again so soon.
+	if th.tid == th.proc.tgid || time.Since(th.looked) < 10*time.Millisecond {
+		return true
+	}
+	th.looked = time.Now()
+	return th.exists()
+}
+
+func (th *thread) exists() bool {
+	return unix.Access(fmt.Sprintf("/proc/%d/task/%d", th.proc.tgid, th.tid), unix.F_OK) == nil
+}
+
+// spare returns the task of a thread that has ended, nil when there is none.
+func (p *process) spare() *kernel.Task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const few = 16
+	if len(p.threads) < few {
+		return nil
+	}
+	for tid, th := range p.threads {
+		if tid != p.tgid && !th.exists() {
+			delete(p.threads, tid)
+			return th.task
+		}
+	}
+	return nil
 }
 
 // follow makes a task with a number.
@@ -171,10 +210,7 @@ func (s *Supervisor) process(tgid int, st status) (*process, error) {
 		return nil, unix.ESRCH
 	}
 	p = &process{tgid: tgid, pidfd: pidfd, threads: map[int]*thread{}, fds: map[int]descriptor{}, others: map[int]bool{}, stale: true}
-	name := "process " + strconv.Itoa(tgid)
-	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tgid)); err == nil {
-		name = fmt.Sprintf("%s[%d]", bytes.TrimSpace(comm), tgid)
-	}
+	name := nameOf(tgid)
 	if parent != nil && !parent.dead {
 		p.task, err = s.follow(parent.task, tgid, (*kernel.Task).Fork, name)
 		if err == nil {
@@ -203,6 +239,22 @@ func (s *Supervisor) process(tgid int, st status) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// nameOf is how a process is called in traces.
+func nameOf(tgid int) string {
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tgid)) // a process that has gone has none
+	return fmt.Sprintf("%s[%d]", bytes.TrimSpace(comm), tgid)
+}
+
+// afterExec takes note of what execve has done, if it was not refused: the memory is another, and some descriptors are closed.
+func (s *Supervisor) afterExec(p *process) {
+	p.changed.Store(false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.remap(p)
+	s.compare(p)
+	p.task.Name = nameOf(p.tgid)
 }
 
 // ended is called when a process has exited or was killed. What only it refers to in the model, and somebody else still does

@@ -77,9 +77,10 @@ func New(cfg Config) (*Supervisor, error) {
 }
 
 // watch calls fn, once, when a descriptor of this process has hung up (a placeholder's far end) or is readable (a pidfd).
-// The caller holds s.mu or knows that nobody else has fd.
 func (s *Supervisor) watch(fd int, fn func()) error {
+	s.mu.Lock()
 	s.watched[fd] = fn
+	s.mu.Unlock()
 	err := unix.EpollCtl(s.poller, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLHUP | unix.EPOLLONESHOT, Fd: int32(fd)})
 	if err != nil {
 		return fmt.Errorf("interpose: epoll_ctl: %w", err)

@@ -173,17 +173,17 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 	if err != nil {
 		return failed(err)
 	}
+	stop := func() {}
 	if o.name != "" {
-		stop, err := listenForJoins(o.name, s)
-		if err != nil {
+		if stop, err = listenForJoins(o.name, s); err != nil {
 			return failed(err)
 		}
-		defer stop()
 	}
 	code := e.runProgram(ctx, o, cmd, func(p *interpose.Program) error {
 		s.Serve(p.Listener)
 		return nil
 	})
+	stop()
 	end, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if n := s.Close(end); n > 0 {

@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +23,10 @@ var machineName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 // machineDir is where the sockets of running machines are.
 func machineDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("nlmmap-%d", os.Getuid())) }
 
-// listenForJoins lets other commands enter the machine under a name.
+// grace is how long commands that have joined a machine may go on when its own program has ended.
+const grace = time.Second
+
+// listenForJoins lets other commands enter the machine under a name. stop waits a moment for them to end.
 func listenForJoins(name string, s *interpose.Supervisor) (stop func(), err error) {
 	if !machineName.MatchString(name) {
 		return nil, fmt.Errorf("--name %q: letters, digits, and _ . - only", name)
@@ -39,16 +44,28 @@ func listenForJoins(name string, s *interpose.Supervisor) (stop func(), err erro
 	if err != nil {
 		return nil, err
 	}
+	var joined sync.WaitGroup
 	go func() {
 		for {
 			c, err := l.AcceptUnix()
 			if err != nil {
 				return
 			}
-			go admit(c, s)
+			joined.Go(func() { admit(c, s) })
 		}
 	}()
-	return func() { l.Close() }, nil
+	return func() {
+		l.Close()
+		gone := make(chan struct{})
+		go func() {
+			joined.Wait()
+			close(gone)
+		}()
+		select {
+		case <-gone:
+		case <-time.After(grace):
+		}
+	}, nil
 }
 
 // admit takes the listener of a program from a command that joins. The connection stays open as long as both run.
