@@ -214,6 +214,7 @@ var layers = []struct {
 	{"scenario/boot", "guest scenario scenario/live"},
 	{"guest", ""},
 	{"identify", "internal/workers kernel scenario scenario/sim versions"},
+	{"interpose", "kernel sys uapi subsys/inet"},
 	{"trace", "kernel uapi"},
 }
 

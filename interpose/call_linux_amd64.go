@@ -21,7 +21,7 @@ import (
 type call struct {
 	s     *Supervisor
 	l     listener
-	n     *notification
+	n     notification
 	th    *thread
 	mem   memory
 	begun time.Time
@@ -29,7 +29,7 @@ type call struct {
 	answered    bool // by a descriptor that was put into the table
 	seen        bool // a signal was pending at the last look
 	interrupted atomic.Bool
-	sigmask     *uint64 // what ppoll and its like block instead
+	sigmask     atomic.Pointer[uint64] // what ppoll and its like block instead
 }
 
 // Errors of the kernel that no program sees: it restarts the call, unless a signal handler has run.
@@ -88,8 +88,8 @@ func (c *call) lookForSignal() {
 		return
 	}
 	blocked := st.blocked
-	if c.sigmask != nil {
-		blocked = *c.sigmask
+	if mask := c.sigmask.Load(); mask != nil {
+		blocked = *mask
 	}
 	// A signal of the whole process may be another thread's to take: it is gone at the next look then.
 	pending := st.pending &^ blocked
@@ -129,11 +129,7 @@ func (c *call) make() answer {
 	case unix.SYS_OPEN, unix.SYS_OPENAT:
 		return c.open()
 	case unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE, unix.SYS_CLONE3:
-		c.th.proc.changes()
-		c.th.proc.mu.Lock()
-		c.th.proc.forked = true
-		c.th.proc.mu.Unlock()
-		return pass()
+		return c.fork()
 	case unix.SYS_EXECVE, unix.SYS_EXECVEAT:
 		c.th.proc.changes()
 		c.th.proc.mu.Lock()
@@ -174,6 +170,27 @@ func (c *call) make() answer {
 		}
 	}
 	return c.onSocket(nr, f, fd)
+}
+
+// fork lets a process have a child, or a thread.
+func (c *call) fork() answer {
+	if c.n.Nr == unix.SYS_CLONE3 {
+		if flags, err := c.mem.word(c.arg(0)); err == nil && flags&unix.CLONE_THREAD != 0 {
+			return pass()
+		}
+	}
+	p := c.th.proc
+	c.s.mu.Lock()
+	full := len(c.s.processes) >= c.s.limit
+	c.s.mu.Unlock()
+	if full {
+		return fail(unix.EAGAIN)
+	}
+	p.changes()
+	p.mu.Lock()
+	p.forked = true
+	p.mu.Unlock()
+	return pass()
 }
 
 // onSocket makes a call on a netlink socket that the model's task has as fd.

@@ -2,6 +2,8 @@ package interpose
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +25,7 @@ type file struct {
 	mu     sync.Mutex
 	memfds map[uint64]bool
 	data   map[int]uint64 // of an epoll: what the program wants to hear of a descriptor
+	last   []event        // of an epoll: what was ready at the last look
 
 	nonblock atomic.Bool
 	// SO_RCVTIMEO or SO_SNDTIMEO is set: interrupted calls are not restarted.
@@ -70,10 +73,10 @@ func (s *Supervisor) enter(f *file, task *kernel.Task, fd int) error {
 func (s *Supervisor) share(f *file, p *process) (int, error) {
 	s.owners.Lock()
 	defer s.owners.Unlock()
-	n, err := s.kernel.Share(s.cur, f.owner, f.ownerFD, p.task)
+	n, err := f.owner.ShareBy(s.cur, f.ownerFD, p.task)
 	if err == nil && f.owner == s.holder {
 		// It was in flight.
-		_ = s.kernel.Drop(s.cur, s.holder, f.ownerFD)
+		_ = s.holder.CloseBy(s.cur, f.ownerFD)
 		f.owner, f.ownerFD = p.task, n
 	}
 	return n, err
@@ -88,15 +91,40 @@ func (s *Supervisor) keep(p *process, d descriptor) {
 	if f.owner != p.task || f.ownerFD != d.fd || f.gone() {
 		return
 	}
-	for fd, o := range p.fds {
-		if o.file == f && o.fd != d.fd && !p.dead {
-			f.ownerFD = p.fds[fd].fd
-			return
+	if !p.dead {
+		for _, o := range p.fds {
+			if o.file == f && o.fd != d.fd {
+				f.ownerFD = o.fd
+				return
+			}
 		}
 	}
-	if n, err := s.kernel.Share(s.cur, p.task, d.fd, s.holder); err == nil {
+	if f.isEpoll() && !s.hasEpoll(f, p) {
+		s.mu.Lock()
+		s.epolls = slices.DeleteFunc(s.epolls, func(o *file) bool { return o == f })
+		s.mu.Unlock()
+		_ = unix.Close(f.epoll)
+		return
+	}
+	if n, err := p.task.ShareBy(s.cur, d.fd, s.holder); err == nil {
 		f.owner, f.ownerFD = s.holder, n
 	}
+}
+
+// hasEpoll reports whether another process has an epoll: nothing says so by itself.
+func (s *Supervisor) hasEpoll(f *file, but *process) bool {
+	for _, p := range s.all() {
+		if p == but {
+			continue
+		}
+		entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.tgid)) // a process that has gone has none
+		for _, e := range entries {
+			if fd, err := strconv.Atoi(e.Name()); err == nil && sameFile(p.tgid, fd, f.epoll) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // gone reports whether no program has the file any more.
@@ -128,7 +156,7 @@ func (s *Supervisor) closed(f *file) {
 		for fd, d := range p.fds {
 			if d.file == f {
 				delete(p.fds, fd)
-				_ = s.kernel.Drop(s.cur, p.task, d.fd)
+				_ = p.task.CloseBy(s.cur, d.fd)
 			}
 		}
 		p.mu.Unlock()
@@ -136,7 +164,7 @@ func (s *Supervisor) closed(f *file) {
 	s.owners.Lock()
 	defer s.owners.Unlock()
 	if f.owner == s.holder {
-		_ = s.kernel.Drop(s.cur, s.holder, f.ownerFD)
+		_ = s.holder.CloseBy(s.cur, f.ownerFD)
 	}
 }
 

@@ -54,6 +54,7 @@ type ringMap struct {
 
 // A thread is a real one. It makes one call at a time, and so does its task.
 type thread struct {
+	mu   sync.Mutex // one call
 	tid  int
 	proc *process
 	task *kernel.Task
@@ -139,9 +140,10 @@ func (s *Supervisor) thread(tid int) (*thread, error) {
 	th = &thread{tid: tid, proc: p, task: p.task}
 	if tid != p.tgid {
 		if th.task = p.spare(); th.task == nil {
-			if th.task, err = s.follow(p.task, tid, (*kernel.Task).Thread, "thread "+strconv.Itoa(tid)); err != nil {
-				return nil, err
-			}
+			_ = s.numbered(tid, func() error {
+				th.task = p.task.ThreadBy(s.cur, "thread "+strconv.Itoa(tid))
+				return nil
+			})
 		}
 		th.task.SetCredentials(st.cred)
 	}
@@ -187,12 +189,12 @@ func (p *process) spare() *kernel.Task {
 	return nil
 }
 
-// follow makes a task with a number.
-func (s *Supervisor) follow(parent *kernel.Task, pid int, fork func(*kernel.Task, string) (*kernel.Task, error), name string) (*kernel.Task, error) {
+// numbered calls birth, which makes a task that gets the number pid.
+func (s *Supervisor) numbered(pid int, birth func() error) error {
 	s.births.Lock()
 	defer s.births.Unlock()
 	s.kernel.SetLastPid(s.cur, pid-1)
-	return fork(parent, name)
+	return birth()
 }
 
 // process returns the process with a number; one that is new is entered, as its parent's child.
@@ -211,25 +213,25 @@ func (s *Supervisor) process(tgid int, st status) (*process, error) {
 	}
 	p = &process{tgid: tgid, pidfd: pidfd, threads: map[int]*thread{}, fds: map[int]descriptor{}, others: map[int]bool{}, stale: true}
 	name := nameOf(tgid)
-	if parent != nil && !parent.dead {
-		p.task, err = s.follow(parent.task, tgid, (*kernel.Task).Fork, name)
-		if err == nil {
-			parent.mu.Lock()
-			for fd, d := range parent.fds {
-				p.fds[fd] = d // the model's table is a copy too
-			}
-			p.rings = slices.Clone(parent.rings)
-			parent.mu.Unlock()
-			p.execed = len(p.rings) > 0
+	err = s.numbered(tgid, func() (err error) {
+		if parent != nil {
+			p.task, err = parent.task.ForkBy(s.cur, name)
+		} else {
+			p.task = s.kernel.NewProcess(name, s.net)
 		}
-	}
-	if p.task == nil {
-		p.task, err = s.follow(nil, tgid, func(*kernel.Task, string) (*kernel.Task, error) {
-			return s.kernel.NewProcess(name, s.net), nil
-		}, name)
-	}
+		return err
+	})
 	if err != nil {
 		return nil, err
+	}
+	if parent != nil {
+		parent.mu.Lock()
+		for fd, d := range parent.fds {
+			p.fds[fd] = d // the model's table is a copy too
+		}
+		p.rings = slices.Clone(parent.rings)
+		parent.mu.Unlock()
+		p.execed = len(p.rings) > 0
 	}
 	p.task.SetCredentials(st.cred)
 	s.mu.Lock()
@@ -283,11 +285,8 @@ func (s *Supervisor) ended(p *process) {
 	for _, d := range p.fds {
 		s.keep(p, d)
 	}
-	for _, th := range p.threads {
-		th.task.Interrupt()
-	}
 	p.mu.Unlock()
-	_ = p.task.ExitGroup()
+	p.task.KillBy(s.cur)
 	_ = unix.Close(p.pidfd)
 }
 
@@ -335,7 +334,7 @@ func (s *Supervisor) drop(p *process, fd int) {
 	d := p.fds[fd]
 	delete(p.fds, fd)
 	s.keep(p, d)
-	_ = s.kernel.Drop(s.cur, p.task, d.fd)
+	_ = p.task.CloseBy(s.cur, d.fd)
 }
 
 // changes notes that a call is passed on that may change descriptors.
@@ -455,7 +454,7 @@ func (s *Supervisor) remap(p *process) {
 		if r.at != 0 && slices.ContainsFunc(real, func(m ringMap) bool { return m.inode == r.inode && m.at < r.at+r.size && r.at < m.at+m.size }) {
 			return false
 		}
-		_ = p.task.Munmap(r.model, r.size)
+		_ = p.task.MunmapBy(s.cur, r.model, r.size)
 		return true
 	})
 }

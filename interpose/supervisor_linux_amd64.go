@@ -25,6 +25,8 @@ type Config struct {
 	// Net is the network namespace that programs start in, and Stack its IP stack: UDP datagrams of programs pass its rules.
 	Net   *kernel.Net
 	Stack *inet.Stack
+	// MaxProcesses is how many processes there may be at once: fork fails with EAGAIN beyond. 0 means 4096.
+	MaxProcesses int
 	// Report is told what a person should know: a program that the modelled kernel killed, for example.
 	Report func(format string, args ...any)
 }
@@ -35,9 +37,12 @@ type Supervisor struct {
 	net    *kernel.Net
 	stack  *inet.Stack
 	report func(format string, args ...any)
-	cur    *kernel.Task // work in no program's name
-	holder *kernel.Task // a process that has the files in flight
-	poller int          // epoll of pidfds and of the far ends of placeholders
+	limit  int           // of processes
+	cur    *kernel.Task  // work in no program's name
+	holder *kernel.Task  // a process that has the files in flight
+	poller int           // epoll of pidfds, of the far ends of placeholders, and of wake
+	wake   int           // an eventfd
+	polled chan struct{} // closed when nobody polls any more
 
 	births   sync.Mutex // numbers of tasks are given one after the other
 	arrivals sync.Mutex // new processes are entered one after the other
@@ -54,6 +59,7 @@ type Supervisor struct {
 	closing   atomic.Bool
 	ticking   bool
 	counted   atomic.Uint64 // answered calls
+	running   int           // functions of watch
 }
 
 // New makes a supervisor for a machine. The error says what is wrong with the configuration or which resource is missing.
@@ -66,11 +72,20 @@ func New(cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interpose: epoll_create: %w", err)
 	}
-	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, stack: cfg.Stack, report: cfg.Report, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
+	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, stack: cfg.Stack, report: cfg.Report, limit: cfg.MaxProcesses, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
 		holder: cfg.Kernel.NewProcess("in flight", cfg.Net), processes: map[int]*process{}, threads: map[int]*thread{},
-		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]func(){}, calls: map[*call]bool{}}
+		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]func(){}, calls: map[*call]bool{}, polled: make(chan struct{})}
+	if s.limit == 0 {
+		s.limit = 4096
+	}
 	if s.report == nil {
 		s.report = func(string, ...any) {}
+	}
+	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return nil, errors.Join(fmt.Errorf("interpose: eventfd: %w", err), unix.Close(poller))
+	}
+	if err := s.watch(s.wake, func() {}); err != nil {
+		return nil, err
 	}
 	go s.poll()
 	return s, nil
@@ -107,15 +122,22 @@ func (s *Supervisor) pollOnce(timeout int) bool {
 	for _, e := range events[:max(n, 0)] {
 		s.mu.Lock()
 		fn := s.watched[int(e.Fd)]
+		if fn != nil {
+			s.running++
+		}
 		s.mu.Unlock()
 		if fn != nil {
 			fn()
+			s.mu.Lock()
+			s.running--
+			s.mu.Unlock()
 		}
 	}
 	return true
 }
 
 func (s *Supervisor) poll() {
+	defer close(s.polled)
 	for !s.closing.Load() && s.pollOnce(-1) {
 	}
 }
@@ -272,13 +294,15 @@ func (r *receivers) run() {
 
 // serve makes one call.
 func (s *Supervisor) serve(l listener, n *notification) {
-	c := &call{s: s, l: l, n: n, mem: memory{int(n.Tid)}, begun: time.Now()}
+	c := &call{s: s, l: l, n: *n, mem: memory{int(n.Tid)}, begun: time.Now()}
 	th, err := s.thread(int(n.Tid))
 	if err != nil {
 		_ = l.send(answer{ID: n.ID, Flags: flagContinue})
 		return
 	}
 	c.th = th
+	th.mu.Lock()
+	defer th.mu.Unlock()
 	s.mu.Lock()
 	s.calls[c] = true
 	if !s.ticking {
@@ -328,17 +352,27 @@ func (s *Supervisor) tick() {
 	}
 }
 
-// Close ends the machine's processes as far as they still run, and the supervisor.
+// Close ends the machine's processes as far as they still run, and the supervisor. It returns how many it had to end.
 func (s *Supervisor) Close(ctx context.Context) (killed int) {
 	for _, p := range s.all() {
 		if unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) == nil {
 			killed++
 		}
 	}
-	for len(s.all()) > 0 && ctx.Err() == nil {
-		s.pollOnce(10)
+	for s.busy() && ctx.Err() == nil {
+		s.pollOnce(1)
 	}
 	s.closing.Store(true)
-	_ = unix.Close(s.poller)
+	// The poller looks once more, and ends.
+	_, _ = unix.Write(s.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	<-s.polled
+	_, _ = unix.Close(s.poller), unix.Close(s.wake)
 	return killed
+}
+
+// busy reports whether there are processes, or work that somebody still does for one.
+func (s *Supervisor) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.processes)+len(s.calls)+s.running > 0
 }

@@ -199,14 +199,14 @@ func (c *call) mask(at uint64) error {
 		return err
 	}
 	m := binary.LittleEndian.Uint64(b[:])
-	c.sigmask = &m
+	c.sigmask.Store(&m)
 	return nil
 }
 
 // waited is the answer to a call that waits for events. With a signal mask of its own, only the kernel underneath can take the
 // signal under it: the call is passed on, and finds the signal pending.
 func (c *call) waited(n int, err error, restart int32) answer {
-	if errors.Is(err, sys.EINTR) && c.interrupted.Load() && c.sigmask != nil {
+	if errors.Is(err, sys.EINTR) && c.interrupted.Load() && c.sigmask.Load() != nil {
 		return pass()
 	}
 	return c.ended(n, err, restart)
@@ -462,28 +462,50 @@ func (c *call) epollWait() answer {
 	if err != nil {
 		return c.waited(n, err, int32(unix.EINTR))
 	}
-	out := make([]byte, 0, 12*(len(ours)+8))
-	event := func(events uint32, data uint64) {
-		out = binary.LittleEndian.AppendUint32(out, events)
-		out = binary.LittleEndian.AppendUint64(out, data)
-	}
 	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	var events []event
 	for _, e := range ours {
-		event(e.Events, ep.data[e.FD])
+		events = append(events, event{e.Events, ep.data[e.FD], true})
 	}
-	ep.mu.Unlock()
 	if room := limit - len(ours); room > 0 {
 		theirs := make([]unix.EpollEvent, min(room, 512))
 		m, err := unix.EpollWait(ep.epoll, theirs, 0)
-		if err != nil {
-			m = 0
+		for _, e := range theirs[:max(m, 0)] {
+			if err == nil {
+				events = append(events, event{e.Events, uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32, false})
+			}
 		}
-		for _, e := range theirs[:m] {
-			event(e.Events, uint64(uint32(e.Fd))|uint64(uint32(e.Pad))<<32)
-		}
+	}
+	ep.arrange(events)
+	out := make([]byte, 0, 12*len(events))
+	for _, e := range events {
+		out = binary.LittleEndian.AppendUint32(out, e.events)
+		out = binary.LittleEndian.AppendUint64(out, e.data)
 	}
 	if err := c.mem.write(c.arg(1), out); err != nil {
 		return fail(err)
 	}
-	return result(int64(len(out) / 12))
+	return result(int64(len(events)))
+}
+
+// An event of an epoll, of one side or the other.
+type event struct {
+	events uint32
+	data   uint64
+	ours   bool
+}
+
+// arrange puts the events of both sides into one order: what was ready before, as level-triggered descriptors stay, comes as it came
+// then, and what is new behind it. The caller holds f.mu.
+func (f *file) arrange(events []event) {
+	place := func(e event) int {
+		at := slices.IndexFunc(f.last, func(o event) bool { return o.data == e.data && o.ours == e.ours })
+		if at < 0 {
+			return len(f.last)
+		}
+		return at
+	}
+	slices.SortStableFunc(events, func(a, b event) int { return place(a) - place(b) })
+	f.last = slices.Clone(events)
 }

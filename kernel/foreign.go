@@ -1,9 +1,5 @@
 package kernel
 
-import (
-	"nlmmap/uapi"
-)
-
 // This file is for tasks that follow processes which run elsewhere: real ones, whose system calls somebody hands to the
 // model one by one (package interpose). What such a process does to its own descriptors and memory is done there, and
 // said here.
@@ -24,15 +20,34 @@ func (t *Task) SetCredentials(c Credentials) {
 		permitted: c.Permitted & allCaps, effective: c.Effective & allCaps}
 }
 
-// Share gives task to a descriptor of the file that task from has as fd, and returns it: what a descriptor that travels
-// over a UNIX socket comes to. EBADF when fd is not open, EMFILE.
-func (k *Kernel) Share(cur, from *Task, fd int, to *Task) (int, error) {
-	f := from.files.get(cur, fd)
+// ForkBy, ThreadBy, KillBy and MunmapBy are fork, clone, SIGKILL and munmap for a task that somebody else drives, made by cur. Who is
+// in a system call when he is killed is interrupted, and ends when he leaves it.
+func (t *Task) ForkBy(cur *Task, name string) (*Task, error) { return t.fork(cur, name) }
+func (t *Task) ThreadBy(cur *Task, name string) *Task        { return t.thread(cur, name) }
+func (t *Task) KillBy(cur *Task)                             { t.group.kill(cur, nil) }
+
+func (t *Task) MunmapBy(cur *Task, addr, length uint64) error {
+	if err := checkRange(addr, length); err != nil {
+		return err
+	}
+	t.as.sem.Lock(cur)
+	t.as.unmap(cur, addr, addr+pageAlign(length))
+	t.as.sem.Unlock(cur)
+	return nil
+}
+
+// ShareBy gives task to a descriptor of the file that t has as fd, and returns it: what a descriptor that travels over a UNIX
+// socket comes to. EBADF when fd is not open, EMFILE.
+func (t *Task) ShareBy(cur *Task, fd int, to *Task) (int, error) {
+	f := t.files.get(cur, fd)
 	if f == nil {
 		return -1, Errorf(EBADF, "descriptor %d is not open", fd)
 	}
 	return to.files.install(cur, f)
 }
+
+// CloseBy closes a descriptor of t. EBADF when it is not open.
+func (t *Task) CloseBy(cur *Task, fd int) error { return t.files.close(cur, fd) }
 
 // get returns the file of a descriptor with a reference, nil when it is not open.
 func (ft *FdTable) get(cur *Task, fd int) *File {
@@ -44,9 +59,6 @@ func (ft *FdTable) get(cur *Task, fd int) *File {
 	return ft.files[fd].get(cur)
 }
 
-// Drop closes a descriptor of another task. EBADF when it is not open.
-func (k *Kernel) Drop(cur, of *Task, fd int) error { return of.files.close(cur, fd) }
-
 // RingFD returns the memfd whose first bytes the mapping at addr shows, with Config.Joined. It is open as long as the ring
 // is set. ENOENT when nothing of the kind is mapped there.
 func (t *Task) RingFD(addr uint64) (int, error) {
@@ -57,15 +69,4 @@ func (t *Task) RingFD(addr uint64) (int, error) {
 		return -1, Errorf(ENOENT, "no ring is mapped at %#x", addr)
 	}
 	return v.table.real.FD(), nil
-}
-
-// Mapped returns the size in bytes and the offset in pages of the mapping at addr, and whether there is one.
-func (t *Task) Mapped(addr uint64) (start, size uint64, ok bool) {
-	t.as.mu.Lock()
-	defer t.as.mu.Unlock()
-	v := t.as.find(addr &^ uint64(uapi.PageSize-1))
-	if v == nil {
-		return 0, 0, false
-	}
-	return v.Start, v.Size(), true
 }

@@ -148,20 +148,28 @@ func (t *Task) point(kind sched.Kind, obj sched.Obj, write bool, label string) {
 }
 
 // Fork makes a child process with copies of the descriptors and mappings; it runs when somebody drives it.
-func (t *Task) Fork(name string) (*Task, error) {
-	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
-	_, err := syscall(t, ForkCall{}, func() (int, error) {
-		var err error
-		if child.as, err = t.as.fork(t); err != nil {
+func (t *Task) Fork(name string) (child *Task, err error) {
+	_, err = syscall(t, ForkCall{}, func() (int, error) {
+		if child, err = t.fork(t, name); err != nil {
 			return -1, err
 		}
-		child.files = t.files.copy(t)
-		t.k.adopt(t, child)
 		return child.pid, nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	return child, nil
+}
+
+// fork makes a child of t: copy_process.
+func (t *Task) fork(cur *Task, name string) (*Task, error) {
+	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
+	var err error
+	if child.as, err = t.as.fork(cur); err != nil {
+		return nil, err
+	}
+	child.files = t.files.copy(cur)
+	t.k.adopt(cur, child)
 	return child, nil
 }
 
@@ -180,17 +188,23 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 }
 
 // Thread makes a second thread: it shares descriptors and memory.
-func (t *Task) Thread(name string) (*Task, error) {
-	th := &Task{Name: name, k: t.k, group: t.group, cred: t.cred, net: t.net}
-	_, err := syscall(t, CloneCall{sys.SharedAll}, func() (int, error) {
-		th.files, th.as = t.files.share(t), t.as.share(t)
-		t.k.adopt(t, th)
+func (t *Task) Thread(name string) (th *Task, err error) {
+	_, err = syscall(t, CloneCall{sys.SharedAll}, func() (int, error) {
+		th = t.thread(t, name)
 		return th.pid, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return th, nil
+}
+
+// thread makes a thread of t's process.
+func (t *Task) thread(cur *Task, name string) *Task {
+	th := &Task{Name: name, k: t.k, group: t.group, cred: t.cred, net: t.net}
+	th.files, th.as = t.files.share(cur), t.as.share(cur)
+	t.k.adopt(cur, th)
+	return th
 }
 
 // Clone makes a task as programs do, with Fork, CloneVM or Thread: clone(2).
@@ -264,14 +278,20 @@ func (t *Task) ExitGroup() error {
 	if t.Dead() {
 		return nil
 	}
-	g := t.group
-	g.point(t, sched.Enter, true, "exit_group")
+	t.group.point(t, sched.Enter, true, "exit_group")
+	t.group.kill(t, t)
+	t.doExit(t)
+	return nil
+}
+
+// kill ends the threads of a process, but one.
+func (g *group) kill(cur, but *Task) {
 	first := g.exiting.CompareAndSwap(false, true)
 	g.mu.Lock()
 	var driven, others []*Task
 	for _, o := range g.tasks {
 		switch {
-		case o == t || !first:
+		case o == but || !first:
 		case o.life.inCall.Load() || o.life.driven.Load():
 			driven = append(driven, o)
 		default:
@@ -280,14 +300,12 @@ func (t *Task) ExitGroup() error {
 	}
 	g.mu.Unlock()
 	for _, o := range driven {
-		o.sleepPoint(t, sched.Wake)
+		o.sleepPoint(cur, sched.Wake)
 		o.Interrupt()
 	}
 	for _, o := range others {
-		o.doExit(t)
+		o.doExit(cur)
 	}
-	t.doExit(t)
-	return nil
 }
 
 // enterCall notes that a system call begins, and reports whether the task lives to make it.

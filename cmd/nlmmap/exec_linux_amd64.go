@@ -28,7 +28,7 @@ func execCommand() command {
 		name:    "exec",
 		summary: "run a program with its netlink sockets on a modelled kernel",
 		help: `Usage: nlmmap exec [--kernel K] [--set NAME=VALUE ...] [--setup FILE] [--trace[=FILE]] [--timeout TIME]
-                   [--name NAME] [--] PROGRAM [ARGUMENTS]
+                   [--name NAME] [--max-procs N] [--] PROGRAM [ARGUMENTS]
        nlmmap exec --join NAME [--timeout TIME] [--] PROGRAM [ARGUMENTS]
 
 Runs the program unmodified. Its AF_NETLINK sockets, with or without rings, are the model's, and so are those of the
@@ -82,6 +82,7 @@ type execOptions struct {
 	trace      traceFlag
 	timeout    time.Duration
 	name, join string
+	processes  int
 }
 
 func runExec(ctx context.Context, e env, c command, args []string) int {
@@ -91,6 +92,7 @@ func runExec(ctx context.Context, e env, c command, args []string) int {
 	flags.StringVar(&o.setup, "setup", "", "`FILE`: a scenario that runs first, in the same namespace")
 	flags.Var(&o.trace, "trace", "print the system calls and what the kernel did to standard error, or to =`FILE`")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the program after this `TIME`, for example 30s (default: never)")
+	flags.IntVar(&o.processes, "max-procs", 4096, "most processes at once: fork fails with EAGAIN beyond")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the machine, for --join")
 	flags.StringVar(&o.join, "join", "", "run on the machine with this `NAME`")
 	err := flags.Parse(args)
@@ -104,6 +106,8 @@ func runExec(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("exec: which program? See \"nlmmap exec --help\"")
 	case o.timeout < 0:
 		return e.bad("exec: --timeout %v is negative", o.timeout)
+	case o.processes <= 0:
+		return e.bad("exec: --max-procs %d: there must be room for the program", o.processes)
 	case o.join != "":
 		var wrong string
 		flags.Visit(func(f *flag.Flag) {
@@ -169,7 +173,7 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 			return e.bad("%v", err)
 		}
 	}
-	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Report: report})
+	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Report: report, MaxProcesses: o.processes})
 	if err != nil {
 		return failed(err)
 	}

@@ -1,0 +1,317 @@
+//go:build linux && amd64
+
+package interpose_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"nlmmap/interpose"
+	"nlmmap/kernel"
+	"nlmmap/subsys"
+)
+
+// TestMain: the test is its own stub.
+func TestMain(m *testing.M) {
+	if interpose.IsStub() {
+		interpose.Stub()
+	}
+	os.Exit(m.Run())
+}
+
+// A machine is a modelled kernel under which programs run.
+type machine struct {
+	*interpose.Supervisor
+	k        *kernel.Kernel
+	reported []string
+}
+
+func boot(t testing.TB, release kernel.Release) *machine {
+	t.Helper()
+	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: release}, Mode: kernel.Free, Memfd: true, Joined: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, err := subsys.Register(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{k: k}
+	net := k.NewNet()
+	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net),
+		Report: func(format string, args ...any) { m.reported = append(m.reported, fmt.Sprintf(format, args...)) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// end ends the machine. Nothing may be left: no socket, no message, no ring memory, no warning.
+func (m *machine) end(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	m.Close(ctx)
+	if err := m.k.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// start starts a program, and skips the test where seccomp does not let it.
+func (m *machine) start(t testing.TB, out io.Writer, path string, args ...string) *interpose.Program {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := interpose.Launch(self, &exec.Cmd{Path: path, Args: append([]string{filepath.Base(path)}, args...), Stdout: out, Stderr: out})
+	if err != nil {
+		if strings.Contains(fmt.Sprint(out), "seccomp") {
+			t.Skipf("programs cannot be supervised here: %s", out)
+		}
+		t.Fatalf("%v: %s", err, out)
+	}
+	m.Serve(p.Listener)
+	return p
+}
+
+// run runs a program to its end and returns what it printed and its exit code, -N for signal N. One that does not end is ended.
+func (m *machine) run(t testing.TB, path string, args ...string) (string, int) {
+	t.Helper()
+	var out output
+	p := m.start(t, &out, path, args...)
+	select {
+	case <-p.Done():
+	case <-time.After(time.Minute):
+		t.Errorf("%s %v does not end", path, args)
+		_ = p.Signal(syscall.SIGKILL)
+	}
+	return out.String(), code(t, p)
+}
+
+func code(t testing.TB, p *interpose.Program) int {
+	t.Helper()
+	state, err := p.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return -int(ws.Signal())
+	}
+	return state.ExitCode()
+}
+
+// client compiles a program of testdata/clients.
+func client(t testing.TB, name string) string {
+	t.Helper()
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("there is no C compiler (cc): the programs of testdata/clients are not tried")
+	}
+	path := filepath.Join(t.TempDir(), name)
+	out, err := exec.Command(cc, "-O2", "-w", "-pthread", "-o", path, filepath.Join("..", "testdata", "clients", name+".c")).CombinedOutput()
+	if err != nil {
+		t.Skipf("cc cannot compile %s.c: %s", name, out)
+	}
+	return path
+}
+
+// TestRealClients: programs print on the models what they print on the real kernels. testdata/clients/VERSION/CASE.out has that.
+func TestRealClients(t *testing.T) {
+	programs := map[string]string{}
+	for _, c := range []struct{ name, program, args string }{
+		{"doc-tx5", "doc_example", "tx 5"},
+		{"ringdemo-fork", "ringdemo", "fork"},
+		{"ringdemo-threads", "ringdemo", "threads"},
+		{"ringdemo-epoll", "ringdemo", "epoll"},
+		{"ringdemo-pass", "ringdemo", "pass"},
+		{"ringdemo-overrun", "ringdemo", "overrun"},
+		{"ringdemo-skip", "ringdemo", "skip"},
+		{"ringdemo-signal", "ringdemo", "signal"},
+		{"ringdemo-unmap", "ringdemo", "unmap"},
+		{"ringdemo-exec", "ringdemo", "exec"},
+		{"ringdemo-limits", "ringdemo", "limits"},
+	} {
+		if programs[c.program] == "" {
+			programs[c.program] = client(t, c.program)
+		}
+		for _, release := range kernel.Releases() {
+			t.Run(c.name+"/"+release.String(), func(t *testing.T) {
+				data, err := os.ReadFile(filepath.Join("..", "testdata", "clients", release.String(), c.name+".out"))
+				if errors.Is(err, os.ErrNotExist) {
+					t.Skip("it does not end on the real kernel")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := boot(t, release)
+				defer m.end(t)
+				want, ends := withoutHeader(string(data)), !strings.Contains(string(data), "# exit 137")
+				var out output
+				p := m.start(t, &out, programs[c.program], strings.Fields(c.args)...)
+				if ends {
+					<-p.Done()
+				} else {
+					out.wait(want, p)
+					select {
+					case <-p.Done():
+						t.Error("it ended, and on the real kernel it waits for ever")
+					case <-time.After(200 * time.Millisecond):
+						_ = p.Signal(syscall.SIGKILL)
+						<-p.Done()
+					}
+				}
+				if got := out.String(); got != want {
+					t.Errorf("printed\n%s\nand on the real kernel\n%s", got, want)
+				}
+			})
+		}
+	}
+}
+
+// output is what a program has printed so far.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// wait waits until that is text, or the program has ended.
+func (o *output) wait(text string, p *interpose.Program) {
+	for range 3000 {
+		select {
+		case <-p.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+			if o.String() == text {
+				return
+			}
+		}
+	}
+}
+
+// withoutHeader leaves out the comments at the top.
+func withoutHeader(text string) string {
+	for strings.HasPrefix(text, "# ") {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return text
+}
+
+// TestWaits: signals, timeouts, poll, select, epoll and bad addresses are as on the kernel underneath.
+func TestWaits(t *testing.T) {
+	path := client(t, "waits")
+	native, _ := exec.Command(path).CombinedOutput()
+	m := boot(t, kernel.Linux4_4)
+	defer m.end(t)
+	got, exit := m.run(t, path)
+	if got != string(native) {
+		t.Errorf("printed\n%s\nand on the kernel underneath\n%s", got, native)
+	}
+	if exit != -int(syscall.SIGTERM) {
+		t.Errorf("ended with %d, not by SIGTERM", exit)
+	}
+}
+
+// TestAbuse: whatever a program does, the machine stays whole, and another program's messages are not touched.
+func TestAbuse(t *testing.T) {
+	abuse, witness := client(t, "abuse"), client(t, "witness")
+	seeds, calls := 2, "2000"
+	if testing.Short() {
+		seeds, calls = 1, "400"
+	}
+	for _, release := range kernel.Releases() {
+		for seed := range seeds {
+			m := boot(t, release)
+			var out, seen output
+			w := m.start(t, &seen, witness, "200")
+			a := m.start(t, &out, abuse, fmt.Sprint(seed), calls)
+			<-a.Done()
+			if c := code(t, w); c != 0 || seen.String() != "200 messages\n" {
+				t.Errorf("%v, seed %d: the other program ended with %d: %s", release, seed, c, seen.String())
+			}
+			if c := code(t, a); c != 0 {
+				t.Errorf("%v, seed %d: ended with %d: %s", release, seed, c, out.String())
+			}
+			m.end(t)
+		}
+	}
+}
+
+// TestKilled: a program may die in the middle of any call. Nothing stays of it, neither in the machine nor in this process.
+func TestKilled(t *testing.T) {
+	abuse := client(t, "abuse")
+	before := descriptors(t)
+	m := boot(t, kernel.Linux4_5)
+	for i := range 20 {
+		var out output
+		p := m.start(t, &out, abuse, fmt.Sprint(i), "100000")
+		time.Sleep(time.Duration(i*i) * 100 * time.Microsecond)
+		_ = p.Signal(syscall.SIGKILL)
+		<-p.Done()
+	}
+	m.end(t)
+	for range 100 {
+		if descriptors(t) <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d descriptors, %d before", descriptors(t), before)
+}
+
+func descriptors(t testing.TB) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// TestManyProcesses: processes come and go, each with sockets of its own, and leave nothing.
+func TestManyProcesses(t *testing.T) {
+	m := boot(t, kernel.Linux3_10)
+	count := 200
+	if testing.Short() {
+		count = 20
+	}
+	witness := client(t, "witness")
+	got, exit := m.run(t, "/bin/sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s 2 || exit 1; i=$((i+1)); done | sort -u", count, witness))
+	if got != "2 messages\n" || exit != 0 {
+		t.Errorf("ended with %d: %s", exit, got)
+	}
+	m.end(t)
+}
+
+// TestShell: pipes, background processes and /proc.
+func TestShell(t *testing.T) {
+	m := boot(t, kernel.Linux4_1)
+	got, _ := m.run(t, "/bin/sh", "-c", "cat /proc/net/netlink | head -n 1; (sleep 0.05; echo late) & wait; cat /proc/self/net/nonesuch 2>/dev/null || echo none; exit 3")
+	want := "sk               Eth Pid        Groups   Rmem     Wmem     Dump     Locks    Drops    Inode\nlate\nnone\n"
+	if got != want {
+		t.Errorf("printed\n%s, not\n%s", got, want)
+	}
+	m.end(t)
+}
