@@ -436,13 +436,13 @@ func (s *Supervisor) remap(p *process) {
 		return
 	}
 	p.execed = false
-	real := ringMappings(p.tgid)
+	actual := ringMappings(p.tgid)
 	for i := range p.rings {
 		r := &p.rings[i]
 		if r.at != 0 {
 			continue
 		}
-		for _, m := range real {
+		for _, m := range actual {
 			known := slices.ContainsFunc(p.rings, func(o ringMap) bool { return o.at != 0 && o.at <= m.at && m.at < o.at+o.size })
 			if m.inode == r.inode && m.size == r.size && !known {
 				r.at = m.at
@@ -451,7 +451,7 @@ func (s *Supervisor) remap(p *process) {
 		}
 	}
 	p.rings = slices.DeleteFunc(p.rings, func(r ringMap) bool {
-		if r.at != 0 && slices.ContainsFunc(real, func(m ringMap) bool { return m.inode == r.inode && m.at < r.at+r.size && r.at < m.at+m.size }) {
+		if r.at != 0 && slices.ContainsFunc(actual, func(m ringMap) bool { return m.inode == r.inode && m.at < r.at+r.size && r.at < m.at+m.size }) {
 			return false
 		}
 		_ = p.task.MunmapBy(s.cur, r.model, r.size)

@@ -93,7 +93,7 @@ func (c *call) sort(fds []int, events []uint32) (*pollSet, bool) {
 	set := &pollSet{}
 	files := make([]*file, len(fds))
 	numbers := make([]int, len(fds))
-	any := false
+	ours := false
 	for i, fd := range fds {
 		if fd < 0 {
 			continue
@@ -102,11 +102,11 @@ func (c *call) sort(fds []int, events []uint32) (*pollSet, bool) {
 		if files[i] != nil && files[i].isEpoll() {
 			files[i] = nil // its descriptor underneath tells of half of its events; see epollReadable
 			numbers[i] = -2 - numbers[i]
-			any = true
+			ours = true
 		}
-		any = any || files[i] != nil
+		ours = ours || files[i] != nil
 	}
-	if !any {
+	if !ours {
 		return nil, false
 	}
 	for i, fd := range fds {
