@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +61,8 @@ type Options struct {
 	Ignore, Only []string
 	// KeepGoing reports no failure but counts violations by name in Result.Violations.
 	KeepGoing bool
+	// Complete lets Test fail if the search did not come to its end.
+	Complete bool
 	// Progress is called now and then: with a failure as long as that is made smaller.
 	Progress func(Result)
 	// Without are the optional steps of the program that are left out, counted from 1.
@@ -133,6 +134,7 @@ type World struct {
 	fail     *Violation
 	seen     []Violation
 	unruly   bool
+	crashed  bool // something has panicked
 }
 
 // Machine is the machine, and the network namespace in which programs run: for who plays the administrator of it or the
@@ -155,7 +157,10 @@ func (w *World) Go(t sys.Task, fn func(t sys.Task)) {
 	if !slices.Contains(w.tasks, task) {
 		w.tasks = append(w.tasks, task)
 	}
-	task.Go(func(task *kernel.Task) { fn(task) })
+	task.Go(func(task *kernel.Task) {
+		defer w.catch("task " + task.Name)
+		fn(task)
+	})
 }
 
 // modelled is the task as the machine has it: all tasks of a world are of its machine.
@@ -165,7 +170,10 @@ func modelled(t sys.Task) *kernel.Task { return t.(*kernel.Task) }
 func (w *World) Softirq(name string, fn func(t *kernel.Task)) {
 	t := w.k.KernelTask(name)
 	w.tasks = append(w.tasks, t)
-	t.Go(fn)
+	t.Go(func(t *kernel.Task) {
+		defer w.catch("softirq " + t.Name)
+		fn(t)
+	})
 }
 
 // Unruly says that the program breaks the rules for programs on purpose: violations that it is to blame for are
@@ -241,7 +249,7 @@ type guard struct {
 
 // Next implements sched.Scheduler.
 func (g guard) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *sched.Thread {
-	if g.w.fail != nil {
+	if g.w.fail != nil || g.w.crashed {
 		return nil
 	}
 	return g.Scheduler.Next(r, cur, enabled)
@@ -282,29 +290,27 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 		s = observe(w, s)
 	}
 	w.run.Scheduler = guard{s, w}
-	p.Setup(w)
-	err = w.loop()
+	w.safely("the set-up", func() { p.Setup(w) })
+	if !w.crashed {
+		err = w.loop()
+	}
 	w.over = true
 	for _, t := range slices.Concat(w.tasks, k.Tasks()) {
 		t.Attach(nil)
 	}
-	if w.fail != nil || cut != nil && cut() {
+	if w.fail != nil || w.crashed || cut != nil && cut() {
 		return w, nil
 	}
 	if d, ok := s.(*sched.DFS); ok && d.Err() != nil {
 		return w, nil
 	}
-	w.end(err)
+	w.safely("a check at the end", func() { w.end(err) })
 	return w, nil
 }
 
-// loop runs the tasks. A panic of the model is a violation like any other.
+// loop runs the tasks.
 func (w *World) loop() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			w.Violate("panic", "%v\n%s", p, debug.Stack())
-		}
-	}()
+	defer w.catch("the machine")
 	return w.run.Loop()
 }
 
@@ -362,7 +368,16 @@ func Explore(ctx context.Context, p Program, o Options) Result {
 }
 
 // search runs p again and again. visit, if not nil, is told of each run that came to its end.
-func search(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) (res Result) {
+func search(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) Result {
+	limit := o.Time
+	if limit == 0 {
+		limit = time.Minute
+	}
+	return bounded(limit+patience, func() Result { return searchAll(ctx, p, o, visit) })
+}
+
+// searchAll is search without a limit to a single step.
+func searchAll(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) (res Result) {
 	if res.Err = o.Check(); res.Err != nil {
 		return res
 	}

@@ -24,6 +24,8 @@ type Failure struct {
 	Switches  []sched.Switch
 	// LeftOut are the optional steps that the failure does not need.
 	LeftOut []int
+
+	inTest bool // Test has found it: the program is no other than the test
 }
 
 // A minimiser looks for a run with fewer switches and fewer steps of the program that violates the same invariant.
@@ -403,6 +405,9 @@ func (f *Failure) Snippet() string {
 
 // Command is what replays the failure.
 func (f *Failure) Command() string {
+	if f.inTest {
+		return f.testCommand()
+	}
 	o := f.Options
 	c := "nlmmap explore --kernel " + o.Version.Release.String()
 	for _, name := range slices.Sorted(maps.Keys(o.Version.Set)) {

@@ -38,7 +38,7 @@ func (c *watch) lookAtSleepers() {
 	if c.Harmed() || c.Meddled() || slices.ContainsFunc(c.sockets(), goesOn) {
 		return
 	}
-	for _, t := range c.w.k.Tasks() {
+	for _, t := range slices.Concat(c.w.tasks, c.w.k.Tasks()) {
 		if t.Forgotten(inspect.Key{}) {
 			c.forgotten = t.Name
 			return

@@ -260,6 +260,12 @@ func (t *Thread) Abandoned() bool { return t.run.abort }
 
 type abandoned struct{}
 
+// IsAbandoned reports whether what a thread has recovered is the end of its run, which must go on: panic with it again.
+func IsAbandoned(p any) bool {
+	_, ok := p.(abandoned)
+	return ok
+}
+
 // Point announces op and returns when the thread has been chosen to do it.
 func (t *Thread) Point(op Op) {
 	r := t.run
