@@ -67,7 +67,7 @@ func TestProgramsAreClean(t *testing.T) {
 		{"epoll-level", memmodel.Weak}, {"epoll-edge", memmodel.Weak}, {"epoll-two-waiters", memmodel.SC}, {"epoll-late-add", memmodel.SC},
 		{"so-error-readers", memmodel.SC}, {"error-and-receive", memmodel.SC}, {"receive-timeout", memmodel.SC}, {"exit-while-waiting", memmodel.Weak},
 		{"multicast", memmodel.SC}, {"multicast-join", memmodel.Weak}, {"multicast-close", memmodel.Weak}, {"congestion", memmodel.SC},
-		{"filter-change", memmodel.SC}, {"counters", memmodel.Weak}, {"header-words", memmodel.Weak}, {"writer-and-reader", memmodel.Weak}, {"keeping-reader", memmodel.Weak},
+		{"filter-change", memmodel.SC}, {"counters", memmodel.Weak}, {"header-words", memmodel.TSO}, {"writer-and-reader", memmodel.Weak}, {"keeping-reader", memmodel.Weak},
 		{"two-dumps", memmodel.Weak}, {"queue-unbind", memmodel.Weak},
 	} {
 		t.Run(fmt.Sprintf("%s/%v", tt.program, tt.memory), func(t *testing.T) {
