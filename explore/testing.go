@@ -33,14 +33,14 @@ func Test(t testing.TB, setup func(w *World), options ...Options) {
 		t.Fatal(res.Err)
 	case res.Failure != nil:
 		res.Failure.inTest = true
-		t.Fatalf("%v\n%s", res, print(t, res.Failure))
+		t.Fatalf("%v\n%s", res, printed(t, res.Failure))
 	case o.Complete && !res.Exhausted:
 		t.Fatalf("the search is not complete: %v", res)
 	}
 	t.Log(res)
 }
 
-func print(t testing.TB, f *Failure) string {
+func printed(t testing.TB, f *Failure) string {
 	var b strings.Builder
 	if err := f.Print(&b); err != nil {
 		t.Error(err)
@@ -81,7 +81,7 @@ func replayTest(t testing.TB, p Program, o Options, how string) {
 		t.Log("this schedule violates nothing")
 		return
 	}
-	t.Fatal(print(t, &Failure{Program: p, Options: o, Violation: *v, Switches: list, LeftOut: o.Without, inTest: true}))
+	t.Fatal(printed(t, &Failure{Program: p, Options: o, Violation: *v, Switches: list, LeftOut: o.Without, inTest: true}))
 }
 
 // testCommand is what replays the failure of a test.
