@@ -29,9 +29,10 @@ type KernelCfg struct {
 // protocol is one entry of nl_table. What it is does not change after boot; who is in it changes under nl_table_lock, and
 // is looked up without.
 type protocol struct {
-	cfg   KernelCfg
-	socks kernel.Index[sockKey, *Sock] // the bound sockets
-	mc    kernel.Pointer[[]subscriber] // sockets with subscriptions, the latest subscriber first
+	cfg         KernelCfg
+	kernelSocks kernel.PerNet[Sock]
+	socks       kernel.Index[sockKey, *Sock] // the bound sockets
+	mc          kernel.Pointer[[]subscriber] // sockets with subscriptions, the latest subscriber first
 }
 
 type sockKey struct {
@@ -113,7 +114,7 @@ func (nl *Netlink) KernelSock(net *kernel.Net, proto int) *Sock {
 	if p == nil || p.cfg.NoKernelSock || p.cfg.InitNetOnly && !net.IsInit() {
 		return nil
 	}
-	return net.Value(p, func() any {
+	return p.kernelSocks.Of(net, func() *Sock {
 		cur := nl.k.KernelTask("kernel")
 		sk := nl.newSock(cur, uapi.SockDgram, proto)
 		sk.Net, sk.kernel = net, true
@@ -121,7 +122,7 @@ func (nl *Netlink) KernelSock(net *kernel.Net, proto int) *Sock {
 		sk.bound.Init(1)
 		net.OnExit(sk.Put)
 		return sk
-	}).(*Sock)
+	})
 }
 
 // lookup finds the socket with a portid and takes a reference: netlink_lookup.

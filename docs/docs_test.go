@@ -211,7 +211,7 @@ var layers = []struct {
 	{"scenario", "sys uapi"},
 	{"scenario/live", "scenario sys uapi"},
 	{"litmus", "explore kernel kernel/memmodel scenario scenario/sim sys"},
-	{"scenario/boot", "guest scenario scenario/live"},
+	{"scenario/boot", "guest internal/workers scenario scenario/live"},
 	{"guest", ""},
 	{"identify", "internal/workers kernel scenario scenario/sim versions"},
 	{"interpose", "kernel sys uapi subsys/inet"},

@@ -320,29 +320,39 @@ func (t *Task) ReadProc(path string) (string, error) {
 	return read(t), nil
 }
 
-// A Net is a network namespace. Packages keep their state for it under a key of their own.
+// A Net is a network namespace. What others keep for each one is in a PerNet.
 type Net struct {
 	k    *Kernel
 	ID   int
 	mu   sync.Mutex
-	vals map[any]any
 	exit []func(cur *Task)
 }
 
-// OnExit adds fn to what runs when the kernel is closed; only a function that Value calls may call it.
-func (n *Net) OnExit(fn func(cur *Task)) { n.exit = append(n.exit, fn) }
-
-// Value returns what build returned the first time it was asked for key in this namespace.
-func (n *Net) Value(key any, build func() any) any {
+// OnExit adds fn to what runs when the kernel is closed.
+func (n *Net) OnExit(fn func(cur *Task)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	v, ok := n.vals[key]
-	if !ok {
-		if n.vals == nil {
-			n.vals = map[any]any{}
-		}
+	n.exit = append(n.exit, fn)
+}
+
+// A PerNet is what there is one of in each network namespace, made when it is first asked for (struct pernet_operations).
+// The zero value has nothing yet.
+type PerNet[T any] struct {
+	mu   sync.Mutex
+	vals map[*Net]*T
+}
+
+// Of returns the namespace's, which build makes the first time.
+func (p *PerNet[T]) Of(n *Net, build func() *T) *T {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := p.vals[n]
+	if v == nil {
 		v = build()
-		n.vals[key] = v
+		if p.vals == nil {
+			p.vals = map[*Net]*T{}
+		}
+		p.vals[n] = v
 	}
 	return v
 }

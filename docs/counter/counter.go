@@ -56,6 +56,7 @@ type Counter struct {
 	nl *afnetlink.Netlink
 
 	mutex kernel.Mutex // makes the read and the write of an addition one step
+	nets  kernel.PerNet[[numbers]kernel.Atomic]
 }
 
 // Register brings the subsystem up. The error names a value that its difference does not have.
@@ -170,7 +171,7 @@ func (c *Counter) Inspect(key inspect.Key, net *kernel.Net, which int) int64 {
 	return c.numbers(net)[which].Inspect(key)
 }
 
-// numbers returns the numbers of a namespace, which begin at 0. The namespace keeps them for c.
+// numbers returns the numbers of a namespace, which begin at 0.
 func (c *Counter) numbers(net *kernel.Net) *[numbers]kernel.Atomic {
-	return net.Value(c, func() any { return new([numbers]kernel.Atomic) }).(*[numbers]kernel.Atomic)
+	return c.nets.Of(net, func() *[numbers]kernel.Atomic { return new([numbers]kernel.Atomic) })
 }

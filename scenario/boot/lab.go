@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"nlmmap/guest"
+	"nlmmap/internal/workers"
 	"nlmmap/scenario"
 )
 
@@ -239,25 +239,13 @@ func (l *Lab) Run(ctx context.Context, which []int, times int, each func(i int, 
 func (l *Lab) Each(ctx context.Context, n int, work func(ctx context.Context, g *Guest, i int) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(l.cfg.Guests, n) {
-		workers.Go(func() {
-			g := &Guest{lab: l}
-			defer g.rest()
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n || ctx.Err() != nil {
-					return
-				}
-				if err := work(ctx, g, i); err != nil {
-					stop(err)
-					return
-				}
-			}
-		})
-	}
-	workers.Wait()
+	workers.Each(ctx, n, l.cfg.Guests, func(i int) {
+		g := &Guest{lab: l}
+		defer g.rest()
+		if err := work(ctx, g, i); err != nil {
+			stop(err)
+		}
+	})
 	return context.Cause(ctx)
 }
 

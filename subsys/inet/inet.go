@@ -67,6 +67,7 @@ type Inet struct {
 	k         *kernel.Kernel
 	neighs    kernel.Atomic // in all namespaces together
 	notifiers []Notifier
+	stacks    kernel.PerNet[Stack]
 }
 
 // A Notifier is told of changes; each function may be nil.
@@ -99,7 +100,7 @@ func (in *Inet) Notify(n Notifier) { in.notifiers = append(in.notifiers, n) }
 
 // Stack returns the stack of a namespace.
 func (in *Inet) Stack(net *kernel.Net) *Stack {
-	return net.Value(in, func() any {
+	return in.stacks.Of(net, func() *Stack {
 		s := &Stack{in: in, net: net}
 		s.devices.Named("devices", []Device{{Index: LoIndex, Name: "lo", Loopback: true}})
 		s.addrs.Named("addresses", nil)
@@ -110,7 +111,7 @@ func (in *Inet) Stack(net *kernel.Net) *Stack {
 		s.output.rules.Named("rules", nil)
 		s.output.stats.Named("packets", Stats{})
 		return s
-	}).(*Stack)
+	})
 }
 
 // A Device is a network device.

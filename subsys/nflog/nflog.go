@@ -49,6 +49,7 @@ type NFLog struct {
 
 	nf   *nfnetlink.Family
 	k    *kernel.Kernel
+	nets kernel.PerNet[groups]
 	done doneRoom
 }
 
@@ -96,9 +97,7 @@ type contents struct {
 }
 
 func (f *NFLog) groups(net *kernel.Net) *groups {
-	return net.Value(f, func() any {
-		return &groups{Instances: nfnetlink.NewInstances[group]("nflog instances")}
-	}).(*groups)
+	return f.nets.Of(net, func() *groups { return &groups{Instances: nfnetlink.NewInstances[group]("nflog instances")} })
 }
 
 // create makes a group: instance_create. EEXIST when somebody was faster.

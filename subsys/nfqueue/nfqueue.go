@@ -47,8 +47,9 @@ const (
 type NFQueue struct {
 	D Differences
 
-	nf *nfnetlink.Family
-	k  *kernel.Kernel
+	nf   *nfnetlink.Family
+	k    *kernel.Kernel
+	nets kernel.PerNet[queues]
 
 	// What the copy range of a new queue is, and what a range of 0 is taken for: 0 itself is the whole packet, whatever
 	// its size.
@@ -99,7 +100,7 @@ type entry struct {
 }
 
 func (f *NFQueue) queues(net *kernel.Net) *queues {
-	return net.Value(f, func() any { return nfnetlink.NewInstances[queue]("nfqueue instances") }).(*queues)
+	return f.nets.Of(net, func() *queues { return nfnetlink.NewInstances[queue]("nfqueue instances") })
 }
 
 // create makes a queue: instance_create. EEXIST when somebody was faster.
