@@ -37,8 +37,9 @@ type Result struct {
 	Kernel      string       `json:"kernel"`
 	Nearest     string       `json:"nearest"`
 	Differences []Difference `json:"differences"`
-	Agrees      Share        `json:"agrees"` // how far that kernel does what is recorded
-	Left        []Left       `json:"left"`   // what no difference explains
+	Agrees      Share        `json:"agrees"`              // how far that kernel does what is recorded
+	Left        []Left       `json:"left"`                // what no difference explains
+	MoreLeft    int          `json:"more_left,omitempty"` // kinds of steps beyond those in Left
 	// AlsoFits are other releases that do the same in all that is recorded.
 	AlsoFits []string `json:"also_fits"`
 	Untold   []Untold `json:"untold"`
@@ -156,7 +157,7 @@ func Identify(ctx context.Context, cfg Config) (*Result, error) {
 		r.Untold = s.untold(ctx, st)
 	}
 	var err error
-	if r.Left, err = s.describe(ctx, st, cfg.Kernel); err != nil {
+	if r.Left, r.MoreLeft, err = s.describe(ctx, st, cfg.Kernel); err != nil {
 		return nil, err
 	}
 	return r, ctx.Err()

@@ -273,6 +273,28 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+// TestForeign: recordings that are of no such kernel come to an end, and not everything that is left is told.
+func TestForeign(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	files := some(t, "4.4.1", "[dmp]*.txt")
+	for i, f := range files {
+		var outputs []string
+		for _, step := range f.Steps {
+			outputs = append(outputs, digits.ReplaceAllString(step.Output, "7"))
+		}
+		files[i] = with(f, outputs)
+	}
+	r, err := Identify(t.Context(), Config{Recordings: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Exact() || len(r.Left) != kindsLeft || r.MoreLeft == 0 {
+		t.Errorf("%s, %d and %d more kinds left", r.Kernel, len(r.Left), r.MoreLeft)
+	}
+}
+
 // TestAttribute: each step that disagrees is explained by the one difference that makes it, or by two where it takes two; a
 // step that nothing explains has none.
 func TestAttribute(t *testing.T) {

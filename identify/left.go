@@ -17,6 +17,9 @@ type Player func(ctx context.Context, f *scenario.File) ([]string, error)
 // An error ends it.
 type Kernel func(ctx context.Context, n int, work func(ctx context.Context, play Player, i int) error) error
 
+// kindsLeft is how many kinds of steps that are left are reported.
+const kindsLeft = 50
+
 // A leftover is a step that no difference explains, of those that disagree alike the one in front of which least happens.
 type leftover struct {
 	scenario, step int
@@ -69,10 +72,13 @@ func (s *search) leftovers(st *state) []leftover {
 	return list
 }
 
-// describe makes leftovers into what is reported. Each is cut down to the steps that it takes.
-func (s *search) describe(ctx context.Context, st *state, on Kernel) ([]Left, error) {
-	left := []Left{}
+// describe makes leftovers into what is reported. Each is cut down to the steps that it takes. If there are too many kinds of
+// them the others are only counted.
+func (s *search) describe(ctx context.Context, st *state, on Kernel) (left []Left, more int, _ error) {
+	left = []Left{}
 	list := s.leftovers(st)
+	more = max(0, len(list)-kindsLeft)
+	list = list[:len(list)-more]
 	cuts := make([]*scenario.File, len(list))
 	for n, l := range list {
 		s.tell(fmt.Sprintf("the fewest steps that show what is left: %d of %d", n+1, len(list)))
@@ -90,13 +96,13 @@ func (s *search) describe(ctx context.Context, st *state, on Kernel) ([]Left, er
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	for n := range left {
 		left[n].Steps, left[n].Scenario = len(cuts[n].Steps), text(cuts[n])
 	}
-	return left, nil
+	return left, more, nil
 }
 
 // until is the scenario up to the step that is left.

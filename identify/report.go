@@ -111,7 +111,7 @@ func (r *Result) writeLeft(b *strings.Builder) {
 	if len(r.Left) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "No difference explains (- as recorded, + the model):\n\n")
+	b.WriteString("No difference explains (- as recorded, + the model):\n\n")
 	for _, l := range r.Left {
 		d := scenario.Disagreement{Line: l.Line, Directive: l.Directive, Expected: l.Expected, Got: l.Got}
 		fmt.Fprintf(b, "%s:%d:\n%s", l.File, l.Line, indent(d.String(), "    "))
@@ -121,6 +121,9 @@ func (r *Result) writeLeft(b *strings.Builder) {
 			how = "on the kernel itself it takes"
 		}
 		fmt.Fprintf(b, "  %s %s:\n\n%s\n", how, count(l.Steps, "step"), indent(l.Scenario, "    | "))
+	}
+	if r.MoreLeft > 0 {
+		fmt.Fprintf(b, "and %s more.\n\n", count(r.MoreLeft, "kind"))
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	together  = 32 // scenarios that are played before their sum is looked at
 	branches  = 4  // changes of one kernel that are followed
 	beamWidth = 4  // kernels that are kept from one round to the next
+	glances   = 2  // how often kernels are looked at that are not the best
 	patience  = 2  // rounds that find nothing better
 	pairsFor  = 8  // scenarios for which pairs of changes are tried
 )
@@ -36,7 +37,7 @@ func (s *search) from(ctx context.Context, starts []*state) *state {
 	stale := 0
 	for beam := starts; best.wrong > 0 && len(beam) > 0 && stale < patience && ctx.Err() == nil; {
 		s.tell(fmt.Sprintf("%s: %d steps disagree", best.v, best.wrong))
-		beam = s.round(ctx, beam)
+		beam = s.round(ctx, beam, best.wrong)
 		if len(beam) == 0 || stale == patience-1 {
 			if both := s.pair(ctx, best); both != nil {
 				beam = []*state{both}
@@ -55,15 +56,19 @@ func nearest(states []*state) *state {
 	return slices.MinFunc(states, func(a, b *state) int { return a.wrong - b.wrong })
 }
 
-// round makes one change in each of some kernels, in every way that helps, and returns the best results, best first.
-func (s *search) round(ctx context.Context, beam []*state) []*state {
+// round makes one change in each of some kernels, in every way that helps, and returns the best results, best first. It looks
+// more closely at those in which no more than least steps disagree.
+func (s *search) round(ctx context.Context, beam []*state, least int) []*state {
 	var next []*state
 	for _, st := range beam {
-		most := st.wrong - 1
+		most, looks := st.wrong-1, len(s.files)
+		if st.wrong > least {
+			looks = glances
+		}
 		if len(next) == beamWidth {
 			most = min(most, next[beamWidth-1].wrong-1)
 		}
-		for _, child := range s.expand(ctx, st, most) {
+		for _, child := range s.expand(ctx, st, most, looks) {
 			if !slices.ContainsFunc(next, func(other *state) bool { return other.v.String() == child.v.String() }) {
 				next = append(next, child)
 			}
@@ -78,13 +83,16 @@ func (s *search) round(ctx context.Context, beam []*state) []*state {
 }
 
 // expand returns kernels with one more change in which at most most steps disagree. It looks at some of the scenarios that
-// disagree and, as long as nothing helps these, at others; then at all values of numbers. If it is most that excludes what
-// helps, one look is enough.
-func (s *search) expand(ctx context.Context, st *state, most int) []*state {
+// disagree and, as long as nothing helps these, at others, so often; then at all values of numbers. If it is most that
+// excludes what helps, one look is enough.
+func (s *search) expand(ctx context.Context, st *state, most, looks int) []*state {
 	which := s.disagreeing(st)
 	changes := s.changes(st.v)
 	touched := map[string][]int{} // by number: the scenarios that it could explain
-	for _, chunk := range chunks(which, chunkSize) {
+	for n, chunk := range chunks(which, chunkSize) {
+		if n == looks {
+			return nil
+		}
 		list, trials := changes, s.try(ctx, st, changes, chunk)
 		for _, d := range s.numbers() {
 			if scenarios := touches(d, changes, trials, chunk); len(scenarios) > 0 {
