@@ -113,6 +113,7 @@ type Kernel struct {
 	inodes Atomic // numbers given
 	zeroMu sync.Mutex
 	lockdp lockOrder
+	beside []*Beside // work of inline tasks beside others, in the order in which it began
 }
 
 // Differences are the named differences of the machine.

@@ -31,8 +31,8 @@ func (l *Mutex) Lock(cur *Task) {
 	case cur.th != nil:
 		cur.cpu.BeforeLock()
 		cur.th.Point(sched.Op{Kind: sched.Lock, Write: true, Obj: l.id(cur), Res: l, Label: l.Name})
-	case l.owner.Load() != nil:
-		cur.hang("waits for %s, which %s holds", l.Name, l.owner.Load().Name)
+	default:
+		l.lockInline(cur)
 	}
 	if cur.k.cfg.Mode != Free {
 		cur.k.lockdp.acquire(cur, l)
@@ -41,6 +41,16 @@ func (l *Mutex) Lock(cur *Task) {
 	l.owner.Store(cur)
 	if cur.k.Tracing() {
 		cur.k.Emit(cur, LockEvent{l.Name, true})
+	}
+}
+
+// lockInline waits for the lock as long as others can go on.
+func (l *Mutex) lockInline(cur *Task) {
+	for !l.Ready() {
+		if cur.beside != nil && cur.beside.lock(l) || cur.beside == nil && cur.k.RunBeside() {
+			continue
+		}
+		cur.hang("waits for %s, which %s holds", l.Name, l.owner.Load().Name)
 	}
 }
 

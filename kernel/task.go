@@ -37,6 +37,7 @@ type Task struct {
 	hung      bool
 	unwinding bool
 	held      []*Mutex
+	beside    *Beside // while the task works beside others
 }
 
 var _ sys.Task = (*Task)(nil)

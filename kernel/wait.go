@@ -153,9 +153,7 @@ func (k *Kernel) Advance(d Time) {
 		return
 	}
 	end := k.Now() + d
-	for t := k.nextTimer(end); t != nil; t = k.nextTimer(end) {
-		k.setTime(t.when)
-		k.fire(t)
+	for k.pass(end) {
 	}
 	k.setTime(end)
 }
@@ -387,25 +385,28 @@ func (t *Task) scheduleFree(deadline Time) {
 	}
 }
 
-// scheduleInline lets time pass, as nobody else can run. A wait without end is interrupted when patience is over.
+// scheduleInline lets work go on that is beside this, and time pass: nobody else can run. A wait without end is interrupted
+// when patience is over. Work beside others gives way to them.
 func (t *Task) scheduleInline(deadline Time) {
 	k := t.k
+	if t.beside != nil {
+		t.beside.sleep(deadline, func() bool { return t.sleep.woken.Load() || t.signal.Load() })
+		return
+	}
 	limit, patience := deadline, deadline == Forever
 	if patience {
 		limit = k.Now() + k.cfg.Patience
 	}
 	for !t.sleep.woken.Load() && !t.signal.Load() {
-		timer := k.nextTimer(limit)
-		if timer == nil {
-			k.setTime(max(limit, k.Now()))
-			if patience {
-				t.blocked = true
-				t.signal.Store(true)
-			}
-			return
+		if k.RunBeside() || k.pass(limit) {
+			continue
 		}
-		k.setTime(max(timer.when, k.Now()))
-		k.fire(timer)
+		k.setTime(max(limit, k.Now()))
+		if patience {
+			t.blocked = true
+			t.signal.Store(true)
+		}
+		return
 	}
 }
 

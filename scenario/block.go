@@ -213,6 +213,8 @@ func (t *Thread) addStep(number int, text string) error {
 		return err
 	}
 	switch name := s.form.name(); {
+	case s.later != "":
+		return fmt.Errorf("%s is not allowed in a parallel block: its threads run at once as it is", laterWord)
 	case s.form.serial:
 		return fmt.Errorf("%s is not allowed in a parallel block", name)
 	case s.args.has("in"):

@@ -15,6 +15,7 @@ type form struct {
 	messages bool   // message lines may follow
 	quiet    bool   // what it changes in the rings is taken as shown
 	touches  bool   // userspace reads or writes frames
+	waits    bool   // it may wait for others, so that it makes sense in the background
 	serial   bool   // not for a parallel block: it concerns the machine, or what nobody else may do meanwhile
 	run      func(c *call) (string, error)
 }
@@ -48,7 +49,7 @@ func Help(w io.Writer) error {
 	for i := range directives {
 		entry(directives[i].syntax.usage, directives[i].help, directives[i].example)
 	}
-	b.WriteString(litmusHelp + "\nMessage lines follow send, fill and edit:\n\n")
+	b.WriteString(laterHelp + litmusHelp + "\nMessage lines follow send, fill and edit:\n\n")
 	for i := range messageForms {
 		entry(messageForms[i].syntax.usage, messageForms[i].help, messageForms[i].example)
 	}

@@ -60,6 +60,7 @@ var descriptorDirectives = []form{
 		syntax:  compile("epoll_wait EP [timeout=MS]"),
 		help:    "prints revents= or none",
 		example: "epoll_wait e timeout=20",
+		waits:   true,
 		run:     epollWait,
 	},
 }

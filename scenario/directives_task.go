@@ -46,6 +46,13 @@ var taskDirectives = []form{
 		run:     sleep,
 	},
 	{
+		syntax:  compile("join JOB"),
+		help:    "waits for a step that was begun with later, and prints what it gave",
+		example: "join w",
+		serial:  true,
+		run:     join,
+	},
+	{
 		syntax:  compile("names on|off"),
 		help:    "from here on messages of netfilter, sock_diag and audit sockets print by name, with what their attributes say",
 		example: "names on",

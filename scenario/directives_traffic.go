@@ -16,24 +16,28 @@ var trafficDirectives = []form{
 		help:     "sendto with a buffer, MSG_DONTWAIT unless wait; prints the bytes sent. null_first sends two buffers, the first NULL",
 		example:  "send a portid=2000",
 		messages: true,
+		waits:    true,
 		run:      send,
 	},
 	{
 		syntax:  compile("kick FD [portid=N] [groups=N] [wait] [noaddr] [oob] [size=BYTES] [family=N] [addrlen=N]"),
 		help:    "send with a NULL buffer of length 0, or of size=: processes the TX ring",
 		example: "kick a",
+		waits:   true,
 		run:     kick,
 	},
 	{
 		syntax:  compile("recv FD [size=BYTES] [peek] [trunc] [wait]"),
 		help:    "recvmsg (size 8192); prints BYTES from= groups=, then the messages",
 		example: "recv a size=50 trunc",
+		waits:   true,
 		run:     recv,
 	},
 	{
 		syntax:  compile("poll FD [events=EVENTS] [timeout=MS]"),
 		help:    "polls (in,out at once) and prints revents=",
 		example: "poll a events=in timeout=50",
+		waits:   true,
 		run:     poll,
 	},
 }

@@ -26,9 +26,10 @@ type Step struct {
 	Recorded  bool     // whether the file has an output (even an empty one) for this step
 	Output    string   // each line ends in a newline
 
-	form *form
-	args args
-	msgs []byte
+	form  *form
+	args  args
+	msgs  []byte
+	later string // what a step that runs in the background is called: form and args are those of its directive
 }
 
 // Format writes the file in the form that Parse reads. For a recording that is the text it was parsed from.

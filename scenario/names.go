@@ -24,12 +24,13 @@ const (
 	ofMappings nameSpace = "mapping"
 	ofTaps     nameSpace = "tap"
 	ofTasks    nameSpace = "task"
+	ofJobs     nameSpace = "job"
 )
 
 // spaces says what each kind of argument names.
 var spaces = map[string]nameSpace{
 	"FD": ofFDs, "NEW": ofFDs, "EP": ofFDs, "A": ofFDs, "B": ofFDs,
-	"MAP": ofMappings, "T": ofTaps, "CHILD": ofTasks, "NAME": ofTasks, "TASK": ofTasks,
+	"MAP": ofMappings, "T": ofTaps, "CHILD": ofTasks, "NAME": ofTasks, "TASK": ofTasks, "JOB": ofJobs,
 }
 
 // known are the names of a process at some point of a file.
@@ -43,7 +44,8 @@ func (k *known) clone() *known { return &known{maps.Clone(k.fds), maps.Clone(k.m
 func (f *File) CheckNames() error {
 	first := &known{map[string]bool{}, map[string]bool{}}
 	processes := map[string]*known{mainTask: first}
-	taps := map[string]bool{}
+	taps, jobs := map[string]bool{}, map[string]bool{}
+	waits := map[string]string{} // tasks that do, and in which job
 	for i := range f.Steps {
 		s := &f.Steps[i]
 		name := s.args.text("in", mainTask)
@@ -51,7 +53,13 @@ func (f *File) CheckNames() error {
 		if p == nil {
 			return f.noName(s, ofTasks, name, slices.Sorted(maps.Keys(processes)))
 		}
-		tables := map[nameSpace]map[string]bool{ofFDs: p.fds, ofMappings: p.maps, ofTaps: taps}
+		tables := map[nameSpace]map[string]bool{ofFDs: p.fds, ofMappings: p.maps, ofTaps: taps, ofJobs: jobs}
+		for _, task := range slices.Sorted(maps.Keys(waits)) {
+			job := waits[task]
+			if task == name || s.form.name() == "exit" && processes[task] == p {
+				return &Error{f.Name, s.Line, fmt.Sprintf("%s waits in %s until \"join %s\"", task, job, job)}
+			}
+		}
 		for _, u := range s.uses() {
 			table := tables[u.space]
 			if table[u.name] || s.form.name() == "takefd" && first.fds[u.name] { // main may have sent it
@@ -69,6 +77,15 @@ func (f *File) CheckNames() error {
 			default:
 				processes[made] = p
 			}
+		}
+		switch {
+		case s.later != "" && jobs[s.later]:
+			return &Error{f.Name, s.Line, fmt.Sprintf("%s is there already: join it first, or choose another name", s.later)}
+		case s.later != "":
+			jobs[s.later], waits[name] = true, s.later
+		case s.form.name() == "join":
+			delete(jobs, s.args.word(0))
+			maps.DeleteFunc(waits, func(_, job string) bool { return job == s.args.word(0) })
 		}
 		switch s.form.name() {
 		case "close":

@@ -22,6 +22,11 @@ func TestCheckNames(t *testing.T) {
 		{"socket a route\n\nsockpair p q\n\npassfd a over=r\n", `x:5: no fd r here`},
 		{"socket a route\n\nmmap a m\n\nconsume m fd=b\n", `x:5: no fd b here`},
 		{"socket a route\n\nsockpair p q\n\nfork c\n\nsocket b route\n\ntakefd q n like=b in=c\n\nrecv n in=c\n", ``},
+		{"socket a route\n\nthread t\n\nlater w: recv a in=t\n\nrecv a in=t\n", `x:7: t waits in w until "join w"`},
+		{"socket a route\n\nfork c\n\nlater w: recv a in=c\n\nexit in=c\n", `x:7: c waits in w until "join w"`},
+		{"socket a route\n\nthread t\n\nlater w: recv a in=t\n\njoin w\n\nrecv a in=t\n", ``},
+		{"socket a route\n\nthread t\n\nthread u\n\nlater w: recv a in=t\n\nlater w: recv a in=u\n", `x:9: w is there already`},
+		{"join w\n", `x:1: no job w here`},
 	}
 	for _, test := range tests {
 		f, err := Parse("x", strings.NewReader(test.text))

@@ -122,6 +122,9 @@ func blank(line string) bool { return strings.TrimSpace(line) == "" }
 // bind finds the form of the step's directive that its arguments fit.
 func (s *Step) bind() error {
 	words := strings.Fields(s.Directive)
+	if words[0] == laterWord {
+		return s.bindLater(words[1:])
+	}
 	i, a, err := bindForm(words, len(directives), func(i int) syntax { return directives[i].syntax })
 	switch {
 	case err == nil:
@@ -132,7 +135,7 @@ func (s *Step) bind() error {
 	case isMessageWord(words[0]):
 		return fmt.Errorf("%s line without a directive: expected send, fill or edit on a line before it", words[0])
 	}
-	names := append(directiveNames(), parallelWord, outcomesWord)
+	names := append(directiveNames(), laterWord, parallelWord, outcomesWord)
 	return fmt.Errorf("unknown directive %q%s", words[0], suggest(words[0], names))
 }
 

@@ -21,6 +21,7 @@ type Runner struct {
 	main   *process
 	shown  map[*socket]snapshot
 	print  printer
+	jobs   []*backgroundStep // that were not joined, in the order in which they began
 }
 
 // A task is a sys.Task with the names it uses. Threads of one process share them.
@@ -78,6 +79,9 @@ func (r *Runner) Step(s *Step) string {
 	if text := r.result(s); text != "" {
 		out.WriteString(text + "\n")
 	}
+	for _, j := range r.jobs {
+		j.job.Settle()
+	}
 	for _, line := range r.changes() {
 		if !s.form.quiet {
 			out.WriteString(line + "\n")
@@ -92,10 +96,16 @@ func (r *Runner) result(s *Step) string {
 	if !ok {
 		return noSuch("task", name).Error()
 	}
+	if busy := r.busy(s, t); busy != "" {
+		return fmt.Sprintf("%s waits in %s", name, busy)
+	}
+	if s.later != "" {
+		return r.begin(s, t)
+	}
 	return r.resultOf(s, t)
 }
 
-// resultOf executes a step on a task.
+// resultOf executes a step's directive on a task.
 func (r *Runner) resultOf(s *Step, t *task) string {
 	text, err := s.form.run(&call{Runner: r, task: t, args: s.args, msgs: s.msgs})
 	if err != nil {

@@ -22,8 +22,19 @@ type Target interface {
 	Tap() (Tap, error)
 	// Netlink returns the text of /proc/net/netlink as the main task reads it.
 	Netlink() (string, error)
+	// Later lets fn begin, which makes calls of t and of no other task, beside what others do from then on. It returns when
+	// fn has come to its end, or a call of it sleeps; fn goes on in the methods of the Job, and not else.
+	Later(t sys.Task, fn func()) (Job, error)
 	// Close ends all tasks. On the simulator its error tells what leaked.
 	Close() error
+}
+
+// A Job is a function that runs beside others.
+type Job interface {
+	// Settle lets it go on as far as it can, to its end or until it sleeps, and reports which.
+	Settle() (ended bool)
+	// Join waits for its end. A call that would wait for ever is interrupted: it reports sys.ErrBlocks.
+	Join()
 }
 
 // Datagrams are what Target.Packet sends.

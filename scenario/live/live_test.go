@@ -389,6 +389,44 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// TestLater: a call of a thread waits while others of its process make calls; a message wakes it. Nobody joins another.
+func TestLater(t *testing.T) {
+	tg := newTarget(t)
+	main := tg.Main()
+	fd := routeSocket(t, main, 1000, 0)
+	thread, err := sys.Thread(main, "t")
+	check(t, err)
+	var got []byte
+	job, err := tg.Later(thread, func() {
+		buf := make([]byte, 100)
+		n, err := thread.Recvmsg(fd, &sys.Msghdr{Iov: []sys.Iovec{sys.Iov(buf)}}, 0)
+		check(t, err)
+		got = buf[:n]
+	})
+	check(t, err)
+	if job.Settle() {
+		t.Fatalf("it has received %x", got)
+	}
+	revents, err := poll(main, fd, uapi.PollIn, 1)
+	if revents != 0 || err != nil {
+		t.Errorf("poll: %#x, %v", revents, err)
+	}
+	_, err = send(main, fd, toKernel, 0, noop(1))
+	check(t, err)
+	if !job.Settle() || len(got) != 36 {
+		t.Errorf("it has received %x", got)
+	}
+
+	job, err = tg.Later(thread, func() {
+		_, err := poll(thread, fd, uapi.PollIn, -1)
+		wantErr(t, err, sys.ErrBlocks)
+	})
+	check(t, err)
+	job.Join()
+	_, err = tg.Later(thread, func() { _, _ = poll(thread, fd, uapi.PollIn, -1) })
+	check(t, err)
+}
+
 // TestLateInterrupt lets the signal of a call race with its end: the next call must not feel it.
 func TestLateInterrupt(t *testing.T) {
 	tg := newTarget(t)

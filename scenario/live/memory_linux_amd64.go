@@ -6,7 +6,8 @@ import (
 
 // reserve makes the scratch area at least n bytes large.
 func (t *task) reserve(n uint64) error {
-	if n <= t.p.mem.size {
+	m := t.memory()
+	if n <= m.size {
 		return nil
 	}
 	size := (n + 0xffff) &^ 0xffff
@@ -15,13 +16,22 @@ func (t *task) reserve(n uint64) error {
 	if err != nil {
 		return err
 	}
-	if t.p.mem.size > 0 {
-		if _, err := t.syscall(unix.SYS_MUNMAP, t.p.mem.scratch, t.p.mem.size); err != nil {
+	if m.size > 0 {
+		if _, err := t.syscall(unix.SYS_MUNMAP, m.scratch, m.size); err != nil {
 			return err
 		}
 	}
-	t.p.mem.scratch, t.p.mem.size = addr, size
+	m.scratch, m.size = addr, size
 	return nil
+}
+
+// memory is where the task's arguments are: in an area of its own while it has a job, since others of the process make
+// calls meanwhile.
+func (t *task) memory() *memory {
+	if t.job != nil {
+		return &t.job.memory
+	}
+	return t.p.mem
 }
 
 // noFd is -1 as a descriptor.
@@ -74,7 +84,7 @@ func (t *task) arena(n int) (*arena, error) {
 	if err := t.reserve(uint64(n)); err != nil {
 		return nil, err
 	}
-	return &arena{t: t, base: t.p.mem.scratch, buf: make([]byte, 0, n)}, nil
+	return &arena{t: t, base: t.memory().scratch, buf: make([]byte, 0, n)}, nil
 }
 
 // room adds n zero bytes, aligned to 8, and returns their address and themselves.

@@ -144,16 +144,29 @@ func (t *task) waitFirstStop(sig syscall.Signal) error {
 	return nil
 }
 
-// wait waits until the thread stops or ends.
+// wait waits until the thread stops or ends. In work apart it lets other work go on meanwhile.
 func (t *task) wait() (unix.WaitStatus, error) {
 	for {
 		var ws unix.WaitStatus
-		_, err := unix.Wait4(t.tid, &ws, unix.WALL, nil)
+		flags := unix.WALL
+		if t.giveWay != nil {
+			flags |= unix.WNOHANG
+		}
+		tid, err := unix.Wait4(t.tid, &ws, flags, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
 			return 0, err
+		}
+		if tid == 0 {
+			if !t.giveWay() {
+				return 0, errClosed
+			}
+			if t.dead {
+				return 0, unix.ESRCH
+			}
+			continue
 		}
 		if ws.Exited() || ws.Signaled() {
 			t.dead = true
@@ -173,6 +186,9 @@ func (t *task) exec(line uint64, limit time.Duration, set func(*unix.PtraceRegs)
 		}
 		return t.last, err
 	}
+	if t.job != nil {
+		return t.execBeside(limit)
+	}
 	sent := make(chan struct{})
 	timer := time.AfterFunc(limit, func() {
 		_ = unix.Tgkill(t.p.tgid, t.tid, interrupt)
@@ -188,10 +204,35 @@ func (t *task) exec(line uint64, limit time.Duration, set func(*unix.PtraceRegs)
 		}
 	}
 	if err == nil && taken {
-		switch -int64(regs.Rax) {
-		case int64(unix.EINTR), erestartsys, erestartnointr, erestartnohand, erestartRestart:
-			err = fmt.Errorf("%w (interrupted after %v: %w)", sys.ErrBlocks, limit, unix.EINTR)
+		err = blocked(regs, limit)
+	}
+	return regs, err
+}
+
+// blocked is the error of a call during which an interrupt was sent, if that ended it.
+func blocked(regs unix.PtraceRegs, limit time.Duration) error {
+	switch -int64(regs.Rax) {
+	case int64(unix.EINTR), erestartsys, erestartnointr, erestartnohand, erestartRestart:
+		return fmt.Errorf("%w (interrupted after %v: %w)", sys.ErrBlocks, limit, unix.EINTR)
+	}
+	return nil
+}
+
+// execBeside runs a system call beside others: whoever waits for it interrupts it.
+func (t *task) execBeside(limit time.Duration) (unix.PtraceRegs, error) {
+	t.job.limit.Store(int64(limit))
+	t.job.interrupted = false
+	t.job.inCall = true
+	taken, err := t.runToEnd()
+	t.job.inCall = false
+	regs := t.last
+	if t.job.interrupted && !taken && !t.dead {
+		if err := t.takeInterrupt(); err != nil {
+			return regs, err
 		}
+	}
+	if err == nil && taken {
+		err = blocked(regs, limit)
 	}
 	return regs, err
 }
@@ -314,6 +355,9 @@ func (t *task) exit() error {
 
 // kill ends what is left of the process.
 func (p *process) kill() {
+	for _, t := range p.threads {
+		t.giveWay = nil // nobody waits for its calls any more
+	}
 	if len(p.threads) > 0 {
 		_ = unix.Kill(p.tgid, unix.SIGKILL)
 		_ = p.reap()

@@ -24,7 +24,7 @@ func (t *task) Socket(domain, typ, protocol int) (int, error) {
 }
 
 func (t *task) Socketpair() (a, b int, err error) {
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		fds, _, err := t.wait1(unix.SYS_SOCKETPAIR, make([]byte, 8), 0, func(at uint64) []uint64 {
 			return []uint64{unix.AF_UNIX, unix.SOCK_DGRAM, 0, at}
 		})
@@ -38,7 +38,7 @@ func (t *task) Socketpair() (a, b int, err error) {
 
 // withAddr makes a call whose arguments are a descriptor, an address and its length.
 func (t *task) withAddr(nr uint64, fd int, addr []byte) error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		_, _, err := t.wait1(nr, addr, 0, func(at uint64) []uint64 {
 			return []uint64{uint64(fd), at, uint64(len(addr))}
 		})
@@ -54,7 +54,7 @@ func (t *task) readInto(nr uint64, n int, args func(buf, length uint64) []uint64
 	if n < 0 {
 		return nil, fmt.Errorf("live: a buffer of %d bytes: %w", n, unix.EINVAL)
 	}
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		a, err := t.arena(n + 4)
 		if err != nil {
 			return err
@@ -115,7 +115,7 @@ func (t *task) Setsockopt(fd, level, name int, val []byte) error {
 	if level == uapi.SolSocket && name == uapi.SoAttachFilter {
 		return t.attachFilter(fd, val)
 	}
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		_, _, err := t.wait1(unix.SYS_SETSOCKOPT, val, 0, func(at uint64) []uint64 {
 			return []uint64{uint64(fd), uint64(level), uint64(name), at, uint64(len(val))}
 		})
@@ -125,7 +125,7 @@ func (t *task) Setsockopt(fd, level, name int, val []byte) error {
 
 // attachFilter passes a program by a struct sock_fprog, which points to it.
 func (t *task) attachFilter(fd int, program []byte) error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		a, err := t.arena(len(program) + 16)
 		if err != nil {
 			return err
@@ -144,7 +144,7 @@ func (t *task) attachFilter(fd int, program []byte) error {
 
 // Sendmsg uses sendto for one segment, as programs do, and sendmsg for more.
 func (t *task) Sendmsg(fd int, m *sys.Msghdr, flags int) (n int, err error) {
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		n, err = t.sendmsg(fd, m, flags)
 		return err
 	})
@@ -208,7 +208,7 @@ func (t *task) sendmsg(fd int, m *sys.Msghdr, flags int) (int, error) {
 }
 
 func (t *task) Recvmsg(fd int, m *sys.Msghdr, flags int) (n int, err error) {
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		n, err = t.recvmsg(fd, m, flags)
 		return err
 	})
@@ -289,7 +289,7 @@ func (h msghdr) bytes() []byte {
 // SendFD and RecvFD do not wait: a scenario passes descriptors one at a time.
 
 func (t *task) SendFD(over, fd int) error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		m := &sys.Msghdr{Iov: []sys.Iovec{sys.Iov([]byte{0})}, Control: unix.UnixRights(fd)}
 		_, err := t.sendmsg(over, m, uapi.MsgDontwait)
 		return err
@@ -298,7 +298,7 @@ func (t *task) SendFD(over, fd int) error {
 
 func (t *task) RecvFD(over int) (fd int, err error) {
 	fd = -1
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		m := &sys.Msghdr{Iov: []sys.Iovec{sys.Iov([]byte{0})}, WantControl: true}
 		if _, err := t.recvmsg(over, m, uapi.MsgDontwait); err != nil {
 			return err

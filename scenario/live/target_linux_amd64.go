@@ -142,6 +142,7 @@ func (tg *target) Close() error {
 		for _, p := range tg.tr.procs {
 			p.kill()
 		}
+		tg.tr.abandon()
 		return tg.adm.close()
 	})
 	if errors.Is(err, errClosed) {

@@ -24,6 +24,9 @@ type task struct {
 	regs unix.PtraceRegs // what every line starts from
 	last unix.PtraceRegs // what the last one ended with
 	born int             // the task that the last line made
+
+	job     *job        // set while it runs beside others
+	giveWay func() bool // set in work apart, see tracer.begin; false when the work is abandoned
 }
 
 var _ sys.Task = (*task)(nil)
@@ -32,7 +35,7 @@ func (t *task) Tgid() int { return t.p.tgid }
 
 // call makes one system call whose arguments need no memory.
 func (t *task) call(nr uint64, args ...uint64) (ret uint64, err error) {
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		ret, err = t.syscall(nr, args...)
 		return err
 	})
@@ -65,7 +68,7 @@ func (t *task) Clone(_ string, flags int) (sys.Task, error) {
 
 func (t *task) newTask(flags uint64) (sys.Task, error) {
 	var c *task
-	err := t.tr.do(func() (err error) {
+	err := t.do(func() (err error) {
 		start := func() (*task, error) { return t.clone(flags) }
 		if flags&unix.CLONE_THREAD != 0 {
 			c, err = start() // it has its process's id
@@ -81,7 +84,7 @@ func (t *task) newTask(flags uint64) (sys.Task, error) {
 }
 
 func (t *task) ExitGroup() error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		if err := t.exit(); !errors.Is(err, unix.ESRCH) {
 			return err
 		}
@@ -93,7 +96,7 @@ func (t *task) SetCapability(capability int, raise bool) error {
 	if capability < 0 || capability > 63 {
 		return fmt.Errorf("live: no capability %d: %w", capability, unix.EINVAL)
 	}
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		a, err := t.arena(8 + 24)
 		if err != nil {
 			return err
@@ -148,7 +151,7 @@ func (t *task) Poll(fds []sys.PollFD, timeout sys.Time) (n int, err error) {
 		le.PutUint32(mem[size*i:], uint32(fd.FD))
 		le.PutUint16(mem[size*i+4:], uint16(fd.Events))
 	}
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		b, ready, err := t.wait1(unix.SYS_POLL, mem, timeout, func(at uint64) []uint64 {
 			return []uint64{at, uint64(len(fds)), milliseconds(timeout)}
 		})
@@ -178,7 +181,7 @@ func (t *task) EpollCreate() (int, error) { return t.callFd(unix.SYS_EPOLL_CREAT
 const epollEventLen = 12
 
 func (t *task) EpollCtl(epfd, op, fd int, events uint32) error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		var event [epollEventLen]byte
 		le.PutUint32(event[:], events)
 		le.PutUint32(event[4:], uint32(fd))
@@ -195,7 +198,7 @@ func (t *task) EpollWait(epfd, limit int, timeout sys.Time) (events []sys.EpollE
 	if room < 0 {
 		room = 0 // the kernel refuses it
 	}
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		mem := make([]byte, epollEventLen*room)
 		b, n, err := t.wait1(unix.SYS_EPOLL_WAIT, mem, timeout, func(at uint64) []uint64 {
 			return []uint64{uint64(epfd), at, uint64(limit), milliseconds(timeout)}
@@ -255,7 +258,7 @@ func (t *task) Madvise(addr, length uint64, advice int) error {
 }
 
 func (t *task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uint64) (to uint64, err error) {
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		var err error
 		switch {
 		case fixed:
@@ -285,7 +288,7 @@ func (t *task) moveAway(addr, oldlen, newlen uint64) (uint64, error) {
 }
 
 func (t *task) Load32(addr uint64) (val uint32, err error) {
-	err = t.tr.do(func() error {
+	err = t.do(func() error {
 		regs, err := t.exec(lineLoad, 0, func(r *unix.PtraceRegs) { r.Rdi = addr })
 		val = uint32(regs.Rax)
 		return err
@@ -297,7 +300,7 @@ func (t *task) Load32(addr uint64) (val uint32, err error) {
 }
 
 func (t *task) Store32(addr uint64, val uint32) error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		_, err := t.exec(lineStore, 0, func(r *unix.PtraceRegs) { r.Rdi, r.Rsi = addr, uint64(val) })
 		return err
 	})
@@ -310,26 +313,26 @@ func (t *task) copy(to, from uint64, n int) error {
 }
 
 func (t *task) ReadMem(addr uint64, buf []byte) error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		if err := t.reserve(uint64(len(buf))); err != nil {
 			return err
 		}
-		if err := t.copy(t.p.mem.scratch, addr, len(buf)); err != nil {
+		if err := t.copy(t.memory().scratch, addr, len(buf)); err != nil {
 			return err
 		}
-		return t.peek(t.p.mem.scratch, buf)
+		return t.peek(t.memory().scratch, buf)
 	})
 }
 
 func (t *task) WriteMem(addr uint64, buf []byte) error {
-	return t.tr.do(func() error {
+	return t.do(func() error {
 		if err := t.reserve(uint64(len(buf))); err != nil {
 			return err
 		}
-		if err := t.poke(t.p.mem.scratch, buf); err != nil {
+		if err := t.poke(t.memory().scratch, buf); err != nil {
 			return err
 		}
-		return t.copy(addr, t.p.mem.scratch, len(buf))
+		return t.copy(addr, t.memory().scratch, len(buf))
 	})
 }
 

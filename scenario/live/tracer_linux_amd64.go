@@ -3,8 +3,10 @@ package live
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +22,7 @@ type tracer struct {
 	done  chan struct{} // closed when the thread has ended
 	procs []*process    // every process that was ever made
 	avoid map[int]bool  // numbers that are no good as a process's id
+	apart []*apart      // work whose tasks run meanwhile
 	start time.Time
 }
 
@@ -54,9 +57,62 @@ func (tr *tracer) run(initNet bool, started chan<- error) {
 		}
 	}
 	started <- nil
-	for fn := range tr.work {
-		fn()
+	for {
+		select {
+		case fn := <-tr.work:
+			fn()
+			continue
+		default:
+		}
+		switch {
+		case len(tr.apart) == 0:
+			(<-tr.work)()
+		case !tr.goOn():
+			time.Sleep(lookAgain)
+		}
 	}
+}
+
+// lookAgain is how long the thread waits before it looks again whether a task has stopped that runs beside others.
+const lookAgain = 50 * time.Microsecond
+
+// An apart is work of a task that runs beside others: a coroutine, which comes back whenever it would wait for the task.
+// All of them run on the tracer's thread.
+type apart struct {
+	next func() (struct{}, bool)
+	stop func()
+}
+
+// begin begins such work. It gives way where t.wait would wait; result gets what fn returns.
+func (tr *tracer) begin(t *task, fn func() error, result chan<- error) {
+	a := &apart{}
+	a.next, a.stop = iter.Pull(func(yield func(struct{}) bool) {
+		t.giveWay = func() bool { return yield(struct{}{}) }
+		err := fn()
+		t.giveWay = nil
+		result <- err
+	})
+	if _, more := a.next(); more {
+		tr.apart = append(tr.apart, a)
+	}
+}
+
+// goOn lets all such work go on for which there is something to do, and reports whether some has come to an end.
+func (tr *tracer) goOn() (ended bool) {
+	before := len(tr.apart)
+	tr.apart = slices.DeleteFunc(tr.apart, func(a *apart) bool {
+		_, more := a.next()
+		return !more
+	})
+	return len(tr.apart) < before
+}
+
+// abandon ends all such work. The tasks are dead.
+func (tr *tracer) abandon() {
+	for _, a := range tr.apart {
+		a.stop()
+	}
+	tr.apart = nil
 }
 
 // do runs fn on the thread. It must not be called from the thread itself.

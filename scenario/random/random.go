@@ -72,6 +72,7 @@ type process struct {
 	fds   []fd
 	maps  []mapping
 	alive bool
+	job   string // that it waits in
 }
 
 // An fd is a descriptor: of a netlink socket, or of something else.
@@ -128,7 +129,7 @@ func (m *maker) step(format string, a ...any) {
 // task is whose step is next: mostly main's.
 func (m *maker) task() *process {
 	if m.one(5) {
-		if p := pick(m, m.processes...); p.alive {
+		if p := pick(m, m.processes...); p.alive && p.job == "" {
 			return p
 		}
 	}

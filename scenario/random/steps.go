@@ -67,6 +67,8 @@ var steps = []step{
 	}},
 	{1, hasMapping, func(m *maker) { m.step("move %s", m.mapping().name) }},
 	{1, hasMapping, func(m *maker) { m.step("madvise %s dontneed%s", m.mapping().name, m.part()) }},
+	{1, mayWait, (*maker).later},
+	{3, func(m *maker) bool { return m.waiting() != nil }, (*maker).join},
 	{2, isMain, (*maker).fork},
 	{1, isMain, func(m *maker) { m.step("thread %s", m.name("t")) }},
 	{1, func(m *maker) bool { return !isMain(m) }, (*maker).exit},
@@ -413,6 +415,32 @@ func (m *maker) fork() {
 	p := &process{name: m.name("c"), fds: slices.Clone(m.self.fds), maps: slices.Clone(m.self.maps), alive: true}
 	m.step("fork %s", p.name)
 	m.processes = append(m.processes, p)
+}
+
+// mayWait reports whether the task can wait in the background.
+func mayWait(m *maker) bool { return hasFD(m) && !isMain(m) }
+
+// later begins a step that may wait, of a kind that waits for ever once in a while.
+func (m *maker) later() {
+	m.self.job = m.name("w")
+	d := m.fd().name
+	step := pick(m, "recv "+d+" wait", "recv "+d+" wait", fmt.Sprintf("poll %s events=in timeout=%d", d, pick(m, -1, 20)), "kick "+d+" wait")
+	m.step("later %s: %s", m.self.job, step)
+}
+
+// waiting returns a task that waits in the background.
+func (m *maker) waiting() *process {
+	i := slices.IndexFunc(m.processes, func(p *process) bool { return p.job != "" })
+	if i < 0 {
+		return nil
+	}
+	return m.processes[i]
+}
+
+func (m *maker) join() {
+	p := m.waiting()
+	m.step("join %s", p.job)
+	p.job = ""
 }
 
 func (m *maker) exit() {

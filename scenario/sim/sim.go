@@ -33,6 +33,7 @@ type Machine struct {
 	net    *kernel.Net
 	admin  *kernel.Task
 	taps   []*nlmon.Device
+	jobs   []*kernel.Beside
 }
 
 // New boots a machine with one process, main.
@@ -184,8 +185,31 @@ func (t tap) Read() (scenario.Packet, bool, error) {
 // Netlink implements scenario.Target.
 func (m *Machine) Netlink() (string, error) { return m.main.ReadProc("/proc/net/netlink") }
 
+// Later implements scenario.Target.
+func (m *Machine) Later(t sys.Task, fn func()) (scenario.Job, error) {
+	task, ok := t.(*kernel.Task)
+	if !ok {
+		return nil, fmt.Errorf("%T is no task of this machine: %w", t, kernel.EINVAL)
+	}
+	j := job{m.Kernel.Beside(task, fn)}
+	m.jobs = append(m.jobs, j.Beside)
+	return j, nil
+}
+
+// A job is work of an inline task beside others.
+type job struct{ *kernel.Beside }
+
+// Settle implements scenario.Job: by itself nothing goes on.
+func (j job) Settle() (ended bool) {
+	j.Kernel().RunBeside()
+	return j.Done()
+}
+
 // Close implements scenario.Target: all tasks end, and the error tells of leaks and kernel warnings.
 func (m *Machine) Close() error {
+	for _, j := range m.jobs {
+		j.Abandon()
+	}
 	for _, d := range m.taps {
 		d.Close(m.admin)
 	}
