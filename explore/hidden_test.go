@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nlmmap/explore"
+	"nlmmap/kernel"
 	"nlmmap/kernel/sched"
 	"nlmmap/sys"
 )
@@ -58,5 +59,20 @@ func TestFindHiddenFindsNothing(t *testing.T) {
 		if h != nil || err != nil {
 			t.Fatalf("seed %d: %v, %v", seed, h, err)
 		}
+	}
+}
+
+// TestVerdictsAreFound: a verdict that follows from the order of two events which share nothing in the kernel, a message
+// received and its COPY header written, is found by the search as by random schedules.
+func TestVerdictsAreFound(t *testing.T) {
+	p, _ := explore.Lookup("copy-and-reader")
+	o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_4}}
+	all := explore.Outcomes(t.Context(), p, o)
+	if !all.Exhausted || len(all.Outcomes) < 2 {
+		t.Fatalf("%v, %d outcomes", all.Result, len(all.Outcomes))
+	}
+	o.Scheduler, o.Runs = "random", 2000
+	if missing := all.Missing(explore.Outcomes(t.Context(), p, o)); len(missing) > 0 {
+		t.Errorf("the search of %d schedules does not find %v", all.Runs, missing[0])
 	}
 }

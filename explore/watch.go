@@ -23,7 +23,10 @@ type watch struct {
 	forgotten string
 }
 
-func newWatch(w *World) *watch { return &watch{Watch: invariant.Watch{Report: w.violate}, w: w} }
+func newWatch(w *World) *watch {
+	touch := func(cell uint64, write bool) { w.run.Touch(sched.Access{Cell: cell, Write: write}) }
+	return &watch{Watch: invariant.Watch{Report: w.violate, Touch: touch}, w: w}
+}
 
 // record is told of every event.
 func (c *watch) record(r kernel.Record) {

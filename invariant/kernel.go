@@ -326,7 +326,7 @@ func (w *Watch) noteDump(cur *kernel.Task, e afnetlink.DumpStepEvent) {
 	case afnetlink.DumpLooks:
 		// A frame that is just being taken is the head no longer when poll looks.
 		o := s.rx.frame(e.Sock.Inspect(key).RxRing.Head).owner
-		w.looked[cur] = o == ready || o == kept
+		w.looked[cur] = s.dump.running && (o == ready || o == kept)
 	case afnetlink.DumpPart:
 		for m := range uapi.WellFormed(uapi.Messages(e.Data)) {
 			if m.Header.Type == uapi.NLMsgDone {

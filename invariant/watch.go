@@ -21,6 +21,10 @@ var key inspect.Key
 type Watch struct {
 	// Report is told of violations, in the middle of what breaks the rule: it must not call the watch or the machine.
 	Report func(Violation)
+	// Touch, if it is set, is told before the watch looks into a part of its books, or writes there: a verdict follows from
+	// what was noted before, so a search of schedules must know which events meet there. Cells have the same number in every
+	// run.
+	Touch func(cell uint64, write bool)
 
 	mu      sync.Mutex // free mode
 	sockets []*socket  // that live, oldest first
@@ -60,6 +64,7 @@ type message struct {
 	skb *afnetlink.SKB
 	by  *kernel.Task
 	n   int
+	pos uint32 // of the COPY frame that announces it
 }
 
 // A ring is the watch's own book of one ring.
@@ -150,6 +155,10 @@ type check struct {
 
 // blame reports a violation by the kernel. cause is the known defect that is evidently behind it, if there is one.
 func (c check) blame(s *socket, cause, format string, args ...any) {
+	c.look(nil, harmPage, 0, false)
+	if s != nil {
+		c.look(s, blamePage, 0, true)
+	}
 	b := Blame{Defect: cause}
 	switch {
 	case s != nil && s.spoiled != Blame{}:
@@ -176,6 +185,9 @@ func (w *Watch) Record(r kernel.Record) {
 		if len(w.touches) == 0 {
 			return
 		}
+	}
+	if w.Touch != nil {
+		w.meet(r.Event)
 	}
 	for _, inv := range listeners[reflect.TypeOf(r.Event)] {
 		inv.on(check{Watch: w, name: inv.Name, task: r.Task, event: r.Event})
@@ -362,7 +374,7 @@ func (w *Watch) note(r kernel.Record) {
 		*f = frame{owner: taken, skb: e.SKB, queue: !e.SKB.Ring(), claim: claims + 1}
 		s.rx.last = int(e.Pos)
 		if f.queue {
-			s.announced = append(s.announced, &message{skb: e.SKB, n: e.SKB.Len()})
+			s.announced = append(s.announced, &message{skb: e.SKB, n: e.SKB.Len(), pos: e.Pos})
 		}
 	case afnetlink.PublishEvent:
 		w.notePublish(e)

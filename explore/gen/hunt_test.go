@@ -57,7 +57,7 @@ func TestHuntCatches(t *testing.T) {
 	}
 	slices.Sort(kinds)
 	kinds = slices.Compact(kinds)
-	for _, want := range []string{"memory, set-ring-races", "integrity, copy-header-after-unlock", "frame-ownership, copy-header-after-unlock"} {
+	for _, want := range []string{"memory, set-ring-races", "copy-pairs, copy-header-after-unlock", "frame-ownership, copy-header-after-unlock"} {
 		if !slices.Contains(kinds, want) {
 			t.Errorf("%q is not among %q", want, kinds)
 		}

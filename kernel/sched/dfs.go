@@ -3,6 +3,7 @@ package sched
 import (
 	"errors"
 	"math/bits"
+	"slices"
 )
 
 // DFS goes through all schedules of a program that can differ, one run after the other: depth-first search with
@@ -34,6 +35,9 @@ type DFS struct {
 	threads [][]int32 // clock of each thread: for each thread the number of its steps that came before
 	counts  []int32   // steps of each thread
 	objects [][]int32 // steps that touched each object
+	cells   map[uint64][]int32
+	last    int  // the latest step of a thread
+	open    *Run // whose last step may still touch something, nil for none
 }
 
 // A node is one step of the present run and what is known about its alternatives.
@@ -51,6 +55,26 @@ type node struct {
 	preempts int
 	index    int32 // the step's number among its thread's
 	clock    []int32
+	touched  []Access   // by the step
+	would    [][]Access // by the steps of threads that were tried here or sleep, by thread
+}
+
+// touches is what the step of a thread would touch beside what it announces: known of those that were tried or sleep.
+func (n *node) touches(t int) []Access {
+	if t < len(n.would) {
+		return n.would[t]
+	}
+	return nil
+}
+
+func (n *node) setTouches(t int, list []Access) {
+	if len(list) == 0 && t >= len(n.would) {
+		return
+	}
+	for len(n.would) <= t {
+		n.would = append(n.would, nil)
+	}
+	n.would[t] = list
 }
 
 // ErrNondeterministic means that the same choices did not give the same run.
@@ -87,6 +111,7 @@ func (d *DFS) More() bool {
 		return false
 	}
 	if d.begun {
+		d.settle()
 		d.finish()
 		if !d.advance() {
 			return false
@@ -99,6 +124,7 @@ func (d *DFS) More() bool {
 	for i := range d.objects {
 		d.objects[i] = d.objects[i][:0]
 	}
+	clear(d.cells)
 	return true
 }
 
@@ -116,6 +142,7 @@ func (d *DFS) advance() bool {
 			continue
 		}
 		n.done |= 1 << n.pick
+		n.setTouches(n.pick, slices.Clone(n.touched))
 		for left := n.back &^ n.done &^ n.sleep; left != 0; left &= left - 1 {
 			t := bits.TrailingZeros64(left)
 			if d.Bound > 0 && d.preempts(i, t) > d.Bound {
@@ -147,7 +174,7 @@ func (d *DFS) push() *node {
 		d.stack = append(d.stack, node{})
 	}
 	n := &d.stack[len(d.stack)-1]
-	*n = node{ops: n.ops[:0], clock: n.clock[:0]}
+	*n = node{ops: n.ops[:0], clock: n.clock[:0], touched: n.touched[:0], would: n.would[:0]}
 	return n
 }
 
@@ -157,6 +184,7 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 		d.err = errors.New("more than 64 threads and store buffer slots")
 		return nil
 	}
+	d.settle()
 	var set uint64
 	for _, t := range enabled {
 		set |= 1 << t.ID
@@ -187,7 +215,7 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 	}
 	n := &d.stack[d.depth]
 	n.op = r.threads[n.pick].Op
-	d.step(n)
+	d.last, d.open = d.depth, r
 	d.depth++
 	return r.threads[n.pick]
 }
@@ -215,8 +243,9 @@ func (d *DFS) inherit(n *node) {
 		n.preempts = d.preempts(i, p.pick)
 		for s := (p.sleep | p.done) &^ (1 << p.pick); s != 0; s &= s - 1 {
 			t := bits.TrailingZeros64(s)
-			if !p.ops[t].Dependent(p.op) {
+			if !p.ops[t].Dependent(p.op) && !conflict(p.touches(t), p.touched) {
 				n.sleep |= 1 << t
+				n.setTouches(t, p.touches(t))
 			}
 		}
 		return
@@ -234,15 +263,23 @@ func (n *node) first() int {
 	return -1
 }
 
-// step records a step's place in the order of causes and finds the earlier steps that it races with.
-func (d *DFS) step(n *node) {
+// settle records the last step, when all that it touched is known: its place in the order of causes, and the earlier
+// steps that it races with.
+func (d *DFS) settle() {
+	if d.open == nil {
+		return
+	}
+	at := d.last
+	n := &d.stack[at]
+	n.touched = append(n.touched[:0], d.open.touched...)
+	d.open = nil
 	for len(d.threads) <= n.pick {
 		d.threads = append(d.threads, nil)
 		d.counts = append(d.counts, 0)
 	}
-	n.clock = d.causes(n.pick, n.op, n.clock[:0])
-	if d.depth >= d.fresh {
-		d.races(n.pick, n.op, n.clock)
+	n.clock = d.causes(at, n.pick, n, n.clock[:0])
+	if at >= d.fresh {
+		d.races(at, n.pick, n, n.clock)
 	}
 	d.counts[n.pick]++
 	n.index = d.counts[n.pick]
@@ -258,38 +295,52 @@ func (d *DFS) step(n *node) {
 		for int(o) >= len(d.objects) {
 			d.objects = append(d.objects, nil)
 		}
-		d.objects[o] = append(d.objects[o], int32(d.depth))
+		d.objects[o] = append(d.objects[o], int32(at))
+	}
+	for _, a := range n.touched {
+		if d.cells == nil {
+			d.cells = map[uint64][]int32{}
+		}
+		d.cells[a.Cell] = append(d.cells[a.Cell], int32(at))
 	}
 }
 
-// causes adds up what comes before op of thread t: the thread's own past, the step that caused it, and the past of
+// causes adds up what comes before step at of thread t: the thread's own past, the step that caused it, and the past of
 // every step that it depends on.
-func (d *DFS) causes(t int, op Op, clock []int32) []int32 {
+func (d *DFS) causes(at, t int, n *node, clock []int32) []int32 {
 	if t < len(d.threads) {
 		clock = append(clock, d.threads[t]...)
 	}
-	for i := min(op.After, d.depth) - 1; i >= 0; i-- {
+	for i := min(n.op.After, at) - 1; i >= 0; i-- {
 		if d.stack[i].outcomes == 0 { // else a choice within the step that caused it
 			clock = join(clock, d.stack[i].clock)
 			break
 		}
 	}
-	for i := range d.dependent(op) {
+	for i := range d.dependent(n) {
 		clock = join(clock, d.stack[i].clock)
 	}
 	return clock
 }
 
-// dependent yields the earlier steps that op depends on, the latest of each object first.
-func (d *DFS) dependent(op Op) func(yield func(int) bool) {
+// dependent yields the earlier steps that a step depends on, the latest of each object first.
+func (d *DFS) dependent(n *node) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
-		for _, o := range [...]Obj{op.Obj, op.Also} {
+		for _, o := range [...]Obj{n.op.Obj, n.op.Also} {
 			if o == 0 || int(o) >= len(d.objects) {
 				continue
 			}
 			list := d.objects[o]
 			for i := len(list) - 1; i >= 0; i-- {
-				if d.stack[list[i]].op.Dependent(op) && !yield(int(list[i])) {
+				if d.stack[list[i]].op.Dependent(n.op) && !yield(int(list[i])) {
+					return
+				}
+			}
+		}
+		for _, a := range n.touched {
+			list := d.cells[a.Cell]
+			for i := len(list) - 1; i >= 0; i-- {
+				if e := &d.stack[list[i]]; conflict(e.touched, n.touched) && !yield(int(list[i])) {
 					return
 				}
 			}
@@ -311,34 +362,37 @@ func join(a, b []int32) []int32 {
 // before reports whether a step is among the causes of what a thread with this clock does next.
 func before(e *node, clock []int32) bool { return e.pick < len(clock) && clock[e.pick] >= e.index }
 
-// races finds the earlier steps that op of thread t could have come before, and lets the other order be tried. clock
-// is what comes before op.
+// races finds the earlier steps that step at of thread t could have come before, and lets the other order be tried. clock
+// is what comes before it.
 //
-// A step races if nothing else that comes before op comes after it: then the two could have been neighbours. Locks are
+// A step races if nothing else that comes before n comes after it: then the two could have been neighbours. Locks are
 // special: whoever holds one keeps others out, so it is the acquisitions that race.
-func (d *DFS) races(t int, op Op, clock []int32) {
+func (d *DFS) races(at, t int, n *node, clock []int32) {
 	var past []int32
 	if t < len(d.threads) {
 		past = d.threads[t]
 	}
-	for i := range d.dependent(op) {
+	locked := false // the race for the lock is found
+	for i := range d.dependent(n) {
 		e := &d.stack[i]
-		if e.pick == t || before(e, past) || !coEnabled(e.op, op) {
+		announced := e.op.Dependent(n.op)
+		if e.pick == t || before(e, past) || announced && (!coEnabled(e.op, n.op) || locked) {
 			continue
 		}
-		if op.Kind == Lock {
-			d.reverse(i, t, clock)
-			return
+		if announced && n.op.Kind == Lock {
+			d.reverse(at, i, t, clock)
+			locked = true
+			continue
 		}
 		direct := true
-		for k := range d.dependent(op) {
+		for k := range d.dependent(n) {
 			if k != i && before(e, d.stack[k].clock) {
 				direct = false
 				break
 			}
 		}
 		if direct {
-			d.reverse(i, t, clock)
+			d.reverse(at, i, t, clock)
 		}
 	}
 }
@@ -356,15 +410,15 @@ func coEnabled(a, b Op) bool {
 	return true
 }
 
-// reverse lets what thread t does next, with all that must come before it but without step i, be tried at step i. One
-// of the threads that can begin it is enough (source sets; Abdulla, Aronis, Jonsson, Sagonas 2014).
-func (d *DFS) reverse(i, t int, clock []int32) {
+// reverse lets step at, the next of thread t, with all that must come before it but without step i, be tried at step i.
+// One of the threads that can begin it is enough (source sets; Abdulla, Aronis, Jonsson, Sagonas 2014).
+func (d *DFS) reverse(at, i, t int, clock []int32) {
 	n := &d.stack[i]
 	begin, seen := uint64(0), uint64(0)
 	first := -1
-	for j := i + 1; j <= d.depth; j++ {
+	for j := i + 1; j <= at; j++ {
 		pick, past := t, clock
-		if j < d.depth {
+		if j < at {
 			e := &d.stack[j]
 			if e.outcomes > 0 || before(n, e.clock) {
 				continue // comes after step i: not part of it
@@ -413,7 +467,8 @@ func (d *DFS) finish() {
 	}
 	for t, op := range last.ops {
 		if t != last.pick && op.Res != nil {
-			d.races(t, op, d.causes(t, op, nil))
+			n := &node{pick: t, op: op}
+			d.races(d.depth, t, n, d.causes(d.depth, t, n, nil))
 		}
 	}
 }

@@ -25,6 +25,7 @@ type machine struct {
 	now     int
 	nowObj  sched.Obj
 	tasks   []*task
+	books   [2]string // of an observer
 }
 
 type task struct {
@@ -48,6 +49,7 @@ func (t *task) Ready() bool { return t.woken }
 //	y          spin until word 1 is not 0
 //	c          a choice of two values that goes into word 0
 //	g          start a thread that stores to word 1
+//	oN pN      what an observer notes in book N, and what it looks up there
 type threads [][]string
 
 // outcome runs a program and tells what its threads have seen.
@@ -61,7 +63,7 @@ func (p threads) outcome(s sched.Scheduler) string {
 	}
 	err := m.run.Loop()
 	var dead *sched.Deadlock
-	seen := fmt.Sprint(m.words, m.now)
+	seen := fmt.Sprint(m.words, m.now, m.books)
 	slices.SortStableFunc(m.tasks, func(a, b *task) int { return strings.Compare(a.th.Name, b.th.Name) })
 	for _, t := range m.tasks {
 		seen += "/" + t.seen
@@ -129,6 +131,14 @@ func (t *task) do(op string) {
 	case 'c':
 		t.point(sched.Store, m.wordObj[0], true)
 		m.words[0] = 5 + t.th.Choose(2)
+	case 'o':
+		t.point(sched.Enter, 0, false)
+		m.run.Touch(sched.Access{Cell: uint64(n), Write: true})
+		m.books[n] += t.th.Name
+	case 'p':
+		t.point(sched.Enter, 0, false)
+		m.run.Touch(sched.Access{Cell: uint64(n)})
+		t.seen += fmt.Sprint(len(m.books[n]))
 	case 'g':
 		m.start(t.th.Name+"'s child", []string{"w1"})
 	}
@@ -175,7 +185,7 @@ func drawThreads(t *rapid.T, left, spins int) threads {
 			if left <= 0 {
 				break
 			}
-			op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "g"}).Draw(t, "op")
+			op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "g", "o0", "o1", "p0"}).Draw(t, "op")
 			switch op[0] {
 			case 's', 'S':
 				left -= 3

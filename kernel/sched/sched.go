@@ -74,6 +74,25 @@ type Op struct {
 	Counts Counting
 }
 
+// An Access is something that a step turned out to touch beside what it announced: the book that an observer keeps, in
+// which what is noted depends on what was noted before. Cell is a number that is the same in every run.
+type Access struct {
+	Cell  uint64
+	Write bool
+}
+
+// conflict reports whether the order of two steps can matter for what they turned out to touch.
+func conflict(a, b []Access) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Cell == y.Cell && (x.Write || y.Write) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Counting is how an operation changes a count.
 type Counting uint8
 
@@ -160,9 +179,21 @@ type Run struct {
 	chosen  *Thread
 	cur     *Thread
 	steps   int
+	touched []Access // by the present step
 	nextObj Obj
 	err     error
 	abort   bool
+}
+
+// Touch adds to what the present step touches.
+func (r *Run) Touch(a Access) {
+	for i := range r.touched {
+		if r.touched[i].Cell == a.Cell {
+			r.touched[i].Write = r.touched[i].Write || a.Write
+			return
+		}
+	}
+	r.touched = append(r.touched, a)
 }
 
 // NewObj returns an identity for a shared object.
@@ -311,7 +342,7 @@ func (r *Run) pick() *Thread {
 			return nil
 		}
 		r.steps++
-		r.cur = next
+		r.cur, r.touched = next, r.touched[:0]
 		if next.agent == nil {
 			return next
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,7 @@ type Trace struct {
 	announced map[int]string // by thread: where its pending operation was announced
 	barrier   int            // steps before this one come before all after it
 	index     []int          // by number of the run's steps
+	open      *Run           // whose last step may still touch something
 }
 
 // A Step is one step of a recorded run.
@@ -29,6 +31,7 @@ type Step struct {
 	From    string
 	To      string
 	home    string // the thread, or whose store buffer it is
+	touched []Access
 	after   []int
 }
 
@@ -39,6 +42,7 @@ func (t *Trace) Idle() { t.barrier = len(t.Steps) }
 
 // Next implements Scheduler.
 func (t *Trace) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
+	t.settle()
 	if t.Places {
 		t.place(cur)
 	}
@@ -63,8 +67,24 @@ func (t *Trace) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 			s.after = append(s.after, i)
 		}
 	}
-	t.Steps = append(t.Steps, s)
+	t.Steps, t.open = append(t.Steps, s), r
 	return next
+}
+
+// settle notes what the last step has touched.
+func (t *Trace) settle() {
+	if t.open == nil {
+		return
+	}
+	at := len(t.Steps) - 1
+	s := &t.Steps[at]
+	s.touched = slices.Clone(t.open.touched)
+	t.open = nil
+	for i := range t.Steps[:at] {
+		if conflict(t.Steps[i].touched, s.touched) && !slices.Contains(s.after, i) {
+			s.after = append(s.after, i)
+		}
+	}
 }
 
 // Choose implements Scheduler.
@@ -118,6 +138,7 @@ func callers() string {
 // Shuffled returns another order of the steps in which every step still comes after those that it must come after: one in
 // which whole threads are early or late, or one that is chosen step by step.
 func (t *Trace) Shuffled(rng *rand.Rand) []int {
+	t.settle()
 	prio := map[string]int{}
 	pick := func(ready []int) int { return rng.IntN(len(ready)) }
 	if rng.IntN(2) == 0 {
