@@ -255,6 +255,12 @@ func (g guard) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *s
 	return g.Scheduler.Next(r, cur, enabled)
 }
 
+// Caused implements sched.Causal.
+func (g guard) Caused(step int, t *sched.Thread) bool {
+	c, ok := g.Scheduler.(sched.Causal)
+	return !ok || c.Caused(step, t)
+}
+
 // once runs a program once under a scheduler and returns the world as it was at the end. cut reports whether the
 // scheduler gave the run up as a repetition.
 func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe func(*World, sched.Scheduler) sched.Scheduler) (*World, error) {

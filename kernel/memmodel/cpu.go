@@ -302,22 +302,27 @@ func (sl *slot) Ready() bool {
 		if older == sl.store {
 			return true
 		}
-		if sl.store.release || older.epoch < sl.store.epoch || older.mem == sl.store.mem &&
-			older.off < sl.store.off+len(sl.store.data) && sl.store.off < older.off+len(older.data) {
+		if sl.store.follows(older) {
 			return false
 		}
 	}
 	return false
 }
 
+// follows reports whether a store leaves the buffer after an older one.
+func (s *store) follows(older *store) bool {
+	return s.release || older.epoch < s.epoch || older.mem == s.mem && overlap(older.off, len(older.data), s.off, len(s.data))
+}
+
 // drain makes the slot's store visible.
 func (sl *slot) drain() {
 	c, s := sl.cpu, sl.store
 	sl.store = nil
-	for i, o := range c.buffer {
-		if o == s {
-			c.buffer = append(c.buffer[:i], c.buffer[i+1:]...)
-			break
+	at := slices.Index(c.buffer, s)
+	c.buffer = slices.Delete(c.buffer, at, at+1)
+	for _, later := range c.slots {
+		if later.store != nil && later.store.age > s.age && later.store.follows(s) {
+			later.thread.Op.Since = append(later.thread.Op.Since, c.Bus.Run.Steps())
 		}
 	}
 	c.Bus.drains++

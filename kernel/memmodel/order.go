@@ -113,6 +113,7 @@ type change struct {
 	event *event
 	from  *event // the load that its data depends on
 	age   int    // which of its CPU's stores it is
+	step  int    // in which it became visible
 	off   int
 	old   []byte
 }
@@ -163,7 +164,7 @@ func (c *CPU) arrive(s *store) {
 	for _, r := range s.readers {
 		m.loads = append(m.loads, load{c, r, s.off, len(s.data)})
 	}
-	m.log = append(m.log, change{c, e, s.from, s.age, s.off, slices.Clone(m.buf[s.off : s.off+len(s.data)])})
+	m.log = append(m.log, change{c, e, s.from, s.age, c.Bus.Run.Steps() - 1, s.off, slices.Clone(m.buf[s.off : s.off+len(s.data)])})
 	c.marks = append(c.marks, mark{mem: m, off: s.off, n: len(s.data), changes: len(m.log)})
 }
 
@@ -184,7 +185,7 @@ func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) {
 	before := c.past
 	e := c.past.load(depends, !bytes)
 	old := c.passable(e, m, off, len(dst))
-	pick := c.Thread.Choose(len(old) + len(coming))
+	pick := c.Thread.ChooseNew(len(old)+len(coming), c.earlier(m, old))
 	if later := pick - len(old); later >= 0 {
 		c.past = before
 		c.delay(m, off, dst, coming[later])
@@ -208,6 +209,16 @@ func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) {
 	if bytes {
 		c.remember(m, off, dst)
 	}
+}
+
+// earlier has a bit for each set with a change that the load need not pass over: in another order of steps it comes first.
+func (c *CPU) earlier(m *Memory, sets [][]int) (known uint64) {
+	for k, set := range sets {
+		if slices.ContainsFunc(set, func(i int) bool { return !c.Bus.Run.Caused(m.log[i].step, c.Thread) }) {
+			known |= 1 << k
+		}
+	}
+	return known
 }
 
 // own reports whether the CPU's store buffer has all of a place.

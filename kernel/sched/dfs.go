@@ -43,6 +43,7 @@ type DFS struct {
 // A node is one step of the present run and what is known about its alternatives.
 type node struct {
 	outcomes int // > 0: a choice of values, not of threads
+	known    uint64
 	pick     int
 	usual    int // what Default picks
 	op       Op
@@ -134,8 +135,9 @@ func (d *DFS) advance() bool {
 		n := &d.stack[i]
 		d.fresh = i
 		if n.outcomes > 0 {
-			if n.pick+1 < n.outcomes {
-				n.pick++
+			for n.pick++; n.pick < min(n.outcomes, 64) && n.known&(1<<n.pick) != 0; n.pick++ {
+			}
+			if n.pick < n.outcomes {
 				d.stack = d.stack[:i+1]
 				return true
 			}
@@ -221,15 +223,21 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 }
 
 // Choose implements Scheduler.
-func (d *DFS) Choose(_ *Run, _ *Thread, outcomes int) int {
+func (d *DFS) Choose(r *Run, _ *Thread, outcomes int) int {
 	if d.depth == len(d.stack) {
-		d.push().outcomes = outcomes
+		n := d.push()
+		n.outcomes, n.known = outcomes, r.known
 	} else if d.stack[d.depth].outcomes != outcomes {
 		d.err = ErrNondeterministic
 		return 0
 	}
 	d.depth++
 	return d.stack[d.depth-1].pick
+}
+
+// Caused implements Causal.
+func (d *DFS) Caused(step int, t *Thread) bool {
+	return t.ID < len(d.threads) && before(&d.stack[step], d.threads[t.ID])
 }
 
 // inherit gives a new step its sleep set: what slept before it, and was tried there, and does not depend on what was
@@ -316,6 +324,9 @@ func (d *DFS) causes(at, t int, n *node, clock []int32) []int32 {
 			clock = join(clock, d.stack[i].clock)
 			break
 		}
+	}
+	for _, step := range n.op.Since {
+		clock = join(clock, d.stack[step-1].clock)
 	}
 	for i := range d.dependent(n) {
 		clock = join(clock, d.stack[i].clock)

@@ -64,6 +64,7 @@ type Op struct {
 	Len   uint32   //
 	Also  Obj      // a second object that it changes: the store buffer that a Drain empties
 	After int      // 1 + the step that caused it: that made a Drain's store, or started the thread; 0 for none
+	Since []int    // as After: other steps that had to come first, such as stores before a barrier of a Drain's
 	Age   int      // of a Drain: which of the CPU's stores it is
 	Res   Resource // nil: can always happen
 	// Deadline, if it is not 0, is when the operation happens though Res is not ready: a timeout. A scheduler may let that
@@ -180,6 +181,7 @@ type Run struct {
 	cur     *Thread
 	steps   int
 	touched []Access // by the present step
+	known   uint64   // outcomes of the present choice that a search need not try
 	nextObj Obj
 	err     error
 	abort   bool
@@ -274,13 +276,30 @@ type turn struct {
 func (u *turn) Ready() bool { return u.t.run.steps > u.since && u.t.run.cur != u.t }
 
 // Choose lets the scheduler pick an outcome of the present step, from 0 to n-1.
-func (t *Thread) Choose(n int) int {
+func (t *Thread) Choose(n int) int { return t.ChooseNew(n, 0) }
+
+// ChooseNew is Choose where a search of all schedules need not try some outcomes, since it comes to the same in another
+// order of steps: those below 64 whose bit is set in known.
+func (t *Thread) ChooseNew(n int, known uint64) int {
 	r := t.run
 	if n < 2 || r.abort {
 		return 0
 	}
 	r.steps++
+	r.known = known
 	return r.Scheduler.Choose(r, t, n)
+}
+
+// Causal is a Scheduler that knows what must come before what.
+type Causal interface {
+	// Caused reports whether a step that was made comes before the present one of t because of what t did or met before.
+	Caused(step int, t *Thread) bool
+}
+
+// Caused is what the run's scheduler says, and true if it does not know.
+func (r *Run) Caused(step int, t *Thread) bool {
+	c, ok := r.Scheduler.(Causal)
+	return !ok || c.Caused(step, t)
 }
 
 // Daemon marks a thread that need not finish.
