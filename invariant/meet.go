@@ -9,7 +9,9 @@ import (
 
 // This file says which events meet in the watch's books: of two such, what the watch says of the one may depend on
 // whether the other came before. A search of schedules then tries both orders (Watch.Touch). Events that locks order
-// anyway need not be named here: what was handed over and received, dumps, and where the kernel was last in a ring.
+// anyway need not be named here: what was handed over and received, dumps, and where the kernel was last in a ring. What
+// poll finds is not named either: it is compared with what lay there from its beginning to its end, and a search would
+// have to try every place of both among all that comes and goes.
 
 // A page is a part of the book of a socket, or of the whole machine.
 type page uint8
@@ -24,8 +26,8 @@ const (
 	dumpPage              // whether a dump runs
 )
 
-// look tells the search of a look at a page, or of a note there. Frames that are 4096 apart share one.
-func (w *Watch) look(s *socket, p page, pos uint32, write bool) {
+// turnTo tells the search of a look at a page, or of a note there. Frames that are 4096 apart share one.
+func (w *Watch) turnTo(s *socket, p page, pos uint32, write bool) {
 	if w.Touch == nil {
 		return
 	}
@@ -41,24 +43,24 @@ func (w *Watch) meet(event kernel.Event) {
 	switch e := event.(type) {
 	case afnetlink.ClaimEvent:
 		s := w.socket(e.Sock)
-		w.look(s, rxRing, 0, false)
-		w.look(s, rxPage, e.Pos, true)
+		w.turnTo(s, rxRing, 0, false)
+		w.turnTo(s, rxPage, e.Pos, true)
 		for pos := s.rx.next(s.rx.last); pos != int(e.Pos) && pos != s.rx.last && uint32(pos) < s.rx.req.FrameNr; pos = s.rx.next(pos) {
-			w.look(s, rxPage, uint32(pos), false) // passed over
+			w.turnTo(s, rxPage, uint32(pos), false) // passed over
 		}
 	case afnetlink.PublishEvent:
 		s := w.socket(e.Sock)
-		w.look(s, rxRing, 0, false)
+		w.turnTo(s, rxRing, 0, false)
 		if e.TX {
-			w.look(s, txPage, e.Pos, true)
+			w.turnTo(s, txPage, e.Pos, true)
 		} else {
-			w.look(s, rxPage, e.Pos, true)
+			w.turnTo(s, rxPage, e.Pos, true)
 		}
 	case afnetlink.ReceiveEvent:
 		s := w.socket(e.Sock)
 		for _, m := range s.announced {
 			if m.skb == e.SKB {
-				w.look(s, rxPage, m.pos, true)
+				w.turnTo(s, rxPage, m.pos, true)
 			}
 		}
 	case afnetlink.RingEvent:
@@ -66,27 +68,27 @@ func (w *Watch) meet(event kernel.Event) {
 		if e.TX {
 			p = txRing
 		}
-		w.look(w.socket(e.Sock), p, 0, true)
+		w.turnTo(w.socket(e.Sock), p, 0, true)
 	case afnetlink.DumpStepEvent:
 		s := w.socket(e.Sock)
-		w.look(s, dumpPage, 0, e.Step == afnetlink.DumpBegins || e.Step == afnetlink.DumpEnds)
+		w.turnTo(s, dumpPage, 0, e.Step == afnetlink.DumpBegins || e.Step == afnetlink.DumpEnds)
 		if e.Step == afnetlink.DumpLooks && s.dump.running {
-			w.look(s, rxPage, e.Sock.Inspect(key).RxRing.Head, false)
+			w.turnTo(s, rxPage, e.Sock.Inspect(key).RxRing.Head, false)
 		}
 	case afnetlink.TxEvent:
 		s := w.socket(e.Sock)
-		w.look(s, txRing, 0, false)
-		w.look(s, txPage, e.Pos, true)
+		w.turnTo(s, txRing, 0, false)
+		w.turnTo(s, txPage, e.Pos, true)
 	case ringmm.FrameEvent:
 		if r := w.rings[e.Ring]; r != nil && r.tx {
-			w.look(r.s, txPage, e.Pos, true)
+			w.turnTo(r.s, txPage, e.Pos, true)
 		}
 	case kernel.AccessEvent:
 		for _, t := range w.touches {
 			t.meet(w, e.Write)
 		}
 	case kernel.Corruption, kernel.Oops:
-		w.look(nil, harmPage, 0, true)
+		w.turnTo(nil, harmPage, 0, true)
 	}
 }
 
@@ -98,13 +100,13 @@ func (t touch) meet(w *Watch, write bool) {
 	switch {
 	case !write && (t.ring.tx || waits): // nothing is noted of it
 	case t.ring.tx:
-		w.look(s, txRing, 0, false)
-		w.look(s, txPage, t.pos, true)
+		w.turnTo(s, txRing, 0, false)
+		w.turnTo(s, txPage, t.pos, true)
 	default:
-		w.look(s, rxRing, 0, false)
-		w.look(s, rxPage, t.pos, write)
+		w.turnTo(s, rxRing, 0, false)
+		w.turnTo(s, rxPage, t.pos, write)
 		if write && t.foreign() {
-			w.look(s, blamePage, 0, true)
+			w.turnTo(s, blamePage, 0, true)
 		}
 	}
 }

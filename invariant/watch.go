@@ -155,9 +155,9 @@ type check struct {
 
 // blame reports a violation by the kernel. cause is the known defect that is evidently behind it, if there is one.
 func (c check) blame(s *socket, cause, format string, args ...any) {
-	c.look(nil, harmPage, 0, false)
+	c.turnTo(nil, harmPage, 0, false)
 	if s != nil {
-		c.look(s, blamePage, 0, true)
+		c.turnTo(s, blamePage, 0, true)
 	}
 	b := Blame{Defect: cause}
 	switch {

@@ -75,7 +75,7 @@ func TestFiles(t *testing.T) {
 }
 
 // TestRandomSchedules: what random schedules lead to, violations included, the search has found. Each file is asked on one
-// kernel.
+// kernel. Of a wrong answer of poll the search may miss that it was one (docs/exploration.md).
 func TestRandomSchedules(t *testing.T) {
 	for i, f := range files(t) {
 		if testing.Short() && i%4 != 0 {
@@ -89,13 +89,17 @@ func TestRandomSchedules(t *testing.T) {
 			t.Fatal(set.Err)
 		}
 		for _, out := range litmus.Outcomes(set) {
-			if !slices.Contains(section.Set, out.Text) {
+			same := func(found string) bool { return answered(found) == answered(out.Text) }
+			if !slices.ContainsFunc(section.Set, same) {
 				t.Errorf("%s:%d: not among the outcomes %s %s:\n%s\n--replay %q", f.Name, section.Line, section.Kernel, section.Memory,
 					out.Text, out.Replay)
 			}
 		}
 	}
 }
+
+// answered is an outcome without what is said of the answers of poll.
+func answered(outcome string) string { return strings.ReplaceAll(outcome, "; violates poll", "") }
 
 // TestFilesAreComplete: each file says what it asks, and has its outcomes on all kernels, under all memory models that can
 // matter.
