@@ -68,7 +68,7 @@ func (nl *Netlink) Create(cur *kernel.Task, typ, proto int) (kernel.SocketOps, e
 // newSock makes an unbound socket: __netlink_create.
 func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 	sk := &Sock{nl: nl}
-	sk.Init(cur, uapi.AFNetlink, typ, proto, nl.D.Sock.Limits(), sk.destruct)
+	sk.Init(cur, uapi.AFNetlink, typ, proto, &nl.D.Sock, sk.destruct)
 	sk.Taken = sk.taken
 	sk.cbMutex = nl.table.proto[proto].cfg.CbMutex
 	if sk.cbMutex == nil {

@@ -324,8 +324,12 @@ func (c *call) setsockopt(f *file, fd int) answer {
 		if err := c.mem.read(c.arg(3), fprog[:]); err != nil {
 			return fail(err)
 		}
+		at := binary.LittleEndian.Uint64(fprog[8:])
+		if at == 0 {
+			return fail(unix.EINVAL)
+		}
 		val = make([]byte, 8*int(binary.LittleEndian.Uint16(fprog[:])))
-		if err := c.mem.read(binary.LittleEndian.Uint64(fprog[8:]), val); err != nil {
+		if err := c.mem.read(at, val); err != nil {
 			return fail(err)
 		}
 	} else {
@@ -355,7 +359,11 @@ func (c *call) getsockopt(fd int) answer {
 	if err != nil {
 		return fail(err)
 	}
-	if err := c.mem.write(c.arg(3), val); err != nil {
+	written := val
+	if int32(c.arg(1)) == uapi.SolNetlink && len(val) == 4 && int32(c.arg(2)) != uapi.NetlinkListMemberships {
+		written = val[:1] // netlink_getsockopt writes one byte of a flag, and says 4
+	}
+	if err := c.mem.write(c.arg(3), written); err != nil {
 		return fail(err)
 	}
 	return done(0, c.mem.setWord(c.arg(4), uint32(len(val))))

@@ -142,6 +142,7 @@ func TestRealClients(t *testing.T) {
 		{"ringdemo-unmap", "ringdemo", "unmap"},
 		{"ringdemo-exec", "ringdemo", "exec"},
 		{"ringdemo-limits", "ringdemo", "limits"},
+		{"sockopts", "sockopts", ""},
 	} {
 		if programs[c.program] == "" {
 			programs[c.program] = client(t, c.program)

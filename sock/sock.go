@@ -27,7 +27,10 @@ var minBufs = [...]Limits{{2280, 2048}, {2304, 4608}}
 
 // Differences are the named differences of sockets of all families.
 type Differences struct {
-	MinBufs int // one of minBufs
+	MinBufs       int // one of minBufs
+	BusyPoll      bool
+	BPFExtensions int
+	ReuseportBPF  bool
 }
 
 // Table declares the differences, bound to d's fields.
@@ -42,6 +45,25 @@ func (d *Differences) Table() []kernel.Difference {
 			Value: kernel.Choice(&d.MinBufs, names, [...]int{0, 1, 1, 1, 1}),
 			Text: "The smallest SO_RCVBUF and SO_SNDBUF. The value decides how many messages fit a minimal receive " +
 				"buffer: one of 2304 bytes or two.",
+		},
+		{
+			Name: "so-busy-poll", Absent: "so-busy-poll-missing",
+			Value:   kernel.Switch(&d.BusyPoll, kernel.Since(kernel.Linux3_19)),
+			History: "SO_BUSY_POLL since 3.11, SO_MAX_PACING_RATE since 3.13, SO_ATTACH_BPF since 3.19",
+			Text: "The options SO_BUSY_POLL, SO_MAX_PACING_RATE and SO_ATTACH_BPF of level SOL_SOCKET. Without them they fail " +
+				"with ENOPROTOOPT. They change nothing for a netlink socket.",
+		},
+		{
+			Name:    "so-bpf-extensions",
+			Value:   kernel.Number(&d.BPFExtensions, 0, 1<<16, [...]int{0, 60, 64, 64, 64}),
+			History: "since 3.14",
+			Text:    "What SO_BPF_EXTENSIONS says: how many ancillary loads a socket filter has. 0: there is no such option.",
+		},
+		{
+			Name:    "so-reuseport-bpf",
+			Value:   kernel.Switch(&d.ReuseportBPF, kernel.Since(kernel.Linux4_5)),
+			History: "since 4.5",
+			Text:    "The options SO_ATTACH_REUSEPORT_CBPF and SO_ATTACH_REUSEPORT_EBPF, which no netlink socket can use.",
 		},
 	}
 }
@@ -81,13 +103,15 @@ type Sock[C any] struct {
 	filter   kernel.Pointer[Filter]
 	rcvtimeo kernel.Atomic
 	sndtimeo kernel.Atomic
-	limits   Limits
+	plain    kernel.Pointer[plain]
+	locked   kernel.Atomic // SO_LOCK_FILTER
+	d        *Differences
 }
 
 // Init prepares a socket of cur with one reference. destruct runs when the last one is gone. It has no inode number yet.
-func (s *Sock[C]) Init(cur *kernel.Task, family, typ, protocol int, limits Limits, destruct func(cur *kernel.Task)) {
+func (s *Sock[C]) Init(cur *kernel.Task, family, typ, protocol int, d *Differences, destruct func(cur *kernel.Task)) {
 	s.K, s.Net, s.Family, s.Type, s.Protocol = cur.Kernel(), cur.Net(), family, typ, protocol
-	s.Opener, s.limits, s.destruct = cur.Cred(), limits, destruct
+	s.Opener, s.d, s.destruct = cur.Cred(), d, destruct
 	s.ReceiveQueue.Init("receive queue")
 	s.WriteQueue.Init("write queue")
 	s.Rcvbuf.Named("rcvbuf", DefaultBuf)
@@ -98,6 +122,8 @@ func (s *Sock[C]) Init(cur *kernel.Task, family, typ, protocol int, limits Limit
 	s.Dead.Named("dead", 0)
 	s.Passcred.Named("passcred", 0)
 	s.filter.Named("sk_filter")
+	s.plain.Named("sk options")
+	s.locked.Named("filter locked", 0)
 	s.rcvtimeo.Named("rcvtimeo", int64(kernel.Forever))
 	s.sndtimeo.Named("sndtimeo", int64(kernel.Forever))
 	s.refs.Named("sock refs", 1)
@@ -271,23 +297,32 @@ func (s *Sock[C]) Accept(cur *kernel.Task, m *skb.SKB[C]) bool {
 	return true
 }
 
-// Setsockopt handles level SOL_SOCKET. ENOPROTOOPT for options that are not modelled.
+// Setsockopt handles level SOL_SOCKET. EINVAL for a value of fewer than 4 bytes; errors of single options at setOther.
 //
 // The value of SO_ATTACH_FILTER is the program itself, 8 bytes for each struct sock_filter, and not a pointer to it.
 func (s *Sock[C]) Setsockopt(cur *kernel.Task, name int, val []byte) error {
-	switch name {
-	case uapi.SoAttachFilter:
+	switch {
+	case name == uapi.SoAttachFilter:
 		return s.attach(cur, val)
+	case name == uapi.SoBindtodevice: // its value may be short
+		if len(val) == 0 || val[0] == 0 {
+			return nil
+		}
+		return kernel.Errorf(kernel.ENODEV, "no device for netlink sockets")
+	case len(val) < 4:
+		return kernel.Errorf(kernel.EINVAL, "the option takes 4 bytes, got %d", len(val))
+	}
+	switch name {
 	case uapi.SoDetachFilter:
+		if s.locked.Load(cur) != 0 {
+			return kernel.Errorf(kernel.EPERM, "the filter is locked")
+		}
 		if s.filter.Swap(cur, nil) == nil {
 			return kernel.ENOENT
 		}
 		return nil
 	case uapi.SoRcvtimeo, uapi.SoSndtimeo:
 		return s.setTimeout(cur, name, val)
-	}
-	if len(val) < 4 {
-		return kernel.Errorf(kernel.EINVAL, "the option takes 4 bytes, got %d", len(val))
 	}
 	v := binary.LittleEndian.Uint32(val)
 	switch name {
@@ -302,13 +337,13 @@ func (s *Sock[C]) Setsockopt(cur *kernel.Task, name int, val []byte) error {
 	// becomes a negative limit, which every message exceeds.
 	switch name {
 	case uapi.SoRcvbuf, uapi.SoRcvbufforce:
-		s.Rcvbuf.Store(cur, int64(int32(max(v*2, uint32(s.limits.MinRcvbuf)))))
+		s.Rcvbuf.Store(cur, int64(int32(max(v*2, uint32(s.d.Limits().MinRcvbuf)))))
 	case uapi.SoSndbuf, uapi.SoSndbufforce:
-		s.Sndbuf.Store(cur, int64(int32(max(v*2, uint32(s.limits.MinSndbuf)))))
+		s.Sndbuf.Store(cur, int64(int32(max(v*2, uint32(s.d.Limits().MinSndbuf)))))
 	case uapi.SoPasscred:
 		s.Passcred.Store(cur, boolean(v != 0))
 	default:
-		return kernel.Errorf(kernel.ENOPROTOOPT, "SOL_SOCKET option %d is not modelled", name)
+		return s.setOther(cur, name, int32(v), val)
 	}
 	return nil
 }
@@ -330,6 +365,9 @@ func (s *Sock[C]) attach(cur *kernel.Task, val []byte) error {
 			K: binary.LittleEndian.Uint32(val[4:])})
 	}
 	f, err := NewFilter(prog)
+	if err == nil && s.locked.Load(cur) != 0 {
+		return kernel.Errorf(kernel.EPERM, "the filter is locked")
+	}
 	if err == nil {
 		s.filter.Store(cur, f)
 	}
@@ -377,7 +415,8 @@ func (s *Sock[C]) Getsockopt(cur *kernel.Task, name, optlen int) ([]byte, error)
 	case uapi.SoDomain:
 		v = int64(s.Family)
 	default:
-		return nil, kernel.Errorf(kernel.ENOPROTOOPT, "SOL_SOCKET option %d is not modelled", name)
+		b, err := s.getOther(cur, name)
+		return b[:min(optlen, len(b))], err
 	}
 	b := binary.LittleEndian.AppendUint32(nil, uint32(v))
 	return b[:min(optlen, 4)], nil

@@ -31,7 +31,7 @@ func newSock(t testing.TB, r kernel.Release) (*sock.Sock[struct{}], *kernel.Task
 	p := k.NewProcess("main", k.InitNet())
 	s := &sock.Sock[struct{}]{}
 	destructed := 0
-	s.Init(p, uapi.AFNetlink, uapi.SockRaw, 3, d.Limits(), func(cur *kernel.Task) {
+	s.Init(p, uapi.AFNetlink, uapi.SockRaw, 3, &d, func(cur *kernel.Task) {
 		destructed++
 		s.PurgeReceiveQueue(cur)
 	})
@@ -245,7 +245,7 @@ func Example() {
 		panic(err)
 	}
 	var s sock.Sock[struct{}]
-	s.Init(p, uapi.AFNetlink, uapi.SockRaw, 0, d.Limits(), func(*kernel.Task) {})
+	s.Init(p, uapi.AFNetlink, uapi.SockRaw, 0, &d, func(*kernel.Task) {})
 	if err := s.Setsockopt(p, uapi.SoRcvbuf, []byte{0, 0, 0, 0}); err != nil {
 		panic(err)
 	}

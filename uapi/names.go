@@ -65,7 +65,10 @@ var (
 	SocketOptions = Names{{SoType, "SO_TYPE"}, {SoError, "SO_ERROR"}, {SoSndbuf, "SO_SNDBUF"}, {SoRcvbuf, "SO_RCVBUF"},
 		{SoPasscred, "SO_PASSCRED"}, {SoRcvtimeo, "SO_RCVTIMEO"}, {SoSndtimeo, "SO_SNDTIMEO"},
 		{SoAttachFilter, "SO_ATTACH_FILTER"}, {SoDetachFilter, "SO_DETACH_FILTER"}, {SoSndbufforce, "SO_SNDBUFFORCE"},
-		{SoRcvbufforce, "SO_RCVBUFFORCE"}, {SoProtocol, "SO_PROTOCOL"}, {SoDomain, "SO_DOMAIN"}}
+		{SoRcvbufforce, "SO_RCVBUFFORCE"}, {SoProtocol, "SO_PROTOCOL"}, {SoDomain, "SO_DOMAIN"},
+		{SoDebug, "SO_DEBUG"}, {SoReuseaddr, "SO_REUSEADDR"}, {SoBroadcast, "SO_BROADCAST"}, {SoPriority, "SO_PRIORITY"},
+		{SoLinger, "SO_LINGER"}, {SoPeercred, "SO_PEERCRED"}, {SoTimestamp, "SO_TIMESTAMP"}, {SoMark, "SO_MARK"},
+		{SoLockFilter, "SO_LOCK_FILTER"}}
 )
 
 // ControlTypes name the types of messages that every protocol has, RouteTypes those of NETLINK_ROUTE.

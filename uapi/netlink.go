@@ -66,19 +66,53 @@ const (
 
 // Socket options at level SolSocket.
 const (
+	SoDebug        = 1
+	SoReuseaddr    = 2
 	SoType         = 3
 	SoError        = 4
+	SoDontroute    = 5
+	SoBroadcast    = 6
 	SoSndbuf       = 7
 	SoRcvbuf       = 8
+	SoKeepalive    = 9
+	SoOobinline    = 10
+	SoNoCheck      = 11
+	SoPriority     = 12
+	SoLinger       = 13
+	SoBsdcompat    = 14
+	SoReuseport    = 15
 	SoPasscred     = 16
+	SoPeercred     = 17
+	SoRcvlowat     = 18
+	SoSndlowat     = 19
 	SoRcvtimeo     = 20
 	SoSndtimeo     = 21
+	SoBindtodevice = 25
 	SoAttachFilter = 26
 	SoDetachFilter = 27
+	SoPeername     = 28
+	SoTimestamp    = 29
+	SoAcceptconn   = 30
 	SoSndbufforce  = 32
 	SoRcvbufforce  = 33
+	SoPasssec      = 34
+	SoTimestampns  = 35
+	SoMark         = 36
 	SoProtocol     = 38
 	SoDomain       = 39
+	SoRxqOvfl      = 40
+	SoWifiStatus   = 41
+	SoPeekOff      = 42
+	SoNofcs        = 43
+	SoLockFilter   = 44
+
+	SoSelectErrQueue      = 45
+	SoBusyPoll            = 46
+	SoMaxPacingRate       = 47
+	SoBPFExtensions       = 48
+	SoAttachBPF           = 50
+	SoAttachReuseportCBPF = 51
+	SoAttachReuseportEBPF = 52
 )
 
 // Control message types.
