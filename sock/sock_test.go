@@ -174,7 +174,7 @@ func program(t testing.TB, insns ...bpf.Instruction) []byte {
 // TestFilter: a filter passes, cuts or rejects.
 func TestFilter(t *testing.T) {
 	s, cur := newSock(t, kernel.Linux4_4)
-	if err := s.Setsockopt(cur, uapi.SoDetachFilter, nil); !errors.Is(err, kernel.ENOENT) {
+	if err := s.Setsockopt(cur, uapi.SoDetachFilter, word(0)); !errors.Is(err, kernel.ENOENT) {
 		t.Errorf("nothing to detach: %v", err)
 	}
 	// Messages that start with 'x' are rejected, others cut to 3 bytes.
@@ -200,7 +200,7 @@ func TestFilter(t *testing.T) {
 			t.Errorf("a filter of %d bytes: %v", len(bad), err)
 		}
 	}
-	if err := s.Setsockopt(cur, uapi.SoDetachFilter, nil); err != nil {
+	if err := s.Setsockopt(cur, uapi.SoDetachFilter, word(0)); err != nil {
 		t.Error(err)
 	}
 }
@@ -221,7 +221,7 @@ func TestOptions(t *testing.T) {
 	if b, err := s.Getsockopt(cur, uapi.SoType, 2); len(b) != 2 || err != nil {
 		t.Error(b, err)
 	}
-	for _, name := range []int{uapi.SoAttachFilter, 999} {
+	for _, name := range []int{uapi.SoDetachFilter, 999} {
 		if _, err := s.Getsockopt(cur, name, 4); !errors.Is(err, kernel.ENOPROTOOPT) {
 			t.Error(err)
 		}
