@@ -98,6 +98,7 @@ type Left struct {
 	Steps    int     `json:"steps"`    // how many it takes
 	Scenario string  `json:"scenario"` // these
 	Tried    bool    `json:"tried"`    // they were played on the kernel itself
+	Gone     bool    `json:"gone"`     // there it agreed when it was played again: it depends on chance
 }
 
 // Untold is a difference that the recordings do not tell: other values change no output.

@@ -273,6 +273,24 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+// TestGone: what the kernel does not do a second time is said to depend on chance.
+func TestGone(t *testing.T) {
+	files := some(t, "4.4.1", "bind_rules.txt")
+	files[0].Steps[0].Output = "odd\n"
+	on := func(ctx context.Context, n int, work func(context.Context, Player, int) error) error {
+		return work(ctx, func(ctx context.Context, f *scenario.File) ([]string, error) {
+			return play(ctx, composed(t, "4.4.1"), f).outputs, nil
+		}, 0)
+	}
+	r, err := Identify(t.Context(), Config{Recordings: files, Called: "4.4.1", Kernel: on})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Left) != 1 || r.Left[0].Tried || !r.Left[0].Gone || r.Left[0].Steps != 1 {
+		t.Errorf("%+v", r.Left)
+	}
+}
+
 // TestForeign: recordings that are of no such kernel come to an end, and not everything that is left is told.
 func TestForeign(t *testing.T) {
 	if testing.Short() {

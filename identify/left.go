@@ -92,7 +92,7 @@ func (s *search) describe(ctx context.Context, st *state, on Kernel) (left []Lef
 		err := on(ctx, len(list), func(ctx context.Context, play Player, n int) error {
 			whole := s.until(list[n])
 			small, tried, err := s.shrink(ctx, st.v, play, cuts[n], whole)
-			cuts[n], left[n].Tried = small, tried
+			cuts[n], left[n].Tried, left[n].Gone = small, tried, !tried
 			return err
 		})
 		if err != nil {

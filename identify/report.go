@@ -117,8 +117,11 @@ func (r *Result) writeLeft(b *strings.Builder) {
 		fmt.Fprintf(b, "%s:%d:\n%s", l.File, l.Line, indent(d.String(), "    "))
 		writePlaces(b, l.Also)
 		how := "the model says that it takes"
-		if l.Tried {
+		switch {
+		case l.Tried:
 			how = "on the kernel itself it takes"
+		case l.Gone:
+			how = "when it was played again the kernel agreed, so it depends on chance; the model says that it takes"
 		}
 		fmt.Fprintf(b, "  %s %s:\n\n%s\n", how, count(l.Steps, "step"), indent(l.Scenario, "    | "))
 	}

@@ -258,7 +258,7 @@ func baseVersion(name string) string {
 }
 
 // verifyReal compares a real kernel with a model, step by step.
-func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, paths []string) (report, error) {
+func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, paths []string, why bool) (report, error) {
 	table := versions.All()
 	if len(paths) == 0 && image.path == "" {
 		return report{}, errors.New("verify --live: expected scenarios; see \"nlmmap verify --help\"")
@@ -322,7 +322,7 @@ func (e env) verifyReal(ctx context.Context, k kernelFlag, image imageFlags, pat
 	for i, one := range results {
 		result.add(files[i].Name, one)
 	}
-	if len(result.Failures) > 0 {
+	if why && len(result.Failures) > 0 {
 		slices.SortFunc(recordings, func(a, b *scenario.File) int { return strings.Compare(a.Name, b.Name) }) // they came in any order
 		result.Why = e.why(ctx, v, recordings)
 	}

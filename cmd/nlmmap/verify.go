@@ -74,6 +74,7 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	verbose := flags.Bool("v", false, "show the first step that disagrees in each scenario")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
 	junitFile := flags.String("junit", "", junitUsage)
+	why := flags.Bool("why", true, "say which named differences would make steps agree; -why=false is quicker where many do not")
 	rewrite := flags.Bool("rewrite", false, "write the outcomes that the search finds into litmus files")
 	onLive := flags.Bool("live", false, "compare the kernel nlmmap runs on with the model")
 	steps := flags.Int("random", 0, "compare a real kernel on random scenarios of `N` steps together")
@@ -101,9 +102,9 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 		return e.runVerifyRandom(ctx, k, image, *seed, *steps, *asJSON)
 	}
 	if *onLive || image.path != "" {
-		r, err = e.verifyReal(ctx, k, image, paths)
+		r, err = e.verifyReal(ctx, k, image, paths, *why)
 	} else {
-		r, err = e.verifyModel(ctx, k, paths)
+		r, err = e.verifyModel(ctx, k, paths, *why)
 	}
 	if err != nil {
 		return e.bad("%v", err)
@@ -137,7 +138,7 @@ func (e env) runVerifyRandom(ctx context.Context, k kernelFlag, image imageFlags
 	return r.exitCode()
 }
 
-func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string) (report, error) {
+func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string, why bool) (report, error) {
 	p, err := e.newPlan(k)
 	if err != nil {
 		return report{}, err
@@ -153,7 +154,9 @@ func (e env) verifyModel(ctx context.Context, k kernelFlag, paths []string) (rep
 	}
 	r := e.verifyAll(ctx, jobs)
 	for i := range r.Versions {
-		e.attribute(ctx, &r.Versions[i], jobs)
+		if why {
+			e.attribute(ctx, &r.Versions[i], jobs)
+		}
 	}
 	return r, nil
 }
