@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -216,6 +217,19 @@ var layers = []struct {
 	{"identify", "internal/workers kernel scenario scenario/sim versions"},
 	{"interpose", "kernel sys uapi subsys/inet"},
 	{"trace", "kernel uapi"},
+}
+
+// TestStatic: nlmmap is process 1 of guests, so it must not need the C library, as what imports one of these does.
+func TestStatic(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "nlmmap/cmd/nlmmap").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		if pkg == "net" || pkg == "os/user" || pkg == "plugin" {
+			t.Errorf("nlmmap imports %s", pkg)
+		}
+	}
 }
 
 // TestLayers checks the imports of what is not a test.

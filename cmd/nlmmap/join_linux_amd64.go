@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,19 +34,19 @@ func listenForJoins(name string, s *interpose.Supervisor) (stop func(), err erro
 		return nil, err
 	}
 	path := filepath.Join(machineDir(), name)
-	if c, err := net.Dial("unixpacket", path); err == nil {
+	if c, err := dialPackets(path); err == nil {
 		c.Close()
 		return nil, fmt.Errorf("a machine called %s runs already: enter it with --join %s", name, name)
 	}
 	_ = os.Remove(path) // left by a machine that was killed
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	l, err := listenPackets(path)
 	if err != nil {
 		return nil, err
 	}
 	var joined sync.WaitGroup
 	go func() {
 		for {
-			c, err := l.AcceptUnix()
+			c, err := l.accept()
 			if err != nil {
 				return
 			}
@@ -69,34 +68,25 @@ func listenForJoins(name string, s *interpose.Supervisor) (stop func(), err erro
 }
 
 // admit takes the listener of a program from a command that joins. The connection stays open as long as both run.
-func admit(c *net.UnixConn, s *interpose.Supervisor) {
+func admit(c packetConn, s *interpose.Supervisor) {
 	defer c.Close()
-	oob := make([]byte, unix.CmsgSpace(4))
+	listener, err := c.receiveFD()
+	if err != nil {
+		return
+	}
+	s.Serve(listener)
 	var b [1]byte
-	_, n, _, _, err := c.ReadMsgUnix(b[:], oob)
-	if err != nil || n == 0 {
-		return
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(messages) != 1 {
-		return
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return
-	}
-	s.Serve(fds[0])
 	_, _ = c.Read(b[:]) // until the other command ends
 }
 
 // joinMachine runs a program on the machine of another command.
 func (e env) joinMachine(ctx context.Context, o execOptions, cmd *exec.Cmd) int {
-	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: filepath.Join(machineDir(), o.join), Net: "unixpacket"})
+	c, err := dialPackets(filepath.Join(machineDir(), o.join))
 	if err != nil {
 		entries, _ := os.ReadDir(machineDir())
 		fmt.Fprintf(e.stderr, "nlmmap: exec: no machine called %s runs: start one with \"nlmmap exec --name %s ...\"\n", o.join, o.join)
 		for _, other := range entries {
-			if c, err := net.Dial("unixpacket", filepath.Join(machineDir(), other.Name())); err == nil {
+			if c, err := dialPackets(filepath.Join(machineDir(), other.Name())); err == nil {
 				c.Close()
 				fmt.Fprintf(e.stderr, "nlmmap: %s runs\n", other.Name())
 			}
@@ -105,14 +95,14 @@ func (e env) joinMachine(ctx context.Context, o execOptions, cmd *exec.Cmd) int 
 	}
 	defer c.Close()
 	return e.runProgram(ctx, o, cmd, func(p *interpose.Program) error {
-		_, _, err := c.WriteMsgUnix([]byte{0}, unix.UnixRights(p.Listener), nil)
+		err := c.sendFD(p.Listener)
 		_ = unix.Close(p.Listener)
 		if err != nil {
 			return fmt.Errorf("the machine %s has ended: %w", o.join, err)
 		}
 		go func() {
 			var b [1]byte
-			if _, err := c.Read(b[:]); err != nil && !errors.Is(err, net.ErrClosed) {
+			if _, err := c.Read(b[:]); err != nil && !errors.Is(err, os.ErrClosed) {
 				fmt.Fprintf(e.stderr, "nlmmap: exec: the machine %s has ended\n", o.join)
 				_ = p.Signal(syscall.SIGKILL)
 			}
