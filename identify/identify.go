@@ -92,13 +92,13 @@ type Place struct {
 // Left is a step that no difference explains.
 type Left struct {
 	Place
-	Expected string  `json:"expected"` // as recorded
-	Got      string  `json:"got"`      // of the model
-	Also     []Place `json:"also"`     // steps that disagree alike
-	Steps    int     `json:"steps"`    // how many it takes
-	Scenario string  `json:"scenario"` // these
-	Tried    bool    `json:"tried"`    // they were played on the kernel itself
-	Gone     bool    `json:"gone"`     // there it agreed when it was played again: it depends on chance
+	Expected string  `json:"expected"`       // as recorded
+	Got      string  `json:"got"`            // of the model
+	Also     []Place `json:"also,omitempty"` // steps that disagree alike
+	Steps    int     `json:"steps"`          // how many it takes
+	Scenario string  `json:"scenario"`       // these
+	Tried    bool    `json:"tried"`          // they were played on the kernel itself
+	Gone     bool    `json:"gone"`           // there it agreed when it was played again: it depends on chance
 }
 
 // Untold is a difference that the recordings do not tell: other values change no output.
@@ -126,7 +126,7 @@ func Identify(ctx context.Context, cfg Config) (*Result, error) {
 	if s.tell == nil {
 		s.tell = func(string) {}
 	}
-	r := &Result{Scenarios: len(cfg.Recordings), Differences: []Difference{}, AlsoFits: []string{}}
+	r := &Result{Scenarios: len(cfg.Recordings), Differences: []Difference{}, AlsoFits: []string{}, Untold: []Untold{}}
 	for _, f := range cfg.Recordings {
 		r.Steps += len(f.Steps)
 	}
@@ -155,7 +155,7 @@ func Identify(ctx context.Context, cfg Config) (*Result, error) {
 		r.Differences = append(r.Differences, s.prove(ctx, st, name))
 	}
 	if cfg.Untold {
-		r.Untold = s.untold(ctx, st)
+		r.Untold = append(r.Untold, s.untold(ctx, st)...)
 	}
 	var err error
 	if r.Left, r.MoreLeft, err = s.describe(ctx, st, cfg.Kernel); err != nil {
