@@ -58,6 +58,7 @@ type Differences struct {
 	BindFailedPortid    bool
 	UreleaseUnbound     bool
 	ConnectPortidCap    bool
+	LeaveCountsUp       bool
 	BindHook            bool
 }
 
@@ -209,7 +210,7 @@ func (d *Differences) Table() []kernel.Difference {
 			Name: "proc-dump-pointer", Spec: "13.5",
 			Value:   kernel.Switch(&d.ProcDumpPointer, until(v310)),
 			History: "16b304f3404f (3.12)",
-			Text:    "/proc/net/netlink shows a running dump as a kernel pointer, none as (null), instead of 1 and 0.",
+			Text:    "/proc/net/netlink shows a running dump as a kernel pointer, none as 16 zeros, instead of 1 and 0.",
 		},
 		{
 			Name: "proc-rows-repeat", Spec: "13.5",
@@ -237,6 +238,14 @@ func (d *Differences) Table() []kernel.Difference {
 			Name: "connect-portid-cap", Spec: "15.5",
 			Value: kernel.Switch(&d.ConnectPortidCap, since(v319)),
 			Text:  "connect to a portid needs the permission to send, not only connect to a group.",
+		},
+		{
+			Name: "leave-counts-up", Spec: "7.7",
+			Value: kernel.Switch(&d.LeaveCountsUp, kernel.Until(kernel.Linux4_5)),
+			Text: "A group that is left, or joined again, counts as a further subscription: the bit that was set is -1 and " +
+				"not 1 where test_bit is one instruction, on x86. A socket that has left its groups one by one stays " +
+				"among the subscribers, shown by socket diagnostics and with its place in the order of delivery, until " +
+				"a bind makes the count 0.",
 		},
 		{
 			Name: "genl-bind-enoent", Spec: "13.2, 15.5",

@@ -117,7 +117,7 @@ func (sk *Sock) procRow(cur *kernel.Task) string {
 	}
 	none, some := "0", "1"
 	if sk.nl.D.ProcDumpPointer {
-		none, some = "(null)", fmt.Sprintf("%x", 0xffff880000000000+sk.Inode*0x400)
+		none, some = "0000000000000000", fmt.Sprintf("%x", 0xffff880000000000+sk.Inode*0x400)
 	}
 	dump := none
 	if sk.cb.running.Load(cur) != 0 {

@@ -38,6 +38,9 @@ type Sock struct {
 	dstGroup  kernel.Atomic
 	groups    kernel.Pointer[groupBits] // changes under nl_table_lock; nil before the socket first asks for a group
 
+	// subscriptions counts the groups, or would (leave-counts-up).
+	subscriptions kernel.Atomic
+
 	flags     [numFlags]kernel.Atomic
 	congested kernel.Atomic
 	wait      kernel.WaitQueue // blocked senders
@@ -85,6 +88,8 @@ func (nl *Netlink) newSock(cur *kernel.Task, typ, proto int) *Sock {
 	sk.dstGroup.Named("dst_group", 0)
 	sk.groups.Named("groups")
 	sk.groups.Guard(&nl.table.lock)
+	sk.subscriptions.Named("subscriptions", 0)
+	sk.subscriptions.Guard(&nl.table.lock)
 	for i := range sk.flags {
 		sk.flags[i].Named(flagNames[i], 0)
 	}
@@ -248,7 +253,7 @@ func (sk *Sock) Bind(cur *kernel.Task, addr []byte) error {
 	}
 	if a.Groups != 0 || sk.groups.Load(cur) != nil {
 		sk.nl.table.lock.Lock(cur)
-		sk.nl.updateGroups(cur, sk, func(groups []uint32) { groups[0] = a.Groups })
+		sk.nl.replaceGroups(cur, sk, a.Groups)
 		sk.nl.table.lock.Unlock(cur)
 	}
 	return nil
@@ -333,14 +338,7 @@ func (sk *Sock) changeMembership(cur *kernel.Task, group uint32, join bool) erro
 		}
 	}
 	sk.nl.table.lock.Lock(cur)
-	sk.nl.updateGroups(cur, sk, func(groups []uint32) {
-		bit := uint32(1) << ((group - 1) % 32)
-		if join {
-			groups[(group-1)/32] |= bit
-		} else {
-			groups[(group-1)/32] &^= bit
-		}
-	})
+	sk.nl.changeGroup(cur, sk, int(group), join)
 	sk.nl.table.lock.Unlock(cur)
 	return nil
 }

@@ -1,6 +1,7 @@
 package afnetlink
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 
@@ -73,11 +74,6 @@ func (g *groupBits) grown(n int) *groupBits {
 // has reports whether a group (1-based) is in the set.
 func (g *groupBits) has(group int) bool {
 	return group >= 1 && group <= g.n && g.bits[(group-1)/32]&(1<<((group-1)%32)) != 0
-}
-
-// empty reports whether no group is in the set.
-func (g *groupBits) empty() bool {
-	return !slices.ContainsFunc(g.words(), func(w uint32) bool { return w != 0 })
 }
 
 // table is nl_table.
@@ -212,7 +208,7 @@ func (nl *Netlink) remove(cur *kernel.Task, sk *Sock) (held bool) {
 		p.socks.Delete(cur, key)
 		held = true
 	}
-	nl.setGroups(cur, sk, nil)
+	nl.setGroups(cur, sk, nil, -int(sk.subscriptions.Load(cur)))
 	return held
 }
 
@@ -329,39 +325,60 @@ func (nl *Netlink) reallocGroups(cur *kernel.Task, sk *Sock) {
 	nl.table.lock.Lock(cur)
 	defer nl.table.lock.Unlock(cur)
 	if n := sk.cfg().Groups; len(sk.groups.Load(cur).words())*32 < n {
-		nl.setGroups(cur, sk, sk.groups.Load(cur).grown(n))
+		nl.setGroups(cur, sk, sk.groups.Load(cur).grown(n), 0)
 	}
 }
 
-// updateGroups replaces or changes group bits and keeps the list of subscribers: netlink_update_subscriptions. The
-// caller holds the table's lock.
-func (nl *Netlink) updateGroups(cur *kernel.Task, sk *Sock, change func(groups []uint32)) {
+// replaceGroups gives a socket the first 32 groups that bind names: the part of netlink_bind under the table's lock, which
+// the caller holds. The count of subscriptions changes by how many bits do.
+func (nl *Netlink) replaceGroups(cur *kernel.Task, sk *Sock, groups uint32) {
 	g := sk.groups.Load(cur).grown(sk.cfg().Groups)
-	change(g.bits)
-	nl.setGroups(cur, sk, g)
+	delta := bits.OnesCount32(groups) - bits.OnesCount32(g.bits[0])
+	g.bits[0] = groups
+	nl.setGroups(cur, sk, g, delta)
 }
 
-// setGroups gives a socket its groups and its place among the subscribers. The caller holds the table's lock.
-func (nl *Netlink) setGroups(cur *kernel.Task, sk *Sock, g *groupBits) {
-	before := sk.groups.Load(cur)
-	if g == nil && before == nil {
+// changeGroup lets a socket join or leave one group (1-based): netlink_update_socket_mc. The caller holds the table's lock.
+func (nl *Netlink) changeGroup(cur *kernel.Task, sk *Sock, group int, join bool) {
+	g := sk.groups.Load(cur).grown(sk.cfg().Groups)
+	delta := 0
+	if g.has(group) {
+		delta--
+		if nl.D.LeaveCountsUp {
+			delta = 1
+		}
+	}
+	g.bits[(group-1)/32] &^= 1 << ((group - 1) % 32)
+	if join {
+		delta++
+		g.bits[(group-1)/32] |= 1 << ((group - 1) % 32)
+	}
+	nl.setGroups(cur, sk, g, delta)
+}
+
+// setGroups gives a socket its groups, and changes its count of subscriptions: netlink_update_subscriptions. A socket is
+// among the subscribers, the latest first, as long as its count is not 0. The caller holds the table's lock.
+func (nl *Netlink) setGroups(cur *kernel.Task, sk *Sock, g *groupBits, delta int) {
+	if g == nil && sk.groups.Load(cur) == nil {
 		return
 	}
 	sk.groups.Store(cur, g)
-	if before.empty() && g.empty() {
+	before := sk.subscriptions.Load(cur)
+	now := before + int64(delta)
+	sk.subscriptions.Store(cur, now)
+	if before == 0 && now == 0 {
 		return
 	}
-	mc := &nl.table.proto[sk.Protocol].mc
 	list := slices.Clone(nl.subscribers(cur, sk.Protocol))
 	switch i := slices.IndexFunc(list, func(s subscriber) bool { return s.sk == sk }); {
 	case i < 0:
 		list = slices.Insert(list, 0, subscriber{sk, g})
-	case g.empty():
+	case now == 0:
 		list = slices.Delete(list, i, i+1)
 	default:
 		list[i].groups = g
 	}
-	mc.Store(cur, &list)
+	nl.table.proto[sk.Protocol].mc.Store(cur, &list)
 }
 
 // Groups returns the group bits. They are the caller's to read.

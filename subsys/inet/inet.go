@@ -74,8 +74,22 @@ type Inet struct {
 type Notifier struct {
 	Link  func(cur *kernel.Task, s *Stack, d Device, what LinkChange)
 	Neigh func(cur *kernel.Task, s *Stack, n Neigh, gone bool)
-	Addr  func(cur *kernel.Task, s *Stack, a Addr)
-	Route func(cur *kernel.Task, s *Stack, r Route, gone bool)
+	Addr  func(cur *kernel.Task, s *Stack, a Addr, gone bool)
+	Route func(cur *kernel.Task, s *Stack, r RouteChange)
+}
+
+// A RouteChange is a route that was added, or is gone.
+type RouteChange struct {
+	Route
+	Gone bool
+	By   Cause
+}
+
+// A Cause is the request that asked for a change. The zero value is for what the kernel does by itself.
+type Cause struct {
+	Portid, Seq uint32
+	// Echo asks for a copy of the notification.
+	Echo bool
 }
 
 // LinkChange is what happened to a device.
@@ -239,8 +253,8 @@ func (s *Stack) AddDevice(cur *kernel.Task, kind, name string) (d Device, err er
 	return d, err
 }
 
-// SetUp brings a device up or down. lo gets 127.0.0.1/8 with its routes when it comes up first, and IPv6 makes itself at
-// home. ENODEV when there is no such device.
+// SetUp brings a device up or down. lo gets 127.0.0.1/8 with its routes when it comes up first, and keeps them; IPv6 makes
+// itself at home. ENODEV when there is no such device.
 func (s *Stack) SetUp(cur *kernel.Task, index int, up bool) error {
 	now, ok := s.Device(cur, index)
 	if !ok {
@@ -261,6 +275,9 @@ func (s *Stack) SetUp(cur *kernel.Task, index int, up bool) error {
 	}
 	if !up {
 		s.tellLink(cur, now, LinkDown)
+		if !now.Loopback {
+			s.flush(cur, now)
+		}
 		return nil
 	}
 	s.tellLink(cur, now, LinkUp)
@@ -270,6 +287,26 @@ func (s *Stack) SetUp(cur *kernel.Task, index int, up bool) error {
 	}
 	s.ipv6Up(cur, now)
 	return nil
+}
+
+// flush removes what a device that is down cannot have: neighbours, routes and what IPv6 made by itself. Of IPv4 routes
+// nobody is told.
+func (s *Stack) flush(cur *kernel.Task, d Device) {
+	var gone []Neigh
+	s.neighs.Read(cur, func(t *neighs) {
+		for _, n := range t.list {
+			if n.Dev == d.Index {
+				gone = append(gone, n)
+			}
+		}
+	})
+	for _, n := range gone {
+		_ = s.DelNeigh(cur, n.Dev, n.Dst)
+	}
+	s.routes.Change(cur, func(routes *[]Route) {
+		*routes = slices.DeleteFunc(*routes, func(r Route) bool { return r.Dev == d.Index && r.Table != TableLocal })
+	})
+	s.ipv6Down(cur, d)
 }
 
 // LoUp brings lo up if it is not.
@@ -294,7 +331,7 @@ func (s *Stack) Addrs(cur *kernel.Task) (list []Addr) {
 // table for others.
 func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
 	s.addrs.Change(cur, func(addrs *[]Addr) { *addrs = append(*addrs, a) })
-	s.tellAddr(cur, a)
+	s.tellAddr(cur, a, false)
 	ip, network := a.Prefix.Addr(), a.Prefix.Masked()
 	first := network.Addr()
 	low := first.As4()
@@ -306,7 +343,7 @@ func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
 	add := func(dst netip.Prefix, table, typ, scope uint8) {
 		r := route
 		r.Dst, r.Table, r.Type, r.Scope = dst, table, typ, scope
-		_ = s.AddRoute(cur, r)
+		_ = s.AddRoute(cur, r, Cause{})
 	}
 	add(one(ip), TableLocal, RTNLocal, ScopeHost)
 	if network.Bits() == 32 {
@@ -323,10 +360,10 @@ func (s *Stack) AddAddr(cur *kernel.Task, a Addr) {
 	}
 }
 
-func (s *Stack) tellAddr(cur *kernel.Task, a Addr) {
+func (s *Stack) tellAddr(cur *kernel.Task, a Addr, gone bool) {
 	for _, n := range s.in.notifiers {
 		if n.Addr != nil {
-			n.Addr(cur, s, a)
+			n.Addr(cur, s, a, gone)
 		}
 	}
 }
@@ -435,9 +472,9 @@ func (s *Stack) NeighAt(cur *kernel.Task, i int) (n Neigh, ok bool) {
 }
 
 // AddRoute adds a route. EEXIST when there is one with the same table, destination, TOS and priority; ENODEV when
-// there is no such device.
-func (s *Stack) AddRoute(cur *kernel.Task, r Route) error {
-	if _, ok := s.Device(cur, r.Dev); !ok {
+// there is no such device. Routes that lead nowhere have none.
+func (s *Stack) AddRoute(cur *kernel.Task, r Route, by Cause) error {
+	if _, ok := s.Device(cur, r.Dev); !ok && r.Dev != 0 {
 		return kernel.Errorf(kernel.ENODEV, "no device %d", r.Dev)
 	}
 	r.Dst = r.Dst.Masked()
@@ -451,32 +488,32 @@ func (s *Stack) AddRoute(cur *kernel.Task, r Route) error {
 	if exists {
 		return kernel.Errorf(kernel.EEXIST, "there is a route to %v", r.Dst)
 	}
-	s.tellRoute(cur, r, false)
+	s.tellRoute(cur, RouteChange{Route: r, By: by})
 	return nil
 }
 
-// DelRoute removes a route. ESRCH when there is none.
-func (s *Stack) DelRoute(cur *kernel.Task, r Route) error {
-	r.Dst = r.Dst.Masked()
-	exists := false
+// DelRoute removes the first route that match is true for. ESRCH when there is none.
+func (s *Stack) DelRoute(cur *kernel.Task, match func(Route) bool, by Cause) error {
+	var gone Route
+	found := false
 	s.routes.Change(cur, func(routes *[]Route) {
-		i, found := slices.BinarySearchFunc(*routes, r, Route.order)
-		if exists = found; found {
-			r = (*routes)[i]
+		i := slices.IndexFunc(*routes, match)
+		if found = i >= 0; found {
+			gone = (*routes)[i]
 			*routes = slices.Delete(*routes, i, i+1)
 		}
 	})
-	if !exists {
-		return kernel.Errorf(kernel.ESRCH, "no route to %v", r.Dst)
+	if !found {
+		return kernel.Errorf(kernel.ESRCH, "no such route")
 	}
-	s.tellRoute(cur, r, true)
+	s.tellRoute(cur, RouteChange{Route: gone, Gone: true, By: by})
 	return nil
 }
 
-func (s *Stack) tellRoute(cur *kernel.Task, r Route, gone bool) {
+func (s *Stack) tellRoute(cur *kernel.Task, r RouteChange) {
 	for _, n := range s.in.notifiers {
 		if n.Route != nil {
-			n.Route(cur, s, r, gone)
+			n.Route(cur, s, r)
 		}
 	}
 }
@@ -505,6 +542,12 @@ func (s *Stack) RouteAfter(cur *kernel.Task, r Route) (next Route, ok bool) {
 		}
 	})
 	return next, ok
+}
+
+// HasRoute reports whether match is true for some route.
+func (s *Stack) HasRoute(cur *kernel.Task, match func(Route) bool) (has bool) {
+	s.routes.Read(cur, func(routes *[]Route) { has = slices.ContainsFunc(*routes, match) })
+	return has
 }
 
 // HasTable reports whether a table has routes; 0 stands for any.

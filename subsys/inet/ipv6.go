@@ -51,6 +51,40 @@ func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
 	}
 }
 
+// ipv6Down is addrconf_ifdown: what the device had goes, in the order in which it is told.
+func (s *Stack) ipv6Down(cur *kernel.Task, d Device) {
+	before := s.ipv6.Get(cur)
+	host := func(a Addr) netip.Prefix { return netip.PrefixFrom(a.Prefix.Addr(), 128) }
+	own := func(r Route) bool { // the route to an address of the device, which leads to lo
+		return slices.ContainsFunc(before.addrs, func(a Addr) bool { return a.Dev == d.Index && host(a) == r.Dst })
+	}
+	s.ipv6.Change(cur, func(six *ipv6) {
+		six.neighs = slices.DeleteFunc(slices.Clone(six.neighs), func(n Neigh) bool { return n.Dev == d.Index })
+		six.routes = slices.DeleteFunc(slices.Clone(six.routes), func(r Route) bool { return r.Dev == d.Index || own(r) })
+		six.addrs = slices.DeleteFunc(slices.Clone(six.addrs), func(a Addr) bool { return a.Dev == d.Index })
+	})
+	for _, n := range before.neighs {
+		if n.Dev == d.Index {
+			s.tellNeigh(cur, n, true)
+		}
+	}
+	for _, r := range before.routes {
+		if r.Dev == d.Index {
+			s.tellRoute(cur, RouteChange{Route: r, Gone: true})
+		}
+	}
+	for _, a := range before.addrs {
+		if a.Dev == d.Index {
+			s.tellAddr(cur, a, true)
+		}
+	}
+	for _, r := range before.routes {
+		if own(r) {
+			s.tellRoute(cur, RouteChange{Route: r, Gone: true})
+		}
+	}
+}
+
 // linkLocal is the address that a device makes of its link-layer address.
 func linkLocal(mac [6]byte) netip.Addr {
 	b := ipv6LinkLocal.Addr().As16()
@@ -67,7 +101,7 @@ func (s *Stack) ipv6Addr(cur *kernel.Task, a Addr) {
 		}
 	})
 	if !known {
-		s.tellAddr(cur, a)
+		s.tellAddr(cur, a, false)
 	}
 }
 
@@ -80,7 +114,7 @@ func (s *Stack) ipv6Route(cur *kernel.Task, r Route) {
 		}
 	})
 	if !known {
-		s.tellRoute(cur, r, false)
+		s.tellRoute(cur, RouteChange{Route: r})
 	}
 }
 

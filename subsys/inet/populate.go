@@ -13,6 +13,9 @@ type populated struct {
 	neighs, routes int
 }
 
+// administrator is who does all this: process 1, with requests that are all number 1.
+var administrator = Cause{Portid: 1, Seq: 1}
+
 // playground returns the device that PopulateNeigh and PopulateRoute work on, which the first of them makes.
 func (s *Stack) playground(cur *kernel.Task) (dev int, err error) {
 	if dev = s.populated.Get(cur).dev; dev != 0 {
@@ -56,7 +59,7 @@ func (s *Stack) PopulateRoute(cur *kernel.Task, count int) error {
 		r := Route{Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24), Table: TableMain,
 			Type: RTNUnicast, Scope: ScopeLink, Protocol: ProtoBoot, Dev: dev}
 		s.populated.Change(cur, func(p *populated) { p.routes = i + 1 })
-		if err := s.AddRoute(cur, r); err != nil {
+		if err := s.AddRoute(cur, r, administrator); err != nil {
 			return err
 		}
 	}

@@ -95,14 +95,18 @@ func (r *Rtnetlink) doIP(cur *kernel.Task, q *request) (handled bool, err error)
 			err = r.reply(cur, q, uapi.NLMsgGoodsize, lookupHeadroom6, r.fillLookup6(q.stack(r).IPv6Addrs(cur)))
 		}
 	case uapi.RTMNewroute:
-		if !v4 && !q.short(rtmsgLen) {
+		switch {
+		case q.short(rtmsgLen):
+		case v4:
+			err = r.newRoute(cur, q)
+		default:
 			err = kernel.ENODEV
 		}
 	case uapi.RTMDelroute:
 		switch {
 		case q.short(rtmsgLen):
 		case v4:
-			err = kernel.ESRCH
+			err = r.delRoute(cur, q)
 		default:
 			err = kernel.ENOENT
 		}

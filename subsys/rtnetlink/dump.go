@@ -220,7 +220,7 @@ func (r *Rtnetlink) dumpAddrs6(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink
 	stack := r.inet.Stack(cb.Net)
 	all := stack.IPv6Addrs(cur)
 	cb.Seq = uint32(len(all)) ^ linkSeq(cur, stack)
-	return list(cur, s, cb, all, r.fillAddr6)
+	return list(cur, s, cb, all, func(a inet.Addr) filler { return r.fillAddr6(uapi.RTMNewaddr, a) })
 }
 
 // dumpRoutes is inet_dump_fib (spec 11.5). With RTM_F_CLONED it lists a cache that is empty or does not exist. The dump

@@ -288,7 +288,9 @@ func fillRoute(typ uint16, r inet.Route) filler {
 		}
 		a.putIP(rtaPrefsrc, r.PrefSrc)
 		a.putIP(rtaGateway, r.Gateway)
-		a.put32(rtaOif, uint32(r.Dev))
+		if r.Dev != 0 {
+			a.put32(rtaOif, uint32(r.Dev))
+		}
 		return a.end()
 	}
 }
@@ -382,11 +384,11 @@ func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler
 }
 
 // fillAddr6 is inet6_fill_ifaddr, as an answer or a notification of an IPv6 address.
-func (r *Rtnetlink) fillAddr6(addr inet.Addr) filler {
+func (r *Rtnetlink) fillAddr6(typ uint16, addr inet.Addr) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		const permanent = 0x80
 		header := []byte{uapi.AFInet6, byte(addr.Prefix.Bits()), permanent, addr.Scope}
-		a, ok := begin(cur, s, h, uapi.RTMNewaddr, binary.LittleEndian.AppendUint32(header, uint32(addr.Dev)))
+		a, ok := begin(cur, s, h, typ, binary.LittleEndian.AppendUint32(header, uint32(addr.Dev)))
 		if !ok {
 			return false
 		}

@@ -120,22 +120,41 @@ func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room, headroom int, fill
 	return err
 }
 
-// notify sends a message, for which room bytes are allocated, to the members of a group: rtnl_notify. It is broadcast
-// and therefore no ring message.
+// notify tells the members of a group of what the kernel did by itself.
 func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, room int, fill filler) {
-	if !r.nl.HasListeners(cur, uapi.NetlinkRoute, int(group)) {
-		return
+	r.notifyOf(cur, net, group, room, fill, inet.Cause{})
+}
+
+// notifyOf sends a message, for which room bytes are allocated, to the members of a group: rtnl_notify. It is broadcast
+// and therefore no ring message. Who has asked for an echo gets it by itself, before the acknowledgement of the request.
+func (r *Rtnetlink) notifyOf(cur *kernel.Task, net *kernel.Net, group uint32, room int, fill filler, by inet.Cause) {
+	kernelSock := r.nl.KernelSock(net, uapi.NetlinkRoute)
+	notification := func() *afnetlink.SKB {
+		s := r.nl.NewSKB(room)
+		if s == nil {
+			return nil
+		}
+		if !fill(cur, s, uapi.NLMsgHdr{Seq: by.Seq, Pid: by.Portid}) {
+			s.Free(cur)
+			return nil
+		}
+		s.CB.DstGroup = group
+		return s
 	}
-	s := r.nl.NewSKB(room)
-	if s == nil {
-		return
+	var exclude uint32
+	if by.Echo {
+		exclude = by.Portid
 	}
-	if !fill(cur, s, uapi.NLMsgHdr{}) {
-		s.Free(cur)
-		return
+	if r.nl.HasListeners(cur, uapi.NetlinkRoute, int(group)) {
+		if s := notification(); s != nil {
+			_ = r.nl.Broadcast(cur, kernelSock, s, exclude, group)
+		}
 	}
-	s.CB.DstGroup = group
-	_ = r.nl.Broadcast(cur, r.nl.KernelSock(net, uapi.NetlinkRoute), s, 0, group)
+	if by.Echo {
+		if s := notification(); s != nil {
+			_, _ = r.nl.Unicast(cur, kernelSock, s, by.Portid, 0)
+		}
+	}
 }
 
 func (r *Rtnetlink) linkChanged(cur *kernel.Task, s *inet.Stack, d inet.Device, _ inet.LinkChange) {
@@ -150,23 +169,27 @@ func (r *Rtnetlink) neighChanged(cur *kernel.Task, s *inet.Stack, n inet.Neigh, 
 	r.notify(cur, s.Net(), GroupNeigh, neighRoom, fillNeigh(typ, n))
 }
 
-func (r *Rtnetlink) addrChanged(cur *kernel.Task, s *inet.Stack, a inet.Addr) {
+func (r *Rtnetlink) addrChanged(cur *kernel.Task, s *inet.Stack, a inet.Addr, gone bool) {
 	if a.Prefix.Addr().Is6() {
-		r.notify(cur, s.Net(), GroupIPv6Addr, addrRoom, r.fillAddr6(a))
+		typ := uint16(uapi.RTMNewaddr)
+		if gone {
+			typ = uapi.RTMDeladdr
+		}
+		r.notify(cur, s.Net(), GroupIPv6Addr, addrRoom, r.fillAddr6(typ, a))
 		return
 	}
 	d, _ := s.Device(cur, a.Dev)
 	r.notify(cur, s.Net(), GroupIPv4Addr, addrRoom, r.fillAddr(a, d.Name))
 }
 
-func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, rt inet.Route, gone bool) {
+func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, c inet.RouteChange) {
 	typ := uint16(uapi.RTMNewroute)
-	if gone {
+	if c.Gone {
 		typ = uapi.RTMDelroute
 	}
-	if rt.Dst.Addr().Is6() {
-		r.notify(cur, s.Net(), GroupIPv6Route, routeRoom, r.fillRoute6(typ, rt))
-		return
+	group, fill := uint32(GroupIPv4Route), fillRoute(typ, c.Route)
+	if c.Dst.Addr().Is6() {
+		group, fill = GroupIPv6Route, r.fillRoute6(typ, c.Route)
 	}
-	r.notify(cur, s.Net(), GroupIPv4Route, routeRoom, fillRoute(typ, rt))
+	r.notifyOf(cur, s.Net(), group, routeRoom, fill, c.By)
 }
