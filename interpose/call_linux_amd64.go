@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ type call struct {
 	begun time.Time
 
 	answered    bool // by a descriptor that was put into the table
+	looking     sync.Mutex
+	over        bool // the model has done its part
 	seen        bool // a signal was pending at the last look
 	interrupted atomic.Bool
 	sigmask     atomic.Pointer[uint64] // what ppoll and its like block instead
@@ -79,6 +82,11 @@ func (c *call) ended(n int, err error, restart int32) answer {
 
 // lookForSignal ends the wait when the thread has a signal to take, or is dead.
 func (c *call) lookForSignal() {
+	c.looking.Lock()
+	defer c.looking.Unlock()
+	if c.over {
+		return
+	}
 	if !c.l.valid(c.n.ID) {
 		c.th.task.Interrupt()
 		return

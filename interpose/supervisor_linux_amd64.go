@@ -311,6 +311,10 @@ func (s *Supervisor) serve(l listener, n *notification) {
 	}
 	s.mu.Unlock()
 	a := c.make()
+	c.looking.Lock()
+	c.over = true
+	c.looking.Unlock()
+	th.task.ForgetSignal()
 	s.mu.Lock()
 	delete(s.calls, c)
 	s.mu.Unlock()

@@ -59,6 +59,9 @@ func (c *call) both(fds []unix.PollFd, timeout kernel.Time, model func(kernel.Ti
 	n, err := model(timeout)
 	_, _ = unix.Write(stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	<-end
+	if !c.interrupted.Load() {
+		c.th.task.ForgetSignal()
+	}
 	if errors.Is(err, sys.EINTR) && theirs {
 		n, err = model(0)
 	}

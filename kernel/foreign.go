@@ -36,6 +36,9 @@ func (t *Task) MunmapBy(cur *Task, addr, length uint64) error {
 	return nil
 }
 
+// ForgetSignal takes back a signal that came when the call that it was for had ended.
+func (t *Task) ForgetSignal() { t.signal.Store(false) }
+
 // ShareBy gives task to a descriptor of the file that t has as fd, and returns it: what a descriptor that travels over a UNIX
 // socket comes to. EBADF when fd is not open, EMFILE.
 func (t *Task) ShareBy(cur *Task, fd int, to *Task) (int, error) {
