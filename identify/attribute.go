@@ -62,12 +62,16 @@ func Changes(from, to kernel.Version) []string {
 }
 
 // Attribute says of each step in which a kernel does not do what is recorded which of the changes that lead from it to
-// another one would make it agree. The causes are in the order of the recordings and their steps.
-func Attribute(ctx context.Context, from, to kernel.Version, recordings []*scenario.File) ([]Cause, error) {
+// another one would make it agree. The causes are in the order of the recordings and their steps. done is called for each
+// recording, from several goroutines.
+func Attribute(ctx context.Context, from, to kernel.Version, recordings []*scenario.File, done func()) ([]Cause, error) {
 	s := &search{files: recordings, table: versions.All()}
 	changes := s.between(from, to)
 	causes := make([][]Cause, len(recordings))
-	workers.Each(ctx, len(recordings), 0, func(i int) { causes[i] = s.causes(ctx, from, changes, i) })
+	workers.Each(ctx, len(recordings), 0, func(i int) {
+		causes[i] = s.causes(ctx, from, changes, i)
+		done()
+	})
 	return slices.Concat(causes...), ctx.Err()
 }
 

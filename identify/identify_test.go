@@ -324,7 +324,7 @@ func TestAttribute(t *testing.T) {
 	if err != nil || notation(found) != notation(to) {
 		t.Errorf("explained by %s, %v", notation(found), err)
 	}
-	causes, err := Attribute(t.Context(), from, found, files)
+	causes, err := Attribute(t.Context(), from, found, files, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -212,7 +212,7 @@ func (e env) diffAll(ctx context.Context, first, second kernel.Version, files []
 			differ = append(differ, recorded[i])
 		}
 	}
-	if causes, err := identify.Attribute(ctx, first, second, differ); err == nil {
+	if causes, err := e.causes(ctx, first, second, differ); err == nil {
 		r.attribute(causes)
 	}
 	return r

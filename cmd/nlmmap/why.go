@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"nlmmap/identify"
 	"nlmmap/kernel"
@@ -23,12 +24,12 @@ type whyReport struct {
 // why finds out why a model does not do what is recorded. It returns nil if there is nothing to explain, or no time.
 func (e env) why(ctx context.Context, v kernel.Version, recordings []*scenario.File) *whyReport {
 	tell, stop := e.showStage()
-	defer stop()
 	to, err := identify.Explain(ctx, v, recordings, tell)
+	stop()
 	if err != nil {
 		return nil
 	}
-	causes, err := identify.Attribute(ctx, v, to, recordings)
+	causes, err := e.causes(ctx, v, to, recordings)
 	if err != nil || len(causes) == 0 {
 		return nil
 	}
@@ -39,6 +40,13 @@ func (e env) why(ctx context.Context, v kernel.Version, recordings []*scenario.F
 		}
 	}
 	return r
+}
+
+// causes is identify.Attribute with progress.
+func (e env) causes(ctx context.Context, from, to kernel.Version, recordings []*scenario.File) ([]identify.Cause, error) {
+	done := new(atomic.Int64)
+	defer e.showProgress(done, len(recordings), "scenarios explained")()
+	return identify.Attribute(ctx, from, to, recordings, func() { done.Add(1) })
 }
 
 // String is one line for people.
