@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"nlmmap/sys"
 )
@@ -20,7 +21,7 @@ type Part struct {
 	home    *process // whose names they are after the block
 	copies  copies
 	outputs []string
-	stopped bool
+	stopped atomic.Bool
 	left    bool // the step that it was stopped in
 }
 
@@ -82,7 +83,7 @@ func (p *Part) Run(exited func() bool) {
 		if gone {
 			out = noSuch("task", p.Name).Error()
 		}
-		if p.stopped {
+		if p.stopped.Load() {
 			p.left = true
 			return
 		}
@@ -100,7 +101,7 @@ func (p *Part) step(s *Step) string {
 }
 
 // Stop freezes the part, unless it is done: the step that it is in, and those behind it, block.
-func (p *Part) Stop() { p.stopped = true }
+func (p *Part) Stop() { p.stopped.Store(true) }
 
 // Done reports whether the part has made all its steps.
 func (p *Part) Done() bool { return len(p.outputs) == len(p.steps) }

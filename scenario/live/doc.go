@@ -15,6 +15,7 @@
 //	mov (%rdi),%eax; int3      load a word
 //	mov %esi,(%rdi); int3      store a word
 //	rep movsb; int3            copy bytes
+//	dec %rcx; jnz; syscall     one system call, some turns of a loop later (Race)
 //
 // To make a task do something, the registers are set, the task runs one of those lines, and the breakpoint at its end
 // hands control back. A step of a scenario is therefore one system call made by the task's own process, nothing else
@@ -26,6 +27,12 @@
 // a clone that shares them; it never runs unless it is asked to, which is what sleeping means here. An access that faults
 // stops the task with the signal itself, so SIGSEGV and SIGBUS are told apart by the kernel. A call that does not return
 // within its time is interrupted by a signal that the tracer swallows.
+//
+// # Calls at once
+//
+// Most calls are made one after the other: the tracer's thread waits for each. A task with a job (Target.Later, Race) makes
+// its calls beside others: the thread starts one and turns to what else there is, and looks from time to time whether the
+// task has stopped. So as many tasks can be inside the kernel as there are jobs, and on several processors they run at once.
 //
 // # The administrator
 //

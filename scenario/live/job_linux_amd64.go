@@ -23,6 +23,7 @@ type job struct {
 	goOn   chan struct{} // ... and it may go on
 	ended  chan struct{} // closed when the function has returned
 	limit  atomic.Int64  // how long the present call may take, a time.Duration
+	delay  func() uint64 // if set: how many turns of a loop a system call begins late
 
 	// Of the tracer's thread.
 	memory      memory
@@ -34,7 +35,7 @@ var errBusy = errors.New("the task is in another call")
 
 // Later implements scenario.Target.
 func (tg *target) Later(t sys.Task, fn func()) (scenario.Job, error) {
-	j, err := startJob(t, false, fn)
+	j, err := startJob(t, &job{}, fn)
 	if err != nil {
 		return nil, err
 	}
@@ -42,12 +43,13 @@ func (tg *target) Later(t sys.Task, fn func()) (scenario.Job, error) {
 	return j, nil
 }
 
-func startJob(of sys.Task, free bool, fn func()) (*job, error) {
+// startJob gives a task a job and starts it.
+func startJob(of sys.Task, j *job, fn func()) (*job, error) {
 	t, ok := of.(*task)
 	if !ok {
 		return nil, fmt.Errorf("live: a job of %T: %w", of, unix.EINVAL)
 	}
-	j := &job{t: t, free: free, atRest: make(chan struct{}), goOn: make(chan struct{}), ended: make(chan struct{})}
+	j.t, j.atRest, j.goOn, j.ended = t, make(chan struct{}), make(chan struct{}), make(chan struct{})
 	err := t.tr.do(func() error {
 		if t.job != nil {
 			return errBusy

@@ -4,6 +4,7 @@ package live
 
 import (
 	"errors"
+	"math/rand/v2"
 
 	"nlmmap/scenario"
 )
@@ -11,6 +12,12 @@ import (
 // New fails: the calls of this package are those of Linux on x86-64.
 func New(Config) (scenario.Target, error) {
 	return nil, errors.New("live: scenarios run on the live kernel only with Linux on x86-64")
+}
+
+// Race fails, as New does.
+func Race(Config, *scenario.File, *rand.Rand) (outcome string, err error) {
+	_, err = New(Config{})
+	return "", err
 }
 
 // Supported reports that nothing can be recorded here.

@@ -20,6 +20,7 @@ const (
 	lineStore   = 8
 	lineCopy    = 12
 	lineNothing = 16
+	lineDelayed = 20
 )
 
 var lines = []byte{
@@ -28,6 +29,7 @@ var lines = []byte{
 	lineStore: 0x89, 0x37, 0xcc, 0, // mov %esi,(%rdi); int3
 	lineCopy: 0xf3, 0xa4, 0xcc, 0, // rep movsb; int3
 	lineNothing: 0x90, 0xcc, 0, 0, // nop; int3
+	lineDelayed: 0x48, 0xff, 0xc9, 0x75, 0xfb, 0x0f, 0x05, 0xcc, // dec %rcx; jnz; syscall; int3
 }
 
 // Results of an interrupted system call that the kernel shows to a tracer only: it would restart the call.
@@ -301,8 +303,12 @@ func (t *task) syscall(nr uint64, args ...uint64) (uint64, error) {
 }
 
 func (t *task) syscallLimit(limit time.Duration, nr uint64, args ...uint64) (uint64, error) {
-	regs, err := t.exec(lineSyscall, limit, func(r *unix.PtraceRegs) {
-		r.Rax = nr
+	line, delay := uint64(lineSyscall), uint64(0)
+	if t.job != nil && t.job.delay != nil {
+		line, delay = lineDelayed, t.job.delay()
+	}
+	regs, err := t.exec(line, limit, func(r *unix.PtraceRegs) {
+		r.Rax, r.Rcx = nr, delay
 		for i, to := range []*uint64{&r.Rdi, &r.Rsi, &r.Rdx, &r.R10, &r.R8, &r.R9} {
 			*to = 0
 			if i < len(args) {
@@ -346,6 +352,11 @@ func (t *task) clone(flags uint64) (*task, error) {
 func (t *task) exit() error {
 	if err := t.prepare(lineSyscall, func(r *unix.PtraceRegs) { r.Rax, r.Rdi = unix.SYS_EXIT_GROUP, 0 }); err != nil {
 		return err
+	}
+	for _, other := range t.p.threads {
+		if other != t {
+			other.giveWay = nil // its work finds it dead
+		}
 	}
 	if err := unix.PtraceCont(t.tid, 0); err != nil {
 		return err

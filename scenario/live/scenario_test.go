@@ -4,6 +4,8 @@ package live
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,5 +118,36 @@ func TestScenario(t *testing.T) {
 	r := scenario.Verify(context.Background(), func() (scenario.Target, error) { return New(Config{}) }, f)
 	if !r.OK() {
 		t.Errorf("%d of %d steps agree: %s\n%v", r.Agreed, r.Steps, r.Failure, r.First)
+	}
+}
+
+// TestRace: both orders of two calls are seen, and nothing else; a thread that nobody wakes blocks.
+func TestRace(t *testing.T) {
+	newTarget(t) // skips where there is none
+	for _, test := range []struct {
+		text string
+		runs int
+		want []string
+	}{
+		{"socket a route\n\nparallel\nthread p\n  bind a portid=5\nthread q\n  bind a portid=6\n\ngetsockname a\n", 300,
+			[]string{"p: EINVAL; q: ok; portid=6 groups=0x0", "p: ok; q: EINVAL; portid=5 groups=0x0", "p: EBUSY; q: ok; portid=6 groups=0x0", "p: ok; q: EBUSY; portid=5 groups=0x0"}},
+		{"socket a route\n\nparallel\nthread p\n  recv a wait\n  getsockname a\nthread q\n  getsockname a\n", 3,
+			[]string{"p: blocks, blocks; q: portid=0 groups=0x0"}},
+	} {
+		f, err := scenario.Parse("t", strings.NewReader(test.text))
+		check(t, err)
+		random := rand.New(rand.NewPCG(1, 1))
+		seen := map[string]int{}
+		for range test.runs {
+			outcome, err := Race(Config{}, f, random)
+			check(t, err)
+			seen[outcome]++
+		}
+		for outcome := range seen {
+			if !slices.Contains(test.want, outcome) {
+				t.Errorf("%s was seen", outcome)
+			}
+		}
+		t.Log(seen)
 	}
 }
