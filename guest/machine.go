@@ -52,6 +52,9 @@ const (
 // args are QEMU's arguments. Two processors are two sockets: a kernel without a scheduler for cores takes one of each.
 func (c *Config) args(initramfs string) []string {
 	cpus, accel := max(c.CPUs, 1), "tcg"
+	if cpus > 1 {
+		accel = "tcg,thread=multi" // each processor is a thread of the host
+	}
 	if c.KVM {
 		accel = "kvm"
 	}

@@ -130,8 +130,14 @@ var numeral = regexp.MustCompile(`\b(0x[0-9a-fA-F]+|\d+)\b`)
 // it.
 func (f *File) Numbers() map[int]bool {
 	all := map[int]bool{}
-	for i := range f.Steps {
-		for _, line := range append([]string{f.Steps[i].Directive}, f.Steps[i].Input...) {
+	steps := slices.Concat(f.Steps, f.Final)
+	if f.Block != nil {
+		for _, t := range f.Block.Threads {
+			steps = append(steps, t.Steps...)
+		}
+	}
+	for i := range steps {
+		for _, line := range append([]string{steps[i].Directive}, steps[i].Input...) {
 			for _, text := range numeral.FindAllString(line, -1) {
 				if n, err := strconv.ParseInt(text, 0, 64); err == nil {
 					all[int(n)] = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,6 +26,9 @@ type bench interface {
 	run(ctx context.Context, which []int, times int, each func(i int, runs []boot.Run)) error
 	// each calls work with the numbers below n, each once, perhaps several at a time. An error ends it.
 	each(ctx context.Context, n int, work func(ctx context.Context, p player, i int) error) error
+	// race runs the threads of litmus files at once, so many times each, and calls each with the outcomes of a file, perhaps
+	// several at a time.
+	race(ctx context.Context, files []*scenario.File, times int, seed uint64, each func(i int, seen map[string]int, failure string)) error
 	close()
 }
 
@@ -83,12 +87,42 @@ func (b *liveBench) each(ctx context.Context, n int, work func(ctx context.Conte
 	return nil
 }
 
+func (b *liveBench) race(ctx context.Context, files []*scenario.File, times int, seed uint64, each func(i int, seen map[string]int, failure string)) error {
+	for i, f := range files {
+		seen, failure := map[string]int{}, ""
+		random := rand.New(rand.NewPCG(seed, 0))
+		for n := 0; n < times && failure == "" && ctx.Err() == nil; n++ {
+			outcome, err := live.Race(live.Config{InitNet: f.InitNet(), Avoid: f.Numbers()}, f, random)
+			if err != nil {
+				failure = err.Error()
+				continue
+			}
+			seen[outcome]++
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		each(i, seen, failure)
+	}
+	return nil
+}
+
 func (b *liveBench) play(ctx context.Context, s boot.Scenario) (boot.Run, error) {
 	target := func() (scenario.Target, error) {
 		return b.boot(live.Config{InitNet: s.InitNet, Avoid: s.File.Numbers()})
 	}
 	outputs, failure := scenario.Play(ctx, target, s.File)
 	return boot.Run{Outputs: outputs, Failure: failure}, ctx.Err()
+}
+
+func (b *bootBench) race(ctx context.Context, files []*scenario.File, times int, seed uint64, each func(i int, seen map[string]int, failure string)) error {
+	return b.Each(ctx, len(files), func(ctx context.Context, g *boot.Guest, i int) error {
+		seen, failure, err := g.Race(ctx, boot.Scenario{File: files[i], InitNet: files[i].InitNet()}, times, seed)
+		if err == nil {
+			each(i, seen, failure)
+		}
+		return err
+	})
 }
 
 // imageFlags say which image to boot, and how.

@@ -37,7 +37,7 @@ func serial(files []*scenario.File, why string) error {
 }
 
 // unrecordable is why record and verify --live refuse litmus files.
-const unrecordable = "a parallel block cannot run on a real kernel yet: record takes scenarios without one"
+const unrecordable = "a parallel block has no output but a set of outcomes: --runs N runs its threads at once, N times"
 
 // litmusProgram reads a litmus file.
 func (e env) litmusProgram(path string) (explore.Program, error) {

@@ -23,6 +23,7 @@ func recordCommand() command {
 		name:    "record",
 		summary: "run scenarios on a real kernel: an image, or the one nlmmap itself runs on",
 		help: `Usage: nlmmap record [--boot IMAGE] [-o DIR] [-init-net] [-times N] FILE|DIR ...
+       nlmmap record [--boot IMAGE --cpus 2] --runs N LITMUS-FILE|DIR ...
 
 Runs scenarios through real system calls and prints them with what the kernel did: the kernel of IMAGE (a bzImage),
 which is booted in QEMU, or else the one that nlmmap itself runs on, as root. Outputs in the files do not matter. With -o
@@ -35,6 +36,9 @@ If an image crashes, hangs or restarts in a step, that is the step's output, and
 
 Each scenario runs in a fresh network namespace; in the initial one if it begins with "# namespace: initial", and with
 -init-net. On a kernel without mmap'ed netlink only scenarios without rings are recorded. docs/recording.md tells more.
+
+With --runs the threads of litmus files run at once, on different processors and with random delays, and the outcomes are
+printed with how often each was seen.
 
 Examples:
   nlmmap record my.txt
@@ -49,11 +53,19 @@ func runRecord(ctx context.Context, e env, c command, args []string) int {
 	dir := flags.String("o", "", "store the recordings below this `DIR`")
 	initNet := flags.Bool("init-net", false, "run in the initial network namespace instead of fresh ones")
 	times := flags.Int("times", 2, "how often to run each scenario")
+	runs := flags.Int("runs", 0, "run the threads of litmus files at once, `N` times, and count the outcomes")
+	seed := flags.Uint64("seed", 1, "of the random delays of --runs")
 	var image imageFlags
 	image.add(flags)
 	paths, code, ok := c.parse(e, flags, args)
 	if !ok {
 		return code
+	}
+	if *runs != 0 {
+		if *dir != "" {
+			return e.bad("record --runs: -o stores outputs, and a litmus file has none")
+		}
+		return e.runRaces(ctx, kernelFlag{}, image, paths, *runs, *seed, false, false)
 	}
 	if len(paths) == 0 || *times < 1 {
 		return e.bad("record: expected scenarios, and -times of at least 1; see \"nlmmap record --help\"")

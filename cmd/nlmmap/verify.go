@@ -33,6 +33,7 @@ func verifyCommand() command {
        nlmmap verify -rewrite [--set NAME=VALUE ...] DIR|LITMUS-FILE ...
        nlmmap verify --boot IMAGE [-v] [-json] [-junit FILE] [--kernel K] [--set NAME=VALUE ...] [DIR|FILE ...]
        nlmmap verify --live [-v] [-json] [-junit FILE] [--kernel K] [--set NAME=VALUE ...] DIR|FILE ...
+       nlmmap verify --boot IMAGE|--live [--cpus 2] --runs N [--seed S] [-json] [--kernel K] LITMUS-FILE|DIR ...
        nlmmap verify --boot IMAGE|--live --random N [--seed S] [-json] [--kernel K] [--set NAME=VALUE ...]
 
 Runs recordings on the model and compares every output. A DIR contains VERSION/*.txt, or is itself named like a
@@ -61,6 +62,7 @@ Examples:
   nlmmap verify -v testdata/kernels/3.10.4/tx_basic.txt
   nlmmap verify --boot bzImage
   nlmmap verify --boot bzImage --random 100000 --seed 7
+  nlmmap verify --boot bzImage --cpus 2 --runs 10000 testdata/litmus
   nlmmap verify --kernel vendor.kernel --set poll-scans-ring=on vendor-recordings
   nlmmap verify -json my-recordings >result.json
   nlmmap verify -v testdata/litmus
@@ -78,7 +80,8 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	rewrite := flags.Bool("rewrite", false, "write the outcomes that the search finds into litmus files")
 	onLive := flags.Bool("live", false, "compare the kernel nlmmap runs on with the model")
 	steps := flags.Int("random", 0, "compare a real kernel on random scenarios of `N` steps together")
-	seed := flags.Uint64("seed", 1, "which random scenarios")
+	seed := flags.Uint64("seed", 1, "which random scenarios, or random delays of --runs")
+	runs := flags.Int("runs", 0, "run the threads of litmus files at once on a real kernel, `N` times")
 	var k kernelFlag
 	k.add(flags, "", kernelUsage)
 	var image imageFlags
@@ -94,6 +97,12 @@ func verify(ctx context.Context, e env, c command, args []string) int {
 	}
 	if *rewrite {
 		return e.rewrite(ctx, k, paths)
+	}
+	if *runs != 0 {
+		if !*onLive && image.path == "" {
+			return e.bad("verify --runs N: on a real kernel: expected --boot IMAGE or --live")
+		}
+		return e.runRaces(ctx, k, image, paths, *runs, *seed, true, *asJSON)
 	}
 	if *steps != 0 {
 		if !*onLive && image.path == "" || len(paths) > 0 || *steps < 0 {

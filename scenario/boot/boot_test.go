@@ -148,6 +148,33 @@ func TestPlay(t *testing.T) {
 	}
 }
 
+// TestRace: two processors come to what the model has, and to nothing else.
+func TestRace(t *testing.T) {
+	image := image(t, "4.5.7")
+	lab := open(t, boot.Config{Guest: guest.Config{Image: image, CPUs: 2}})
+	f := parse(t, "race", "socket a route\n\nparallel\nthread p\n  bind a portid=5\nthread q\n  bind a portid=6\n\ngetsockname a\n")
+	possible := []string{"p: EBUSY; q: ok; portid=6 groups=0x0", "p: EINVAL; q: ok; portid=6 groups=0x0",
+		"p: ok; q: EBUSY; portid=5 groups=0x0", "p: ok; q: EINVAL; portid=5 groups=0x0"}
+	err := lab.Each(context.Background(), 1, func(ctx context.Context, g *boot.Guest, _ int) error {
+		const runs = 20
+		seen, failure, err := g.Race(ctx, boot.Scenario{File: f}, runs, 1)
+		all := 0
+		for text, n := range seen {
+			all += n
+			if !slices.Contains(possible, text) {
+				t.Errorf("%d times: %s", n, text)
+			}
+		}
+		if all != runs || failure != "" {
+			t.Errorf("%d outcomes, %s", all, failure)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDeaths: a kernel that crashes or hangs has that as the step's output, and what is left goes on.
 func TestDeaths(t *testing.T) {
 	image := image(t, "4.4.1")

@@ -30,6 +30,9 @@ type (
 	request struct {
 		Scenario int   `json:",omitempty"`
 		Other    *sent `json:",omitempty"`
+		// Races is how often the threads of a litmus file run at once: each outcome is a reply. Seed is of their delays.
+		Races int    `json:",omitempty"`
+		Seed  uint64 `json:",omitempty"`
 	}
 	sent struct {
 		planned

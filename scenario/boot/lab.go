@@ -127,6 +127,7 @@ func pack(scenarios []Scenario) ([]guest.File, error) {
 // bareText is a file without outputs.
 func bareText(f *scenario.File) (string, error) {
 	bare := *f
+	bare.Outcomes = nil
 	bare.Steps = append([]scenario.Step(nil), f.Steps...)
 	for i := range bare.Steps {
 		bare.Steps[i].Recorded, bare.Steps[i].Output = false, ""
@@ -287,6 +288,45 @@ func (g *Guest) Play(ctx context.Context, s Scenario) (Run, error) {
 		return Run{}, err
 	}
 	return g.run(ctx, request{Other: &sent{planned{Name: s.File.Name, InitNet: s.InitNet}, text}}, s.File)
+}
+
+// Race runs the threads of a litmus file at once, so many times, and counts the outcomes. Where the kernel died that is one,
+// and the rest goes on in a new guest. Failure tells of what is no outcome.
+func (g *Guest) Race(ctx context.Context, s Scenario, times int, seed uint64) (seen map[string]int, failure string, err error) {
+	seen = map[string]int{}
+	text, err := bareText(s.File)
+	if err != nil {
+		return nil, "", err
+	}
+	ask := request{Other: &sent{planned{Name: s.File.Name, InitNet: s.InitNet}, text}}
+	for done := 0; done < times; {
+		if err := g.ready(ctx); err != nil {
+			return nil, "", err
+		}
+		ask.Races, ask.Seed = times-done, seed+uint64(done)
+		if err := g.machine.Send(ask); err != nil {
+			return nil, "", err
+		}
+		for dead := false; !dead; {
+			var r reply
+			err := g.machine.Receive(ctx.Done(), g.lab.cfg.Limit, &r)
+			var death *guest.Death
+			switch {
+			case errors.As(err, &death):
+				g.machine, dead = nil, true
+				r.Output = deathText(death)
+				g.lab.cfg.Tell(fmt.Sprintf("%s: %v", s.File.Name, death))
+			case err != nil:
+				g.machine = nil
+				return nil, "", err
+			case r.End:
+				return seen, r.Failure, nil
+			}
+			seen[r.Output]++
+			done++
+		}
+	}
+	return seen, "", nil
 }
 
 // run runs a scenario once. The error is one that ends everything; that the guest died does not.

@@ -3,6 +3,7 @@ package boot
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 
@@ -35,7 +36,12 @@ func Serve(line *guest.Line) error {
 				return err
 			}
 		}
-		if err := play(line, s); err != nil {
+		if r.Races > 0 {
+			err = race(line, s, r.Races, r.Seed)
+		} else {
+			err = play(line, s)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -76,4 +82,23 @@ func play(line *guest.Line, s *sent) error {
 		end.Failure = err.Error()
 	}
 	return line.Send(end)
+}
+
+// race runs a litmus file many times and sends each outcome.
+func race(line *guest.Line, s *sent, times int, seed uint64) error {
+	f, err := scenario.Parse(s.Name, strings.NewReader(s.Text))
+	if err != nil {
+		return err
+	}
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range times {
+		outcome, err := live.Race(live.Config{InitNet: s.InitNet, Avoid: f.Numbers()}, f, random)
+		if err != nil {
+			return line.Send(reply{End: true, Failure: err.Error()})
+		}
+		if err := line.Send(reply{Output: outcome}); err != nil {
+			return err
+		}
+	}
+	return line.Send(reply{End: true})
 }
