@@ -22,7 +22,7 @@ func frameOwnership(c check) {
 			c.blame(s, "copy-header-after-unlock", "rx[%d] is taken for a message while another is about to be announced by it", e.Pos)
 		case f.owner == taken:
 			c.blame(s, "", "rx[%d] is taken for a message while another is being written to it", e.Pos)
-		case f.owner == ready:
+		case f.owner == ready && !s.blind: // who stores unseen may have released it
 			c.blame(s, "", "rx[%d] is taken for a message while another lies in it that nobody has released", e.Pos)
 		case f.owner == kept && !s.blind:
 			c.accuse(f.keeper, "rx[%d] is marked by a program that does not have it, while the kernel takes it", e.Pos)

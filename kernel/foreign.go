@@ -71,5 +71,6 @@ func (t *Task) RingFD(addr uint64) (int, error) {
 	if v == nil || v.table.real == nil {
 		return -1, Errorf(ENOENT, "no ring is mapped at %#x", addr)
 	}
+	t.k.Emit(t, RawMemEvent{v.File}) // nobody sees what the program does there
 	return v.table.real.FD(), nil
 }

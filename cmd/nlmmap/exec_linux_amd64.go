@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"nlmmap/interpose"
+	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/scenario/sim"
@@ -27,8 +28,8 @@ func execCommand() command {
 	return command{
 		name:    "exec",
 		summary: "run a program with its netlink sockets on a modelled kernel",
-		help: `Usage: nlmmap exec [--kernel K] [--set NAME=VALUE ...] [--setup FILE] [--trace[=FILE]] [--timeout TIME]
-                   [--name NAME] [--max-procs N] [--] PROGRAM [ARGUMENTS]
+		help: `Usage: nlmmap exec [--kernel K] [--set NAME=VALUE ...] [--setup FILE] [--trace[=FILE]] [--watch]
+                   [--timeout TIME] [--name NAME] [--max-procs N] [--] PROGRAM [ARGUMENTS]
        nlmmap exec --join NAME [--timeout TIME] [--] PROGRAM [ARGUMENTS]
 
 Runs the program unmodified. Its AF_NETLINK sockets, with or without rings, are the model's, and so are those of the
@@ -81,6 +82,7 @@ type execOptions struct {
 	setup      string
 	trace      traceFlag
 	timeout    time.Duration
+	watch      bool
 	name, join string
 	processes  int
 }
@@ -91,6 +93,7 @@ func runExec(ctx context.Context, e env, c command, args []string) int {
 	o.kernel.add(flags, versions.Default.String(), kernelUsage)
 	flags.StringVar(&o.setup, "setup", "", "`FILE`: a scenario that runs first, in the same namespace")
 	flags.Var(&o.trace, "trace", "print the system calls and what the kernel did to standard error, or to =`FILE`")
+	flags.BoolVar(&o.watch, "watch", false, "watch the invariants, and print at the end which were violated, how often and by whom")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the program after this `TIME`, for example 30s (default: never)")
 	flags.IntVar(&o.processes, "max-procs", 4096, "most processes at once: fork fails with EAGAIN beyond")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the machine, for --join")
@@ -159,6 +162,10 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 		}
 		cfg.Trace = tracer(w)
 	}
+	var watch watcher
+	if o.watch {
+		cfg.Trace, cfg.Quiet = watch.listen(cfg.Trace)
+	}
 	k, err := kernel.Boot(cfg)
 	if err != nil {
 		return failed(err)
@@ -190,7 +197,12 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 	stop()
 	end, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if n := s.Close(end); n > 0 {
+	n := s.Close(end)
+	if o.watch {
+		watch.watch.Rest(k, true)
+		watch.print(report)
+	}
+	if n > 0 {
 		report("exec: ended %d processes that %s had left running", n, filepath.Base(cmd.Path))
 	}
 	if err := k.Close(); err != nil {
@@ -200,6 +212,50 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 		}
 	}
 	return code
+}
+
+// A watcher counts violations of the invariants.
+type watcher struct {
+	watch  invariant.Watch
+	mu     sync.Mutex
+	counts map[string]int
+	order  []string
+}
+
+// listen returns what the machine is to tell everything it does, and whether that is for the watcher alone.
+func (w *watcher) listen(also func(kernel.Record)) (listen func(kernel.Record), quiet bool) {
+	w.counts = map[string]int{}
+	w.watch.Report = func(v invariant.Violation) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		text := v.Error()
+		if w.counts[text]++; w.counts[text] == 1 {
+			w.order = append(w.order, text)
+		}
+	}
+	if also == nil {
+		return w.watch.Record, true
+	}
+	return func(r kernel.Record) {
+		w.watch.Record(r)
+		also(r)
+	}, false
+}
+
+func (w *watcher) print(report func(format string, args ...any)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.order) == 0 {
+		report("exec: no invariant was violated")
+	}
+	const most = 20
+	for i, text := range w.order {
+		if i == most {
+			report("exec: and %d other violations", len(w.order)-most)
+			return
+		}
+		report("exec: %d times: %s", w.counts[text], text)
+	}
 }
 
 // tracer prints records, of which several may come at once.

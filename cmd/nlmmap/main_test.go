@@ -13,6 +13,7 @@ import (
 
 	"nlmmap/defects"
 	"nlmmap/explore"
+	"nlmmap/interpose"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/scenario/boot"
@@ -65,6 +66,9 @@ func onStubs() machines {
 
 // TestMain lets the scripts run this test binary as two commands: nlmmap, and nlmmap-stub, which is nlmmap on stubs.
 func TestMain(m *testing.M) {
+	if interpose.IsStub() {
+		interpose.Stub()
+	}
 	testscript.Main(m, map[string]func(){
 		"nlmmap": main,
 		"nlmmap-stub": func() {
