@@ -209,12 +209,14 @@ const (
 	ResVMA
 	ResPages // blocks of ring memory
 	ResTimer
-	ResRmem // bytes charged to sockets
+	ResRmem   // bytes charged to sockets
+	ResWaiter // entries of wait queues
 	nResources
 )
 
 func (r Resource) String() string {
-	names := [nResources]string{"sockets", "skbs", "files", "VMAs", "ring memory blocks", "timers", "bytes of rmem"}
+	names := [nResources]string{"sockets", "skbs", "files", "VMAs", "ring memory blocks", "timers", "bytes of rmem",
+		"entries of wait queues"}
 	if r < 0 || r >= nResources {
 		return fmt.Sprintf("Resource(%d)", int(r))
 	}

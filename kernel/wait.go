@@ -229,6 +229,7 @@ func (q *WaitQueue) Add(cur *Task, e *WaitEntry) {
 	e.q = q
 	q.entries = append(q.entries, e)
 	q.mu.Unlock()
+	cur.k.Count(ResWaiter, 1)
 }
 
 // Remove takes an entry off its queue. For a sleeper that is no scheduling point: a wake-up that is under way passes over
@@ -245,6 +246,7 @@ func (e *WaitEntry) Remove(cur *Task) {
 	q.entries = slices.DeleteFunc(q.entries, func(o *WaitEntry) bool { return o == e })
 	e.q = nil
 	q.mu.Unlock()
+	cur.k.Count(ResWaiter, -1)
 }
 
 // has reports whether an entry is still on the queue.

@@ -492,6 +492,10 @@ func (m *machine) epollCtl(t sys.Task, a []string) string {
 	if et {
 		events |= uapi.EpollET
 	}
+	name, none := strings.CutSuffix(name, "-none")
+	if none {
+		events = 0
+	}
 	op := map[string]int{"add": kernel.EpollAdd, "mod": kernel.EpollMod, "del": kernel.EpollDel}[name]
 	return ok(t.EpollCtl(m.epfd, op, number(a[0]), events))
 }

@@ -60,7 +60,7 @@ var verbs = map[string]verb{
 	"kick":       {5, [][]string{fds}, (*machine).kick},
 	"recv":       {8, [][]string{fds, {"dontwait", "peek", "wait"}}, (*machine).recv},
 	"poll":       {6, [][]string{fds, {"in", "out", "err", "in+out"}, {"0", "10", "-1"}}, (*machine).poll},
-	"epoll-ctl":  {2, [][]string{fds, {"add", "mod", "del", "add-et", "mod-et"}}, (*machine).epollCtl},
+	"epoll-ctl":  {2, [][]string{fds, {"add", "mod", "del", "add-et", "mod-et", "mod-none"}}, (*machine).epollCtl},
 	"epoll-wait": {3, [][]string{{"0", "10", "-1"}}, (*machine).epollWait},
 
 	// Processes.
