@@ -128,6 +128,7 @@ func (b *bootBench) race(ctx context.Context, files []*scenario.File, times int,
 // imageFlags say which image to boot, and how.
 type imageFlags struct {
 	path, qemu, append, console string
+	accel                       string
 	cpus, memory, guests        int
 	timeout                     time.Duration
 	keep                        bool
@@ -136,6 +137,7 @@ type imageFlags struct {
 func (f *imageFlags) add(flags *flag.FlagSet) {
 	flags.StringVar(&f.path, "boot", "", "run on the kernel of this `IMAGE`, a bzImage, in QEMU")
 	flags.StringVar(&f.qemu, "qemu", "", "QEMU's `PROGRAM` (default qemu-system-x86_64)")
+	flags.StringVar(&f.accel, "accel", "auto", "who runs the guests' instructions: kvm, tcg (QEMU itself), or auto, which is kvm where that works")
 	flags.IntVar(&f.cpus, "cpus", 1, "processors of a guest")
 	flags.IntVar(&f.memory, "memory", 512, "memory of a guest in `MIB`")
 	flags.IntVar(&f.guests, "guests", max(1, runtime.NumCPU()), "how many guests run at the same time")
@@ -147,8 +149,8 @@ func (f *imageFlags) add(flags *flag.FlagSet) {
 
 // onlyWithImage refuses flags that mean nothing without an image.
 func (f *imageFlags) onlyWithImage() error {
-	if f.path == "" && (f.qemu != "" || f.append != "" || f.console != "" || f.keep) {
-		return errors.New("--qemu, --append, --console and --keep say how to boot an image: give --boot IMAGE too")
+	if f.path == "" && (f.qemu != "" || f.append != "" || f.console != "" || f.keep || f.accel != "auto" && f.accel != "") {
+		return errors.New("--qemu, --accel, --append, --console and --keep say how to boot an image: give --boot IMAGE too")
 	}
 	return nil
 }
@@ -186,6 +188,10 @@ func (e env) bootBench(ctx context.Context, f imageFlags, scenarios []boot.Scena
 	if f.cpus < 1 || f.memory < 1 || f.guests < 1 || f.timeout <= 0 {
 		return nil, errors.New("--cpus, --memory, --guests and --timeout must be more than 0")
 	}
+	accel, known := map[string]boot.Accel{"": boot.Auto, "auto": boot.Auto, "kvm": boot.KVM, "tcg": boot.TCG}[f.accel]
+	if !known {
+		return nil, fmt.Errorf("--accel %s: expected auto, kvm or tcg", f.accel)
+	}
 	image, err := guest.OpenImage(f.path)
 	if err != nil {
 		return nil, err
@@ -193,6 +199,7 @@ func (e env) bootBench(ctx context.Context, f imageFlags, scenarios []boot.Scena
 	b := &bootBench{image: f.path}
 	cfg := boot.Config{
 		Guest:  guest.Config{Image: image, QEMU: f.qemu, CPUs: f.cpus, Memory: f.memory, Append: f.append},
+		Accel:  accel,
 		Guests: f.guests,
 		Limit:  f.timeout,
 		Tell:   func(text string) { fmt.Fprintf(e.stderr, "nlmmap: %s\n", text) },

@@ -17,8 +17,20 @@ import (
 	"nlmmap/scenario"
 )
 
+// An Accel says who runs the guests' instructions.
+type Accel string
+
+// KVM is the processor's virtualization, TCG is QEMU itself, which works everywhere and is slower. Auto is KVM where a guest
+// comes up with it.
+const (
+	Auto Accel = ""
+	KVM  Accel = "kvm"
+	TCG  Accel = "tcg"
+)
+
 // Config says how a Lab boots its guests.
 type Config struct {
+	Accel  Accel
 	Guest  guest.Config           // Init, Files and KVM are set by Open
 	Guests int                    // how many at the same time; 1 if not set
 	Limit  time.Duration          // how long a step may take; DefaultLimit if not set
@@ -140,10 +152,16 @@ func bareText(f *scenario.File) (string, error) {
 // headStart is how much earlier a guest with KVM starts. One that works is up by then.
 const headStart = time.Second
 
-// first boots a guest with KVM if that works, else without. On some hosts KVM is there and a guest hangs with it, so both
-// are tried at the same time.
+// first boots a guest as Accel says. If that leaves it open, with KVM if that works, else without: on some hosts KVM is there
+// and a guest hangs with it, so both are tried at the same time.
 func (l *Lab) first(ctx context.Context) (*guest.Machine, error) {
-	if !guest.HasKVM() {
+	switch {
+	case l.cfg.Accel == KVM && !guest.HasKVM():
+		return nil, errors.New("there is no /dev/kvm that can be opened: leave --accel out, or say tcg")
+	case l.cfg.Accel == KVM:
+		l.cfg.Guest.KVM = true
+		return l.boot(ctx, l.cfg.Guest)
+	case l.cfg.Accel == TCG || !guest.HasKVM():
 		return l.boot(ctx, l.cfg.Guest)
 	}
 	type result struct {
