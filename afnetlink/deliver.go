@@ -103,6 +103,7 @@ func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *SKB, portid, group 
 		if wants(cur, sk, ssk, portid) {
 			if c == nil {
 				c = nl.forMember(cur, m)
+				c.CB.NSID, c.CB.HasNSID = ownNSID, true
 			}
 			switch {
 			case !sk.Accept(cur, c):
@@ -131,6 +132,9 @@ func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *SKB, portid, group 
 	}
 	return kernel.ESRCH
 }
+
+// ownNSID is the id of a socket's own network namespace: none.
+const ownNSID = -1
 
 // forMember returns what a member of a group gets: the message itself if nobody else holds it, which is then no longer
 // charged to who may have had it before, or a clone.

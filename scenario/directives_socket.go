@@ -32,8 +32,14 @@ var socketDirectives = []form{
 		run:     getsockname,
 	},
 	{
-		syntax:  compile("setsockopt FD " + settable + " N [optlen=N]"),
-		help:    "sets a socket option to a number of 4 bytes, or of optlen bytes",
+		syntax:  compile("getpeername FD"),
+		help:    "prints portid= groups= of what the socket is connected to",
+		example: "getpeername a",
+		run:     getpeername,
+	},
+	{
+		syntax:  compile("setsockopt FD " + settable + "|rcvtimeo|sndtimeo N [optlen=N]"),
+		help:    "sets a socket option to a number of 4 bytes, or of optlen bytes, or a timeout to N milliseconds",
 		example: "setsockopt a add_membership 3",
 		run:     setsockopt,
 	},
@@ -85,6 +91,8 @@ var options = map[string]option{
 	"rcvbufforce":      {uapi.SolSocket, uapi.SoRcvbufforce},
 	"sndbuf":           {uapi.SolSocket, uapi.SoSndbuf},
 	"passcred":         {uapi.SolSocket, uapi.SoPasscred},
+	"rcvtimeo":         {uapi.SolSocket, uapi.SoRcvtimeo},
+	"sndtimeo":         {uapi.SolSocket, uapi.SoSndtimeo},
 	"error":            {uapi.SolSocket, uapi.SoError},
 }
 
@@ -104,21 +112,22 @@ func connect(c *call) (string, error) {
 	return ok(c.task.Connect(d.fd, c.args.address()))
 }
 
-func getsockname(c *call) (string, error) {
-	addr, err := c.sockname()
+func getsockname(c *call) (string, error) { return c.name(c.task.Getsockname) }
+
+func getpeername(c *call) (string, error) { return c.name(c.task.Getpeername) }
+
+// name prints the address that get returns of a descriptor.
+func (c *call) name(get func(fd int) ([]byte, error)) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("portid=%s groups=0x%x", c.print.identity(addr.Pid), addr.Groups), nil
-}
-
-func (c *call) sockname() (uapi.SockaddrNL, error) {
-	d, err := c.task.fd(c.args.word(0))
+	b, err := get(d.fd)
 	if err != nil {
-		return uapi.SockaddrNL{}, err
+		return "", err
 	}
-	b, err := c.task.Getsockname(d.fd)
-	return uapi.ParseSockaddrNL(b), err
+	addr := uapi.ParseSockaddrNL(b)
+	return fmt.Sprintf("portid=%s groups=0x%x", c.print.identity(addr.Pid), addr.Groups), nil
 }
 
 func setsockopt(c *call) (string, error) {
@@ -128,11 +137,20 @@ func setsockopt(c *call) (string, error) {
 	}
 	o := options[c.args.word(1)]
 	val := binary.LittleEndian.AppendUint32(nil, uint32(c.args.num(2)))
+	if c.args.word(1) == "rcvtimeo" || c.args.word(1) == "sndtimeo" {
+		val = timeval(c.args.num(2))
+	}
 	n, err := c.args.optlen(len(val))
 	if err != nil {
 		return "", err
 	}
 	return ok(c.task.Setsockopt(d.fd, o.level, o.name, resized(val, n)))
+}
+
+// timeval is a time in milliseconds as the options for timeouts take it (struct timeval).
+func timeval(ms int64) []byte {
+	val := binary.LittleEndian.AppendUint64(nil, uint64(ms/1000))
+	return binary.LittleEndian.AppendUint64(val, uint64(ms%1000*1000))
 }
 
 func getsockopt(c *call) (string, error) {

@@ -27,7 +27,7 @@ var trafficDirectives = []form{
 		run:     kick,
 	},
 	{
-		syntax:  compile("recv FD [size=BYTES] [peek] [trunc] [wait]"),
+		syntax:  compile("recv FD [size=BYTES] [peek] [trunc] [oob] [wait]"),
 		help:    "recvmsg (size 8192); prints BYTES from= groups=, then the messages",
 		example: "recv a size=50 trunc",
 		waits:   true,
@@ -101,6 +101,9 @@ func recv(c *call) (string, error) {
 	if c.args.has("trunc") {
 		flags |= uapi.MsgTrunc
 	}
+	if c.args.has("oob") {
+		flags |= uapi.MsgOOB
+	}
 	got, err := c.receive(fd, int(c.args.get("size", 8192)), flags)
 	if err != nil {
 		return "", err
@@ -136,17 +139,19 @@ func (p printer) received(got received) string {
 	if got.flags&uapi.MsgTrunc != 0 {
 		line += " trunc"
 	}
-	var pktinfo, cred string
+	var pktinfo, nsid, cred string
 	eachControlMessage(got.control, func(level, typ int, data []byte) {
 		le := binary.LittleEndian
 		switch {
 		case level == uapi.SolNetlink && typ == uapi.NetlinkPktinfo && len(data) >= uapi.NLPktinfolen:
 			pktinfo = fmt.Sprintf(" pktinfo=%d", le.Uint32(data))
+		case level == uapi.SolNetlink && typ == uapi.NetlinkListenAllNSID && len(data) >= 4:
+			nsid = fmt.Sprintf(" nsid=%d", int32(le.Uint32(data)))
 		case level == uapi.SolSocket && typ == uapi.ScmCredentials && len(data) >= uapi.UcredLen:
 			cred = fmt.Sprintf(" cred=%s,%d,%d", p.identity(le.Uint32(data)), le.Uint32(data[4:]), le.Uint32(data[8:]))
 		}
 	})
-	return line + pktinfo + cred
+	return line + pktinfo + nsid + cred
 }
 
 // eachControlMessage calls f for each well-formed control message: a header of length, level and type, then data,
