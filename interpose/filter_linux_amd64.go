@@ -96,12 +96,16 @@ func filter() []unix.SockFilter {
 // supervisor gets the listener.
 const stubVariable = "NLMMAP_INTERPOSE_FD"
 
-// IsStub reports whether this process was started by Supervisor.Start to become a program: main must call Stub then.
-func IsStub() bool { return os.Getenv(stubVariable) != "" }
+// IsStub reports whether this process was started by Launch or New to become a program, or a guard: main must call Stub then.
+func IsStub() bool { return os.Getenv(stubVariable) != "" || os.Getenv(guardVariable) != "" }
 
-// Stub puts the process under its supervisor and becomes the program: os.Args are its path and its arguments. It does not
-// return.
+// Stub puts the process under its supervisor and becomes the program: os.Args are its path and its arguments. Or it is the
+// guard. It does not return.
 func Stub() {
+	if fd, err := strconv.Atoi(os.Getenv(guardVariable)); err == nil {
+		beGuard(fd)
+		os.Exit(0)
+	}
 	fmt.Fprintf(os.Stderr, "nlmmap: %v\n", becomeProgram())
 	os.Exit(127)
 }

@@ -22,12 +22,65 @@ import (
 	"nlmmap/subsys"
 )
 
+// victim says that the test is to be a supervisor that somebody kills: see TestGuard.
+const victim = "INTERPOSE_TEST_VICTIM"
+
 // TestMain: the test is its own stub.
 func TestMain(m *testing.M) {
 	if interpose.IsStub() {
 		interpose.Stub()
 	}
+	if os.Getenv(victim) != "" {
+		superviseForEver()
+	}
 	os.Exit(m.Run())
+}
+
+// superviseForEver runs a shell with a child in the background, whose number it prints.
+func superviseForEver() {
+	var t testing.T
+	m := boot(&t, kernel.Linux4_4)
+	p := m.start(&t, os.Stdout, "/bin/sh", "-c", "sleep 1000 & echo $!; wait")
+	<-p.Done()
+}
+
+// TestGuard: when the supervisor is killed, all its programs end, those that a program has started, too.
+func TestGuard(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), victim+"=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		_ = cmd.Process.Kill()
+		t.Skipf("programs cannot be supervised here: %v", err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	for range 1000 {
+		if !running(pid) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("process %d still runs", pid)
+}
+
+// running reports whether a process exists and is no zombie.
+func running(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(data), ") Z ")
 }
 
 // A machine is a modelled kernel under which programs run.
@@ -49,7 +102,11 @@ func boot(t testing.TB, release kernel.Release) *machine {
 	}
 	m := &machine{k: k}
 	net := k.NewNet()
-	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net),
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Self: self,
 		Report: func(format string, args ...any) { m.reported = append(m.reported, fmt.Sprintf(format, args...)) }})
 	if err != nil {
 		t.Fatal(err)

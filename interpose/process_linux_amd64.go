@@ -211,6 +211,7 @@ func (s *Supervisor) process(tgid int, st status) (*process, error) {
 	if err != nil {
 		return nil, unix.ESRCH
 	}
+	s.guard.tell(tgid)
 	p = &process{tgid: tgid, pidfd: pidfd, threads: map[int]*thread{}, fds: map[int]descriptor{}, others: map[int]bool{}, stale: true}
 	name := nameOf(tgid)
 	err = s.numbered(tgid, func() (err error) {

@@ -27,6 +27,9 @@ type Config struct {
 	Stack *inet.Stack
 	// MaxProcesses is how many processes there may be at once: fork fails with EAGAIN beyond. 0 means 4096.
 	MaxProcesses int
+	// Self is a program that calls Stub when IsStub says so, usually os.Executable. It is started to end the programs should this
+	// process be killed; with "" they go on then, with calls that fail.
+	Self string
 	// Report is told what a person should know: a program that the modelled kernel killed, for example.
 	Report func(format string, args ...any)
 }
@@ -37,7 +40,8 @@ type Supervisor struct {
 	net    *kernel.Net
 	stack  *inet.Stack
 	report func(format string, args ...any)
-	limit  int           // of processes
+	limit  int // of processes
+	guard  *guard
 	cur    *kernel.Task  // work in no program's name
 	holder *kernel.Task  // a process that has the files in flight
 	poller int           // epoll of pidfds, of the far ends of placeholders, and of wake
@@ -86,6 +90,11 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	if err := s.watch(s.wake, func() {}); err != nil {
 		return nil, err
+	}
+	if cfg.Self != "" {
+		if s.guard, err = startGuard(cfg.Self); err != nil {
+			return nil, err
+		}
 	}
 	go s.poll()
 	return s, nil
@@ -367,6 +376,7 @@ func (s *Supervisor) Close(ctx context.Context) (killed int) {
 		s.pollOnce(1)
 	}
 	s.closing.Store(true)
+	s.guard.dismiss()
 	// The poller looks once more, and ends.
 	_, _ = unix.Write(s.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	<-s.polled

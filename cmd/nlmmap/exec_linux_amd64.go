@@ -180,7 +180,11 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 			return e.bad("%v", err)
 		}
 	}
-	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Report: report, MaxProcesses: o.processes})
+	self, err := os.Executable()
+	if err != nil {
+		return failed(err)
+	}
+	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Report: report, MaxProcesses: o.processes, Self: self})
 	if err != nil {
 		return failed(err)
 	}
