@@ -89,6 +89,11 @@ type Result struct {
 	Failure *Failure
 	// FoundAfter is the number of runs until then.
 	FoundAfter int
+	// Length is the most steps that a run had, Threads the most threads, store buffers included.
+	Length, Threads int
+	// Chance is what pct promises: the least probability that one run finds a bug of the depth that it looks for, 0 for
+	// other schedulers.
+	Chance float64
 	// Violations counts by name, with KeepGoing.
 	Violations map[string]int
 	// Err is not nil when the search itself went wrong.
@@ -108,6 +113,9 @@ func (r Result) String() string {
 		s += ": nothing found, and not all schedules: " + r.LeftOut
 	default:
 		s += ": nothing found within the budget"
+		if r.Chance > 0 {
+			s += fmt.Sprintf(" (a bug of the depth looked for is found by one schedule in %.0f at least)", 1/r.Chance)
+		}
 	}
 	return s
 }
@@ -431,6 +439,11 @@ func searchAll(ctx context.Context, p Program, o Options, visit func(*World, *se
 		}
 		res.Runs++
 		res.Steps += int64(w.run.Steps())
+		res.Length, res.Threads = max(res.Length, w.run.Steps()), max(res.Threads, len(w.run.Threads()))
+		next.length = res.Length
+		if o.Scheduler == "pct" {
+			res.Chance = sched.Chance(res.Threads, res.Length, next.depth())
+		}
 		if next.repeated() {
 			res.Pruned++
 		}
@@ -455,6 +468,8 @@ type searcher struct {
 	dfs  *sched.DFS
 	all  *sched.All
 	last *sched.Recorder
+	// length is the most steps that a run had: pct changes priorities at any of them. The first run has none to change at.
+	length int
 }
 
 // Schedulers are the names that Options.Scheduler can have.
@@ -486,13 +501,9 @@ func (s *searcher) schedule(run int) (sched.Scheduler, bool) {
 		return s.last, s.all.More()
 	}
 	seed := s.o.Seed + uint64(run)
-	depth := s.o.Depth
-	if depth == 0 {
-		depth = 3
-	}
 	switch s.o.Scheduler {
 	case "pct":
-		s.last = &sched.Recorder{Scheduler: sched.NewPCT(seed, depth, 100)}
+		s.last = &sched.Recorder{Scheduler: sched.NewPCT(seed, s.depth(), s.length)}
 	case "random":
 		s.last = &sched.Recorder{Scheduler: sched.NewRandom(seed)}
 	default:
@@ -502,6 +513,14 @@ func (s *searcher) schedule(run int) (sched.Scheduler, bool) {
 		s.last = &sched.Recorder{Scheduler: &sched.RoundRobin{Quantum: run + 1}}
 	}
 	return s.last, true
+}
+
+// depth is the depth of the bugs that pct looks for.
+func (s *searcher) depth() int {
+	if s.o.Depth == 0 {
+		return 3
+	}
+	return s.o.Depth
 }
 
 func (s *searcher) err() error {

@@ -393,7 +393,7 @@ func (f *Failure) Snippet() string {
 		name  string
 		given bool
 		value any
-	}{{"Seed", o.Seed != 0, o.Seed}, {"MaxSteps", o.MaxSteps != 0, o.MaxSteps}, {"Only", len(o.Only) > 0, o.Only},
+	}{{"Seed", o.Seed != 0, o.Seed}, {"MaxSteps", o.MaxSteps != 0, o.MaxSteps}, {"Timeouts", o.Timeouts != 0, o.Timeouts}, {"Only", len(o.Only) > 0, o.Only},
 		{"Ignore", len(o.Ignore) > 0, o.Ignore}, {"Without", len(f.LeftOut) > 0, f.LeftOut}} {
 		if x.given {
 			options += fmt.Sprintf(", %s: %#v", x.name, x.value)
@@ -416,6 +416,9 @@ func (f *Failure) Command() string {
 	c += fmt.Sprintf(" --memory %v", o.Memory)
 	if o.Seed != 0 {
 		c += fmt.Sprintf(" --seed %d", o.Seed) // the machine's seed too
+	}
+	if o.Timeouts != 0 {
+		c += fmt.Sprintf(" --timeouts %d", o.Timeouts)
 	}
 	if len(o.Only) > 0 {
 		c += " --only " + strings.Join(o.Only, ",")

@@ -57,8 +57,8 @@ one line, with the number of schedules that led to it and what replays the first
 what random schedules lead to, and what every choice at every step does where that can be tried, it must have found.
 Each miss is printed with its program, and if two steps are to blame with these.
 
-Schedulers: dfs (all schedules that can differ, the default), pct, random, roundrobin, all (every choice at every step,
-for tiny programs). Switches are STEP:THREAD, in order.
+Schedulers: dfs (all schedules that can differ, the default), pct (bugs of a --depth with a probability that it prints),
+random, roundrobin, all (every choice at every step, for tiny programs). Switches are STEP:THREAD, in order.
 
 Exit codes: 0 nothing found, 1 a violation (of a litmus file: in one of its outcomes), 2 bad input.
 
@@ -84,6 +84,8 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	budget := flags.Duration("budget", time.Minute, "how long to search, for example 30s or 5m")
 	runs := flags.Int("runs", 0, "how many schedules to run at most, 0 for no limit")
 	seed := flags.Uint64("seed", 0, "seed of the random schedulers")
+	depth := flags.Int("depth", 0, "depth of the bugs that pct looks for: how many pairs of steps must come in a certain order; 0 for 3")
+	timeouts := flags.Int("timeouts", 0, "timeouts of each task that may come at any point, 0 for 1, -1 for none")
 	bound := flags.Int("bound", 0, "preemptions that dfs allows at most, 0 for no limit (a bounded search is not complete)")
 	only := flags.String("only", "", "invariants and defects to look for, separated by commas")
 	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
@@ -110,7 +112,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if *budget <= 0 {
 		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
 	}
-	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Seed: *seed, Runs: *runs,
+	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
 		Time: *budget, Only: words(*only), Ignore: words(*ignore)}
 	switch {
 	case *list:

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 )
@@ -215,30 +216,39 @@ func (a *All) pick(width int) int {
 	return a.picks[a.depth-1]
 }
 
-// PCT is the scheduler of Burckhardt et al.: threads have random priorities, the highest enabled one runs, and at
-// Depth-1 random steps the running thread gets the lowest. It finds a bug of depth d in a program of n threads and k
-// steps with probability at least 1/(n k^(d-1)).
+// PCT is the scheduler of Burckhardt et al. (2010): threads have random priorities, the highest enabled one runs, and at
+// depth-1 random steps the running thread gets one of depth-1 priorities below all those, drawn too. See Chance.
 type PCT struct {
 	rng     *rand.Rand
-	changes map[int]bool
+	changes map[int]int // by step: the new priority
 	prio    map[int]int // by thread, of a timeout by ^thread
 	low     int
 }
 
 // NewPCT returns the run that belongs to seed, for bugs of a depth in about steps steps.
 func NewPCT(seed uint64, depth, steps int) *PCT {
-	s := &PCT{rng: rand.New(rand.NewPCG(seed, 0x51ab)), changes: map[int]bool{}, prio: map[int]int{}}
-	for range depth - 1 {
-		s.changes[s.rng.IntN(max(steps, 1))] = true
+	s := &PCT{rng: rand.New(rand.NewPCG(seed, 0x51ab)), changes: map[int]int{}, prio: map[int]int{}, low: -depth}
+	for i := range depth - 1 {
+		s.changes[s.rng.IntN(max(steps, 1))] = -i - 1
 	}
 	return s
 }
 
+// Chance is the least probability with which a run of PCT finds a bug of a depth, which is the number of pairs of steps
+// whose order makes it happen, in a program of so many threads and steps: 1/(n k^(d-1)).
+func Chance(threads, steps, depth int) float64 {
+	return 1 / (float64(threads) * math.Pow(float64(steps), float64(depth-1)))
+}
+
 // Next implements Scheduler.
 func (s *PCT) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
-	if cur != nil && (s.changes[r.Steps()] || cur.Op.Kind == Yield) {
-		s.low--
-		s.prio[cur.ID] = s.low
+	if cur != nil {
+		if prio, ok := s.changes[r.Steps()]; ok {
+			s.prio[cur.ID] = prio
+		} else if cur.Op.Kind == Yield {
+			s.low--
+			s.prio[cur.ID] = s.low
+		}
 	}
 	best := enabled[0]
 	for _, t := range enabled {

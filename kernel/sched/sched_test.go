@@ -367,3 +367,25 @@ func benchmarkPoints(b *testing.B, threads int, s sched.Scheduler) {
 func BenchmarkPointStay(b *testing.B)    { benchmarkPoints(b, 2, &sched.Replay{}) }
 func BenchmarkPointSwitch(b *testing.B)  { benchmarkPoints(b, 2, &sched.RoundRobin{}) }
 func BenchmarkPointRandom4(b *testing.B) { benchmarkPoints(b, 4, sched.NewRandom(1)) }
+
+// TestPCTChance measures how often PCT finds bugs of a known depth in a program of two threads: as often as it promises.
+func TestPCTChance(t *testing.T) {
+	const times, runs = 4, 8000
+	steps := 2 * (times + 1) // each thread has a first step more
+	for _, bug := range []struct {
+		depth int
+		order string // of the first steps
+	}{{1, "b"}, {2, "aab"}, {3, "aabba"}} {
+		found := 0
+		for seed := range uint64(runs) {
+			if strings.HasPrefix(letters(sched.NewPCT(seed, bug.depth, steps), 2, times), bug.order) {
+				found++
+			}
+		}
+		measured, promised := float64(found)/runs, sched.Chance(2, steps, bug.depth)
+		t.Logf("depth %d: measured %.4f, promised %.4f", bug.depth, measured, promised)
+		if measured < promised*0.8 {
+			t.Errorf("%q is found in %.4f of the runs, promised are %.4f", bug.order, measured, promised)
+		}
+	}
+}
