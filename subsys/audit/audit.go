@@ -17,22 +17,22 @@ import (
 
 // Types of messages.
 const (
-	Get        = 1000
-	Set        = 1001
+	Get        = uapi.AuditGet
+	Set        = uapi.AuditSet
 	list       = 1002
 	add        = 1003
 	del        = 1004
-	user       = 1005
-	SignalInfo = 1010
+	user       = uapi.AuditUser
+	SignalInfo = uapi.AuditSignalInfo
 	addRule    = 1011
 	delRule    = 1012
-	ListRules  = 1013
+	ListRules  = uapi.AuditListRules
 	trim       = 1014
 	makeEquiv  = 1015
 	ttyGet     = 1016
 	ttySet     = 1017
-	setFeature = 1018
-	getFeature = 1019
+	setFeature = uapi.AuditSetFeature
+	getFeature = uapi.AuditGetFeature
 	firstUser  = 1100
 	lastUser   = 1199
 	firstUser2 = 2100
