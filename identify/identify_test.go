@@ -139,7 +139,7 @@ func singles(release kernel.Release) []string {
 
 // TestSingles: every difference is found where it is the only one. All of them on all releases take ten minutes.
 func TestSingles(t *testing.T) {
-	every := 17
+	every := 41
 	if long.Wanted() {
 		every = 1
 	}
@@ -147,7 +147,7 @@ func TestSingles(t *testing.T) {
 	for _, release := range kernel.Releases() {
 		files := scenarios(t, release)
 		for _, text := range singles(release) {
-			if n++; n%every == 0 && (!testing.Short() || n%(18*every) == 0) {
+			if n++; n%every == 0 && (!testing.Short() || n%(8*every) == 0) {
 				check(t, text, files)
 			}
 		}
