@@ -82,7 +82,7 @@ func (t *task) do(fn func() error) error {
 		return t.tr.do(fn)
 	}
 	result := make(chan error, 1)
-	if err := t.tr.do(func() error { t.tr.begin(t, fn, result); return nil }); err != nil {
+	if err := t.tr.do(func() error { t.tr.begin(fn, result); return nil }); err != nil {
 		return err
 	}
 	var err error

@@ -51,6 +51,7 @@ type process struct {
 	tgid    int
 	mem     *memory
 	threads map[int]*task // live ones, by thread id
+	exits   bool          // one of them has made the process exit
 }
 
 // A memory is what the tracer has put into an address space, which processes can share.
@@ -151,7 +152,8 @@ func (t *task) wait() (unix.WaitStatus, error) {
 	for {
 		var ws unix.WaitStatus
 		flags := unix.WALL
-		if t.giveWay != nil {
+		work := t.tr.now
+		if work != nil {
 			flags |= unix.WNOHANG
 		}
 		tid, err := unix.Wait4(t.tid, &ws, flags, nil)
@@ -162,7 +164,7 @@ func (t *task) wait() (unix.WaitStatus, error) {
 			return 0, err
 		}
 		if tid == 0 {
-			if !t.giveWay() {
+			if !work.giveWay(struct{}{}) {
 				return 0, errClosed
 			}
 			if t.dead {
@@ -353,11 +355,7 @@ func (t *task) exit() error {
 	if err := t.prepare(lineSyscall, func(r *unix.PtraceRegs) { r.Rax, r.Rdi = unix.SYS_EXIT_GROUP, 0 }); err != nil {
 		return err
 	}
-	for _, other := range t.p.threads {
-		if other != t {
-			other.giveWay = nil // its work finds it dead
-		}
-	}
+	t.p.exits = true
 	if err := unix.PtraceCont(t.tid, 0); err != nil {
 		return err
 	}
@@ -366,9 +364,6 @@ func (t *task) exit() error {
 
 // kill ends what is left of the process.
 func (p *process) kill() {
-	for _, t := range p.threads {
-		t.giveWay = nil // nobody waits for its calls any more
-	}
 	if len(p.threads) > 0 {
 		_ = unix.Kill(p.tgid, unix.SIGKILL)
 		_ = p.reap()

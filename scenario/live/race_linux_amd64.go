@@ -108,14 +108,13 @@ func wait(jobs []*job, parts []*scenario.Part) {
 	}
 }
 
-// ended reports whether the task has come to its end.
-func (t *task) ended() bool {
-	dead := false
+// ended reports whether the task has come to its end, or is about to.
+func (t *task) ended() (ended bool) {
 	_ = t.tr.do(func() error {
-		dead = t.dead
+		ended = t.dead || t.p.exits
 		return nil
 	})
-	return dead
+	return ended
 }
 
 // pin lets a task run on one processor only.

@@ -133,6 +133,9 @@ func TestRace(t *testing.T) {
 			[]string{"p: EINVAL; q: ok; portid=6 groups=0x0", "p: ok; q: EINVAL; portid=5 groups=0x0", "p: EBUSY; q: ok; portid=6 groups=0x0", "p: ok; q: EBUSY; portid=5 groups=0x0"}},
 		{"socket a route\n\nparallel\nthread p\n  recv a wait\n  getsockname a\nthread q\n  getsockname a\n", 3,
 			[]string{"p: blocks, blocks; q: portid=0 groups=0x0"}},
+		{"socket a route\n\nfork c\n\nparallel\nthread p of=c\n  exit\nthread q of=c\n  getsockname a\n  getsockname a\n", 100,
+			[]string{"p: ok; q: no such task q, no such task q", "p: ok; q: portid=0 groups=0x0, no such task q",
+				"p: ok; q: portid=0 groups=0x0, portid=0 groups=0x0"}},
 	} {
 		f, err := scenario.Parse("t", strings.NewReader(test.text))
 		check(t, err)

@@ -25,8 +25,7 @@ type task struct {
 	last unix.PtraceRegs // what the last one ended with
 	born int             // the task that the last line made
 
-	job     *job        // set while it runs beside others
-	giveWay func() bool // set in work apart, see tracer.begin; false when the work is abandoned
+	job *job // set while it runs beside others
 }
 
 var _ sys.Task = (*task)(nil)

@@ -23,6 +23,7 @@ type tracer struct {
 	procs []*process    // every process that was ever made
 	avoid map[int]bool  // numbers that are no good as a process's id
 	apart []*apart      // work whose tasks run meanwhile
+	now   *apart        // which of it runs on the thread, nil if none does
 	start time.Time
 }
 
@@ -79,31 +80,35 @@ const lookAgain = 50 * time.Microsecond
 // An apart is work of a task that runs beside others: a coroutine, which comes back whenever it would wait for the task.
 // All of them run on the tracer's thread.
 type apart struct {
-	next func() (struct{}, bool)
-	stop func()
+	next    func() (struct{}, bool)
+	stop    func()
+	giveWay func(struct{}) bool // lets other work go on; false when this one is abandoned
 }
 
-// begin begins such work. It gives way where t.wait would wait; result gets what fn returns.
-func (tr *tracer) begin(t *task, fn func() error, result chan<- error) {
+// begin begins such work. It gives way where it would wait for a task; result gets what fn returns.
+func (tr *tracer) begin(fn func() error, result chan<- error) {
 	a := &apart{}
 	a.next, a.stop = iter.Pull(func(yield func(struct{}) bool) {
-		t.giveWay = func() bool { return yield(struct{}{}) }
-		err := fn()
-		t.giveWay = nil
-		result <- err
+		a.giveWay = yield
+		result <- fn()
 	})
-	if _, more := a.next(); more {
+	if tr.resume(a) {
 		tr.apart = append(tr.apart, a)
 	}
+}
+
+// resume lets work go on until it gives way, and reports whether there is more of it.
+func (tr *tracer) resume(a *apart) (more bool) {
+	tr.now = a
+	_, more = a.next()
+	tr.now = nil
+	return more
 }
 
 // goOn lets all such work go on for which there is something to do, and reports whether some has come to an end.
 func (tr *tracer) goOn() (ended bool) {
 	before := len(tr.apart)
-	tr.apart = slices.DeleteFunc(tr.apart, func(a *apart) bool {
-		_, more := a.next()
-		return !more
-	})
+	tr.apart = slices.DeleteFunc(tr.apart, func(a *apart) bool { return !tr.resume(a) })
 	return len(tr.apart) < before
 }
 
