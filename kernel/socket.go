@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"encoding/binary"
+
 	"nlmmap/sys"
 	"nlmmap/uapi"
 )
@@ -199,8 +201,8 @@ func (t *Task) Getsockopt(fd, level, name, optlen int) (val []byte, err error) {
 	return val, err
 }
 
-// unixSock is one end of a pair of UNIX datagram sockets. Only descriptors travel over it: enough to have some in
-// flight.
+// unixSock is one end of a pair of UNIX datagram sockets: enough to have descriptors in flight, and to refuse what is meant
+// for netlink. Options of level SOL_SOCKET are not modelled.
 type unixSock struct {
 	k      *Kernel
 	peer   *unixSock
@@ -211,9 +213,15 @@ type unixSock struct {
 
 // unixState is what the lock of a UNIX socket guards.
 type unixState struct {
-	queue []*File
+	queue []unixMsg
 	dead  bool
 	told  bool // a send of the peer has found this end dead: to the next one there is no peer any more
+}
+
+// unixMsg is a datagram: bytes, or a descriptor with a byte that nobody looks at.
+type unixMsg struct {
+	data []byte
+	file *File // nil for none
 }
 
 func (k *Kernel) newUnixSock() *unixSock {
@@ -248,23 +256,106 @@ func (t *Task) SendFD(over, fd int) error {
 			return -1, err
 		}
 		defer f.fdput(t)
-		u.peer.lock.Lock(t)
-		to := u.peer.inside.Of(t)
-		if to.dead {
-			err := error(ECONNREFUSED)
-			if to.told {
-				err = ENOTCONN
-			}
-			to.told = true
-			u.peer.lock.Unlock(t)
-			return -1, err
-		}
-		to.queue = append(to.queue, f.File.get(t))
-		u.peer.lock.Unlock(t)
-		u.peer.wait.Wake(t, uapi.PollIn)
-		return 0, nil
+		return 0, u.send(t, unixMsg{data: make([]byte, 1), file: f.File})
 	})
 	return err
+}
+
+// send queues a datagram for the peer, with a reference of its own to the file.
+func (u *unixSock) send(cur *Task, m unixMsg) error {
+	u.peer.lock.Lock(cur)
+	to := u.peer.inside.Of(cur)
+	if to.dead {
+		err := error(ECONNREFUSED)
+		if to.told {
+			err = ENOTCONN
+		}
+		to.told = true
+		u.peer.lock.Unlock(cur)
+		return err
+	}
+	if m.file != nil {
+		m.file.get(cur)
+	}
+	to.queue = append(to.queue, m)
+	u.peer.lock.Unlock(cur)
+	u.peer.wait.Wake(cur, uapi.PollIn)
+	return nil
+}
+
+// Bind implements SocketOps. A netlink address is none of this family.
+func (u *unixSock) Bind(*Task, []byte) error { return EINVAL }
+
+// Connect implements SocketOps.
+func (u *unixSock) Connect(*Task, []byte) error { return EINVAL }
+
+// Getname implements SocketOps: neither end has a name.
+func (u *unixSock) Getname(*Task, bool) ([]byte, error) {
+	return binary.LittleEndian.AppendUint16(nil, uapi.AFUnix), nil
+}
+
+// Sendmsg implements SocketOps: a datagram to the peer. EINVAL for another destination.
+func (u *unixSock) Sendmsg(cur *Task, _ *File, m *Msghdr, flags int) (int, error) {
+	switch {
+	case flags&uapi.MsgOOB != 0:
+		return 0, EOPNOTSUPP
+	case m.Name != nil:
+		return 0, EINVAL
+	}
+	data, err := Gather(m)
+	if err != nil {
+		return 0, err
+	}
+	return len(data), u.send(cur, unixMsg{data: data})
+}
+
+// Recvmsg implements SocketOps. It never waits: EAGAIN where nothing is there. A descriptor is lost.
+func (u *unixSock) Recvmsg(cur *Task, m *Msghdr, flags int) (int, error) {
+	if flags&uapi.MsgOOB != 0 {
+		return 0, EOPNOTSUPP
+	}
+	u.lock.Lock(cur)
+	in := u.inside.Of(cur)
+	if len(in.queue) == 0 {
+		u.lock.Unlock(cur)
+		return 0, EAGAIN
+	}
+	got := in.queue[0]
+	if flags&uapi.MsgPeek == 0 {
+		in.queue = in.queue[1:]
+		if got.file != nil {
+			defer got.file.put(cur)
+		}
+	}
+	u.lock.Unlock(cur)
+	m.Flags, m.Name, m.Control = 0, nil, nil
+	n, err := Scatter(m, got.data)
+	if n < len(got.data) {
+		m.Flags |= uapi.MsgTrunc
+		if flags&uapi.MsgTrunc != 0 && err == nil {
+			n = len(got.data)
+		}
+	}
+	return n, err
+}
+
+// Setsockopt implements SocketOps: the family has no options of its own.
+func (u *unixSock) Setsockopt(_ *Task, level, _ int, _ []byte) error {
+	if level == uapi.SolSocket {
+		return Errorf(ENOPROTOOPT, "options of UNIX sockets are not modelled")
+	}
+	return EOPNOTSUPP
+}
+
+// Getsockopt implements SocketOps. There is never a pending error.
+func (u *unixSock) Getsockopt(_ *Task, level, name, _ int) ([]byte, error) {
+	switch {
+	case level != uapi.SolSocket:
+		return nil, EOPNOTSUPP
+	case name == uapi.SoError:
+		return make([]byte, 4), nil
+	}
+	return nil, Errorf(ENOPROTOOPT, "options of UNIX sockets are not modelled")
 }
 
 // RecvFD receives a descriptor. EAGAIN when none is in flight.
@@ -276,10 +367,13 @@ func (t *Task) RecvFD(over int) (int, error) {
 			u.lock.Unlock(t)
 			return -1, EAGAIN
 		}
-		f := in.queue[0]
+		got := in.queue[0]
 		in.queue = in.queue[1:]
 		u.lock.Unlock(t)
-		return t.files.install(t, f)
+		if got.file == nil {
+			return -1, Errorf(EAGAIN, "a datagram without a descriptor")
+		}
+		return t.files.install(t, got.file)
 	})
 }
 
@@ -320,7 +414,9 @@ func (u *unixSock) Release(cur *Task) {
 	queue := in.queue
 	in.queue = nil
 	u.lock.Unlock(cur)
-	for _, f := range queue {
-		f.put(cur)
+	for _, m := range queue {
+		if m.file != nil {
+			m.file.put(cur)
+		}
 	}
 }
