@@ -23,7 +23,10 @@ func (h *Hidden) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "two steps that touch nothing in common, in this order and the other:\n")
 	for _, s := range []sched.Step{h.First, h.Second} {
-		fmt.Fprintf(&b, "  %v\n    from %s\n    to   %s\n", s, s.From, s.To)
+		fmt.Fprintf(&b, "  %v\n", s)
+		if s.From != "" || s.To != "" { // a store buffer runs no code
+			fmt.Fprintf(&b, "    from %s\n    to   %s\n", s.From, s.To)
+		}
 	}
 	for i, o := range h.Outcomes {
 		fmt.Fprintf(&b, "  outcome %d: %s\n    replay %s\n", i+1, o, FormatSwitches(h.Switches[i]))

@@ -389,3 +389,11 @@ func TestPCTChance(t *testing.T) {
 		}
 	}
 }
+
+// TestStepOfStoreBuffer: the step of a store buffer says which place it stores to.
+func TestStepOfStoreBuffer(t *testing.T) {
+	s := sched.Step{Thread: "t's store buffer", Op: sched.Op{Kind: sched.Drain, Obj: 5, Off: 8, Len: 4}}
+	if got, want := s.String(), "t's store buffer: drain to bytes 8 to 12 of memory 5"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

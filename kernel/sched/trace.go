@@ -35,7 +35,13 @@ type Step struct {
 	after   []int
 }
 
-func (s Step) String() string { return s.Thread + ": " + s.Op.String() }
+func (s Step) String() string {
+	text := s.Thread + ": " + s.Op.String()
+	if s.Op.Kind == Drain {
+		text += fmt.Sprintf(" to bytes %d to %d of memory %d", s.Op.Off, s.Op.Off+s.Op.Len, s.Op.Obj)
+	}
+	return text
+}
 
 // Idle must be called when time has passed because no thread could go on.
 func (t *Trace) Idle() { t.barrier = len(t.Steps) }
