@@ -26,11 +26,10 @@ const (
 	x32Bit = 0x40000000
 )
 
-// A condition hands a call to the supervisor only when the low word of an argument, masked, is (or is not) a value.
+// A condition hands a call to the supervisor only when the low word of an argument, masked, is a value.
 type condition struct {
 	arg         int
 	mask, value uint32
-	not         bool
 }
 
 // filtered are the calls that are handed over.

@@ -33,12 +33,11 @@ const (
 
 // A header is a struct msghdr of the program.
 type header struct {
-	at                      uint64
-	name, iov, control      uint64
-	nameLen                 int32
-	iovLen, controlLen      uint64
-	segments                []segment
-	hasName, single, isRecv bool
+	at                 uint64 // 0 for a call without one
+	name, iov, control uint64
+	nameLen            int32
+	iovLen, controlLen uint64
+	segments           []segment
 }
 
 type segment struct{ at, n uint64 }

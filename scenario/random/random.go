@@ -93,8 +93,6 @@ type socket struct {
 // A ring is a request for one.
 type ring struct{ blockSize, blockNr, frameSize, frameNr int }
 
-func (r ring) mapSize() int { return r.blockSize * r.blockNr }
-
 type mapping struct {
 	name   string
 	sock   *socket
