@@ -43,6 +43,7 @@ var steps = []step{
 	{4, hasFD, (*maker).setsockopt},
 	{4, hasFD, (*maker).getsockopt},
 	{2, hasFD, func(m *maker) { m.step("getsockname %s", m.fd().name) }},
+	{1, hasFD, func(m *maker) { m.step("getpeername %s", m.fd().name) }},
 	{2, hasFD, (*maker).connect},
 	{1, hasFD, (*maker).filter},
 	{2, hasFD, (*maker).close},
