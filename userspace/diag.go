@@ -30,6 +30,10 @@ type SocketStat struct {
 	RX, TX uapi.NLMMapReq
 }
 
+// connected is the state of a socket that has a peer (NETLINK_CONNECTED). One that lost it has state 0, one that never had
+// one another.
+const connected = 1
+
 // ParseSocketStat reads one message of the dump. The error says that m is something else, or malformed.
 func ParseSocketStat(m uapi.Message) (SocketStat, error) {
 	if m.Header.Type != uapi.SockDiagByFamily || len(m.Payload) < uapi.NetlinkDiagMsglen || m.Payload[0] != uapi.AFNetlink {
@@ -37,7 +41,7 @@ func ParseSocketStat(m uapi.Message) (SocketStat, error) {
 	}
 	word := func(off int) uint32 { return binary.LittleEndian.Uint32(m.Payload[off:]) }
 	s := SocketStat{
-		Type: m.Payload[1], Protocol: m.Payload[2], Connected: m.Payload[3] != 0,
+		Type: m.Payload[1], Protocol: m.Payload[2], Connected: m.Payload[3] == connected,
 		Portid: word(uapi.NetlinkDiagPortid), PeerPortid: word(8), PeerGroup: word(12), Inode: word(16),
 	}
 	for a, err := range m.Attrs(uapi.NetlinkDiagMsglen) {

@@ -152,7 +152,7 @@ func TestLoggerCounts(t *testing.T) {
 		l := userspace.Logger{Config: userspace.LoggerConfig{Group: 7, Idle: 3 * kernel.Second,
 			Params: userspace.LogParams{Mode: userspace.CopyPacket, Threshold: 10, Timeout: 50, Flags: 1},
 			Handle: func(p userspace.LoggedPacket) {
-				if p.Group != 7 || p.HWProto != 0x0800 || p.Hook != 3 || len(p.Payload) != 128 {
+				if p.Group != 7 || p.HWProto != 0 || p.Hook != 3 || len(p.Payload) != 128 {
 					t.Errorf("%+v", p)
 				}
 			}}}
