@@ -13,6 +13,12 @@ var networkDirectives = []form{
 		run:     populate,
 	},
 	{
+		syntax:  compile("sysctl KEY N"),
+		help:    "the administrator sets what /proc/sys has; the simulator knows net.ipv6.conf.DEVICE.disable_ipv6, all and default too",
+		example: "sysctl net.ipv6.conf.all.disable_ipv6 1",
+		run:     func(c *call) (string, error) { return ok(c.target.Sysctl(c.args.word(0), c.args.num(1))) },
+	},
+	{
 		syntax:  compile("nfrule nfqueue num=N [bypass]"),
 		help:    "a rule that queues UDP packets to port 9 on the output path",
 		example: "nfrule nfqueue num=0",

@@ -27,8 +27,9 @@ var trafficDirectives = []form{
 		run:     kick,
 	},
 	{
-		syntax:  compile("recv FD [size=BYTES] [peek] [trunc] [oob] [wait]"),
-		help:    "recvmsg (size 8192); prints BYTES from= groups=, then the messages",
+		syntax: compile("recv FD [size=BYTES] [peek] [trunc] [oob] [wait] [attrs] [all]"),
+		help: "recvmsg (size 8192); prints BYTES from= groups=, then the messages, on a route socket with attrs also their " +
+			"attributes; with all until there is nothing more",
 		example: "recv a size=50 trunc",
 		waits:   true,
 		run:     recv,
@@ -104,12 +105,30 @@ func recv(c *call) (string, error) {
 	if c.args.has("oob") {
 		flags |= uapi.MsgOOB
 	}
-	got, err := c.receive(fd, int(c.args.get("size", 8192)), flags)
-	if err != nil {
-		return "", err
+	var lines []string
+	for range maxReceives {
+		got, err := c.receive(fd, int(c.args.get("size", 8192)), flags)
+		if err != nil {
+			return strings.Join(lines, "\n"), err
+		}
+		lines = append(lines, c.print.whole(got, sock.protocol, c.args.has("attrs"))...)
+		if !c.args.has("all") {
+			return strings.Join(lines, "\n"), nil
+		}
 	}
-	lines := append([]string{c.print.received(got)}, indent(c.print.messages(sock.protocol, got.data, false))...)
-	return strings.Join(lines, "\n"), nil
+	return strings.Join(lines, "\n"), fmt.Errorf("still more after %d messages", maxReceives)
+}
+
+// maxReceives bounds recv all, in case that somebody sends all the time.
+const maxReceives = 10000
+
+// whole prints what a receive has returned.
+func (p printer) whole(got received, protocol int, withAttributes bool) []string {
+	messages := p.messages(protocol, got.data, false)
+	if withAttributes {
+		messages = p.withAttributes(protocol, got.data)
+	}
+	return append([]string{p.received(got)}, indent(messages)...)
 }
 
 // received is what a receive has returned.

@@ -74,6 +74,21 @@ func (p printer) frameHeader(h uapi.NLMMapHdr) string {
 	return fmt.Sprintf("len=%d group=%d pid=%s uid=%d gid=%d", h.Len, h.Group, p.identity(h.Pid), h.UID, h.GID)
 }
 
+// withAttributes prints the messages in buf, each followed by its attributes.
+func (p printer) withAttributes(protocol int, buf []byte) (lines []string) {
+	for len(buf) > 0 {
+		first := firstMessage(buf)
+		lines = append(lines, p.messages(protocol, first, false)...)
+		for m := range uapi.WellFormed(uapi.Messages(first)) {
+			if protocol == uapi.NetlinkRoute && m.Header.Type >= uapi.NLMsgMinType {
+				lines = append(lines, attributeLines(m.Header.Type, m.Payload)...)
+			}
+		}
+		buf = buf[min(len(buf), uapi.NLMsgAlign(len(first))):]
+	}
+	return lines
+}
+
 // messages prints the messages in buf, one per line, as a socket of the given protocol understands them.
 func (p printer) messages(protocol int, buf []byte, withHex bool) []string {
 	var lines []string

@@ -179,7 +179,7 @@ func parseValue(kind, text string) (value, error) {
 	v := value{text: text}
 	var err error
 	switch kind {
-	case "FD", "NEW", "EP", "A", "B", "T", "MAP", "CHILD", "NAME", "TASK", "JOB", "KERNEL":
+	case "FD", "NEW", "EP", "A", "B", "T", "MAP", "CHILD", "NAME", "TASK", "KERNEL", "JOB", "KEY":
 		if text == "" {
 			err = fmt.Errorf("expected a name")
 		}

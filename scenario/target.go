@@ -12,6 +12,8 @@ type Target interface {
 	// link-scope routes, on a dummy device made for it.
 	PopulateNeigh(count int) error
 	PopulateRoute(count int) error
+	// Sysctl sets what /proc/sys has under a key with dots: ENOENT for one that there is not.
+	Sysctl(key string, value int64) error
 	// NFQueueRule, NFLogRule and FlushRules change the rules for UDP packets to port 9 on the output path.
 	NFQueueRule(num int, bypass bool) error
 	NFLogRule(group, threshold int) error

@@ -49,6 +49,7 @@ type System struct {
 type Differences struct {
 	Kernel    kernel.Differences
 	Netlink   afnetlink.Differences
+	Inet      inet.Differences
 	Rtnetlink rtnetlink.Differences
 	Genetlink genetlink.Differences
 	Sockdiag  sockdiag.Differences
@@ -63,7 +64,7 @@ type Differences struct {
 func (d *Differences) Table() []kernel.Difference { return slices.Concat(d.tables()...) }
 
 func (d *Differences) tables() [][]kernel.Difference {
-	return [][]kernel.Difference{d.Kernel.Table(), d.Netlink.Table(), d.Rtnetlink.Table(), d.Genetlink.Table(),
+	return [][]kernel.Difference{d.Kernel.Table(), d.Netlink.Table(), d.Inet.Table(), d.Rtnetlink.Table(), d.Genetlink.Table(),
 		d.Sockdiag.Table(), d.Audit.Table(), d.NFNetlink.Table(), d.NFQueue.Table(), d.NFLog.Table(), d.Others.Table()}
 }
 
@@ -97,7 +98,7 @@ func Register(k *kernel.Kernel) (*System, error) {
 
 // RegisterWith is Register for a caller that boots many machines of one version, and has resolved it once.
 func RegisterWith(k *kernel.Kernel, d *Differences) *System {
-	s := &System{Kernel: k, IP: inet.Register(k)}
+	s := &System{Kernel: k, IP: inet.Register(k, &d.Inet)}
 	s.Netlink = afnetlink.RegisterWith(k, &d.Netlink)
 	s.Rtnetlink = rtnetlink.Register(s.Netlink, s.IP, &d.Rtnetlink)
 	s.Genetlink = genetlink.Register(s.Netlink, &d.Genetlink)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,6 +69,17 @@ func (a *admin) request(count int, message func(i int) []byte) error {
 		}
 	}
 	return nil
+}
+
+// sysctl writes a file below /proc/sys, which for net is that of the thread's namespace. It is not created.
+func sysctl(key string, value int64) error {
+	fd, err := unix.Open("/proc/sys/"+strings.ReplaceAll(key, ".", "/"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, fmt.Appendln(nil, value))
+	return err
 }
 
 func one(message []byte) func(int) []byte { return func(int) []byte { return message } }

@@ -56,6 +56,10 @@ func (tg *target) PopulateRoute(count int) error {
 	return tg.tr.do(func() error { return tg.adm.addRoutes(count) })
 }
 
+func (tg *target) Sysctl(key string, value int64) error {
+	return tg.tr.do(func() error { return sysctl(key, value) })
+}
+
 func (tg *target) NFQueueRule(num int, bypass bool) error {
 	return tg.tr.do(func() error { return tg.adm.addRule(nfqueueTarget(num, bypass)) })
 }

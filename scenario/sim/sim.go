@@ -105,6 +105,12 @@ func (m *Machine) PopulateRoute(count int) (err error) {
 	return m.stack().PopulateRoute(m.admin, count)
 }
 
+// Sysctl implements scenario.Target.
+func (m *Machine) Sysctl(key string, value int64) (err error) {
+	defer survive(&err)
+	return m.stack().Sysctl(m.admin, key, value)
+}
+
 // NFQueueRule implements scenario.Target.
 func (m *Machine) NFQueueRule(num int, bypass bool) error {
 	m.stack().AddRule(m.admin, m.System.NFQueue.Rule(uint16(num), bypass))

@@ -66,12 +66,12 @@ func (l *lookup) lookup(cur *kernel.Task, net *kernel.Net, frn []byte) {
 	table := frn[offTable]
 	code := -int32(kernel.ENOENT)
 	// A table that does not exist has no result at all: tables are made with their first route.
-	if l.inet.Stack(net).HasTable(cur, table) {
+	if l.inet.Stack(net).HasTable(cur, uint32(table)) {
 		frn[offTableID] = table
-		route, err := l.inet.Stack(net).Lookup(cur, netip.AddrFrom4([4]byte(frn)), table)
+		route, err := l.inet.Stack(net).LookupIn(cur, netip.AddrFrom4([4]byte(frn)), uint32(table))
 		code = -int32(kernel.ErrnoOf(err))
 		if err == nil {
-			frn[offTableID] = route.Table
+			frn[offTableID] = byte(route.Table)
 			frn[offPrefixlen] = byte(route.Dst.Bits())
 			frn[offNhSel] = 0
 			frn[offType] = route.Type

@@ -23,7 +23,7 @@ func boot(t *testing.T) (*inet.Inet, *kernel.Kernel, *kernel.Task) {
 			t.Error(err)
 		}
 	})
-	return inet.Register(k), k, k.KernelTask("admin")
+	return inet.Register(k, &inet.Differences{}), k, k.KernelTask("admin")
 }
 
 func TestNeighLimit(t *testing.T) {
@@ -39,21 +39,33 @@ func TestNeighLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, _ := a.NeighAt(cur, 0)
-	if n.Dst != netip.MustParseAddr("10.0.0.2") {
+	if n.State != inet.NUDFailed {
+		t.Errorf("%v is deleted", n)
+	}
+	if err := a.PopulateNeigh(cur, 1); err != nil {
+		t.Errorf("one that has failed makes room: %v", err)
+	}
+	if n, _ := a.NeighAt(cur, 0); n.Dst != netip.MustParseAddr("10.0.0.2") {
 		t.Errorf("%v", n)
+	}
+	if err := a.DelNeigh(cur, 2, netip.MustParseAddr("10.0.0.2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.AddNeigh(cur, inet.Neigh{Dst: netip.MustParseAddr("10.9.9.8"), Dev: 2}); err != nil {
+		t.Error(err)
 	}
 	if found, ok := a.FindNeigh(cur, 2, netip.MustParseAddr("10.0.3.232")); !ok || found.Dev != 2 {
 		t.Errorf("%v %t", found, ok)
 	}
-	if err := b.AddNeigh(cur, inet.Neigh{Dst: netip.MustParseAddr("10.9.9.9"), Dev: 2}); err != nil {
-		t.Error(err)
+	if err := b.AddNeigh(cur, inet.Neigh{Dst: netip.MustParseAddr("10.9.9.9"), Dev: 2}); !errors.Is(err, kernel.ENOBUFS) {
+		t.Errorf("1025 neighbours again: %v", err)
 	}
 }
 
 func TestRoutes(t *testing.T) {
 	in, k, cur := boot(t)
 	s := in.Stack(k.InitNet())
-	if _, err := s.Lookup(cur, netip.MustParseAddr("127.0.0.1"), 0); kernel.ErrnoOf(err) != inet.ENETUNREACH {
+	if _, err := s.LookupIn(cur, netip.MustParseAddr("127.0.0.1"), 0); kernel.ErrnoOf(err) != inet.ENETUNREACH {
 		t.Error(err)
 	}
 	s.LoUp(cur)
@@ -70,11 +82,11 @@ func TestRoutes(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	r, err := s.Lookup(cur, netip.MustParseAddr("127.9.9.9"), 0)
+	r, err := s.LookupIn(cur, netip.MustParseAddr("127.9.9.9"), 0)
 	if err != nil || r.Dst.Bits() != 8 || r.Type != inet.RTNLocal {
 		t.Errorf("%v %v", r, err)
 	}
-	if _, err := s.Lookup(cur, netip.MustParseAddr("127.0.0.1"), inet.TableMain); err == nil {
+	if _, err := s.LookupIn(cur, netip.MustParseAddr("127.0.0.1"), inet.TableMain); err == nil {
 		t.Error("127.0.0.1 is in the main table")
 	}
 }
@@ -148,7 +160,7 @@ func Example() {
 		panic(err)
 	}
 	admin := k.KernelTask("admin")
-	stack := inet.Register(k).Stack(k.InitNet())
+	stack := inet.Register(k, &inet.Differences{}).Stack(k.InitNet())
 	stack.AddRule(admin, inet.Rule{Name: "drop", Target: func(_ *kernel.Task, p *inet.Packet) inet.Verdict {
 		fmt.Println("a packet of", p.Len(), "bytes")
 		return inet.Drop

@@ -3,12 +3,14 @@ package inet
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"nlmmap/kernel"
 )
 
 // ipv6 is what IPv6 has in a namespace: nobody asks for it, it comes with devices that come up (addrconf).
 type ipv6 struct {
+	off    bool // new devices begin without it
 	addrs  []Addr
 	routes []Route
 	neighs []Neigh
@@ -26,15 +28,18 @@ var (
 // routes, and has then told the multicast routers which groups it is in, which leaves a neighbour behind. Other devices
 // get nothing.
 func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
+	if d.IPv6Off || !d.IPv6 {
+		return
+	}
 	host := Route{Table: TableLocal, Type: RTNLocal, Dev: LoIndex}
 	switch {
-	case d.Loopback:
-		a := Addr{ipv6Loopback, d.Index, ScopeHost}
+	case d.Loopback():
+		a := Addr{Prefix: ipv6Loopback, Dev: d.Index, Scope: ScopeHost}
 		s.ipv6Addr(cur, a)
 		host.Dst = a.Prefix
 		s.ipv6Route(cur, host)
 	case d.Ethernet():
-		a := Addr{netip.PrefixFrom(linkLocal(d.MAC), ipv6LinkLocal.Bits()), d.Index, ScopeLink}
+		a := Addr{Prefix: netip.PrefixFrom(linkLocal(d.MAC), ipv6LinkLocal.Bits()), Dev: d.Index, Scope: ScopeLink}
 		s.ipv6Route(cur, Route{Table: TableLocal, Dst: ipv6Multicast, Type: RTNUnicast, Protocol: ProtoBoot, Dev: d.Index})
 		s.ipv6Route(cur, Route{Table: TableMain, Dst: ipv6LinkLocal, Type: RTNUnicast, Protocol: ProtoKernel, Dev: d.Index})
 		s.ipv6Addr(cur, a)
@@ -48,40 +53,6 @@ func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
 				six.neighs = append(six.neighs, n)
 			}
 		})
-	}
-}
-
-// ipv6Down is addrconf_ifdown: what the device had goes, in the order in which it is told.
-func (s *Stack) ipv6Down(cur *kernel.Task, d Device) {
-	before := s.ipv6.Get(cur)
-	host := func(a Addr) netip.Prefix { return netip.PrefixFrom(a.Prefix.Addr(), 128) }
-	own := func(r Route) bool { // the route to an address of the device, which leads to lo
-		return slices.ContainsFunc(before.addrs, func(a Addr) bool { return a.Dev == d.Index && host(a) == r.Dst })
-	}
-	s.ipv6.Change(cur, func(six *ipv6) {
-		six.neighs = slices.DeleteFunc(slices.Clone(six.neighs), func(n Neigh) bool { return n.Dev == d.Index })
-		six.routes = slices.DeleteFunc(slices.Clone(six.routes), func(r Route) bool { return r.Dev == d.Index || own(r) })
-		six.addrs = slices.DeleteFunc(slices.Clone(six.addrs), func(a Addr) bool { return a.Dev == d.Index })
-	})
-	for _, n := range before.neighs {
-		if n.Dev == d.Index {
-			s.tellNeigh(cur, n, true)
-		}
-	}
-	for _, r := range before.routes {
-		if r.Dev == d.Index {
-			s.tellRoute(cur, RouteChange{Route: r, Gone: true})
-		}
-	}
-	for _, a := range before.addrs {
-		if a.Dev == d.Index {
-			s.tellAddr(cur, a, true)
-		}
-	}
-	for _, r := range before.routes {
-		if own(r) {
-			s.tellRoute(cur, RouteChange{Route: r, Gone: true})
-		}
 	}
 }
 
@@ -101,7 +72,7 @@ func (s *Stack) ipv6Addr(cur *kernel.Task, a Addr) {
 		}
 	})
 	if !known {
-		s.tellAddr(cur, a, false)
+		s.tellAddr(cur, a, false, Cause{})
 	}
 }
 
@@ -114,7 +85,7 @@ func (s *Stack) ipv6Route(cur *kernel.Task, r Route) {
 		}
 	})
 	if !known {
-		s.tellRoute(cur, RouteChange{Route: r})
+		s.tellRoute(cur, r, false, 0, Cause{})
 	}
 }
 
@@ -126,3 +97,73 @@ func (s *Stack) IPv6Routes(cur *kernel.Task) []Route { return slices.Clone(s.ipv
 
 // IPv6Neighs returns the IPv6 neighbours, oldest first.
 func (s *Stack) IPv6Neighs(cur *kernel.Task) []Neigh { return slices.Clone(s.ipv6.Get(cur).neighs) }
+
+// ipv6Down is addrconf_ifdown: what a device has of IPv6 goes when it goes down, in the order in which it is told. lo keeps
+// what it has.
+func (s *Stack) ipv6Down(cur *kernel.Task, d Device) {
+	if d.Loopback() && !d.IPv6Off {
+		return
+	}
+	before := s.ipv6.Get(cur)
+	own := func(r Route) bool { // the route to an address of the device, which leads to lo
+		return slices.ContainsFunc(before.addrs, func(a Addr) bool { return a.Dev == d.Index && host(a.Prefix.Addr()) == r.Dst })
+	}
+	s.ipv6.Change(cur, func(six *ipv6) {
+		six.neighs = slices.DeleteFunc(slices.Clone(six.neighs), func(n Neigh) bool { return n.Dev == d.Index })
+		six.routes = slices.DeleteFunc(slices.Clone(six.routes), func(r Route) bool { return r.Dev == d.Index || own(r) })
+		six.addrs = slices.DeleteFunc(slices.Clone(six.addrs), func(a Addr) bool { return a.Dev == d.Index })
+	})
+	for _, n := range before.neighs {
+		if n.Dev == d.Index {
+			s.tellNeigh(cur, n, true)
+		}
+	}
+	for _, r := range before.routes {
+		if r.Dev == d.Index && !own(r) {
+			s.tellRoute(cur, r, true, 0, Cause{})
+		}
+	}
+	for _, a := range before.addrs {
+		if a.Dev == d.Index {
+			s.tellAddr(cur, a, true, Cause{})
+		}
+	}
+	for _, r := range before.routes {
+		if own(r) {
+			s.tellRoute(cur, r, true, 0, Cause{})
+		}
+	}
+}
+
+// Sysctl sets what an administrator can set below /proc/sys, with a key with dots: ENOENT for what is not modelled. That is
+// net.ipv6.conf.DEVICE.disable_ipv6; default stands for new devices, all for these and for those that are there.
+func (s *Stack) Sysctl(cur *kernel.Task, key string, value int64) error {
+	rest, found := strings.CutPrefix(key, "net.ipv6.conf.")
+	name, ok := strings.CutSuffix(rest, ".disable_ipv6")
+	if !found || !ok {
+		return kernel.Errorf(kernel.ENOENT, "no setting %s", key)
+	}
+	off := value != 0
+	if name == "all" || name == "default" {
+		s.ipv6.Change(cur, func(six *ipv6) { six.off = off })
+		if name == "default" {
+			return nil
+		}
+	}
+	for _, d := range s.Devices(cur) {
+		if name == "all" || name == d.Name {
+			ok = false
+			now := s.change(cur, d.Index, func(d *Device) { d.IPv6Off = off })
+			switch {
+			case !off && d.IPv6Off && d.Up():
+				s.ipv6Up(cur, now)
+			case off && !d.IPv6Off:
+				s.ipv6Down(cur, now)
+			}
+		}
+	}
+	if ok && name != "all" {
+		return kernel.Errorf(kernel.ENOENT, "no device %s", name)
+	}
+	return nil
+}

@@ -59,7 +59,7 @@ func (s *Stack) PopulateRoute(cur *kernel.Task, count int) error {
 		r := Route{Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24), Table: TableMain,
 			Type: RTNUnicast, Scope: ScopeLink, Protocol: ProtoBoot, Dev: dev}
 		s.populated.Change(cur, func(p *populated) { p.routes = i + 1 })
-		if err := s.AddRoute(cur, r, administrator); err != nil {
+		if err := s.AddRoute(cur, administrator, r, RouteCreate|RouteExcl); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,7 @@ func TestLengths(t *testing.T) {
 		t.Run(fmt.Sprint(c.release, "/", c.frame), func(t *testing.T) {
 			k, nl := machine(t, c.release)
 			p := k.NewProcess("main", k.NewNet())
-			tap, err := nlmon.New(p, nl, inet.Register(k).Stack(p.Net()))
+			tap, err := nlmon.New(p, nl, inet.Register(k, &inet.Differences{}).Stack(p.Net()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func TestLengths(t *testing.T) {
 func TestUnread(t *testing.T) {
 	k, nl := machine(t, kernel.Linux4_5)
 	p := k.NewProcess("main", k.NewNet())
-	if _, err := nlmon.New(p, nl, inet.Register(k).Stack(p.Net())); err != nil {
+	if _, err := nlmon.New(p, nl, inet.Register(k, &inet.Differences{}).Stack(p.Net())); err != nil {
 		t.Fatal(err)
 	}
 	send(t, p, 0)
@@ -114,7 +114,7 @@ func TestUnread(t *testing.T) {
 func TestFull(t *testing.T) {
 	k, nl := machine(t, kernel.Linux4_5)
 	p := k.NewProcess("main", k.NewNet())
-	tap, err := nlmon.New(p, nl, inet.Register(k).Stack(p.Net()))
+	tap, err := nlmon.New(p, nl, inet.Register(k, &inet.Differences{}).Stack(p.Net()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestFull(t *testing.T) {
 
 func TestNoTaps(t *testing.T) {
 	k, nl := machine(t, kernel.Linux3_10)
-	if _, err := nlmon.New(k.KernelTask("test"), nl, inet.Register(k).Stack(k.InitNet())); !errors.Is(err, kernel.EOPNOTSUPP) {
+	if _, err := nlmon.New(k.KernelTask("test"), nl, inet.Register(k, &inet.Differences{}).Stack(k.InitNet())); !errors.Is(err, kernel.EOPNOTSUPP) {
 		t.Errorf("New: %v, want EOPNOTSUPP", err)
 	}
 	if err := k.Close(); err != nil {
@@ -155,7 +155,7 @@ func Example() {
 	}
 	register(nl)
 	p := k.NewProcess("main", k.NewNet())
-	tap, err := nlmon.New(p, nl, inet.Register(k).Stack(p.Net()))
+	tap, err := nlmon.New(p, nl, inet.Register(k, &inet.Differences{}).Stack(p.Net()))
 	if err != nil {
 		panic(err)
 	}

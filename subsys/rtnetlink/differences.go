@@ -6,16 +6,28 @@ import "nlmmap/kernel"
 type Differences struct {
 	RtmMax                int
 	NetconfPositiveEinval bool
-	LinkMsgSize           int
-	LinkMsgSizeIPv6       int
+	LinkCarrierChanges    bool
+	LinkProtoDown         bool
+	LinkSkipStats         bool
+	LinkOperstateIPv6     bool
+	LoAddress             bool
+	Nlmon                 bool
+	InetConf              int
+	Inet6Conf             int
+	IPv6Counters          int
+	IPv6Privacy           bool
+	AddrGenMode           bool
 	IPv6RoutePref         bool
 	NeighDumpFilter       bool
 	AddrFlags             bool
 	RuleSuppress          bool
-	NetconfSize           int
-	NetconfSizeIPv6       int
-	NeightblSize          int
-	NeightblParmsSize     int
+	RouteMetrics          int
+	NetconfProxyNeigh     bool
+	NetconfIgnoreLinkdown bool
+	ArpEntrySize          int
+	NdiscEntrySize        int
+	NeighCounters         int
+	NeighReprobes         bool
 	NeighTablesNewest     bool
 	TrafficControl        bool
 }
@@ -33,17 +45,6 @@ func (d *Differences) Table() []kernel.Difference {
 			Name: "netconf-positive-einval", Spec: "11.3",
 			Value: kernel.Switch(&d.NetconfPositiveEinval, kernel.Until(kernel.Linux4_4)),
 			Text:  "A malformed GETNETCONF request is acknowledged with +22 instead of -22.",
-		},
-		{
-			Name: "link-msg-size", Spec: "11.7",
-			Value: kernel.Number(&d.LinkMsgSize, 112, 3072, [...]int{1064, 1140, 1148, 1172, 1172}),
-			Text: "Bytes of the link message of lo; that of a dummy device is 16 longer. Messages end at a multiple of " +
-				"4 bytes.",
-		},
-		{
-			Name: "link-msg-size-ipv6", Spec: "11.7",
-			Value: kernel.Number(&d.LinkMsgSizeIPv6, 80, 3072, [...]int{548, 608, 616, 636, 636}),
-			Text:  "Bytes of the link message of lo in a dump for IPv6. Messages end at a multiple of 4 bytes.",
 		},
 		{
 			Name: "ipv6-route-pref", Spec: "11.3",
@@ -68,26 +69,6 @@ func (d *Differences) Table() []kernel.Difference {
 			Text:    "Messages about routing rules say which prefix lengths they suppress: they are 8 bytes longer.",
 		},
 		{
-			Name: "netconf-msg-size", Spec: "11.3",
-			Value: kernel.Number(&d.NetconfSize, 20, 1024, [...]int{52, 60, 60, 68, 68}),
-			Text:  "Bytes of a message about IPv4 settings of a device, 8 for each setting. They end at a multiple of 4 bytes.",
-		},
-		{
-			Name: "netconf-msg-size-ipv6", Spec: "11.3",
-			Value: kernel.Number(&d.NetconfSizeIPv6, 20, 1024, [...]int{36, 44, 44, 52, 52}),
-			Text:  "The same for IPv6.",
-		},
-		{
-			Name: "neightbl-msg-size", Spec: "11.3",
-			Value: kernel.Number(&d.NeightblSize, 32, 1024, [...]int{348, 348, 356, 364, 364}),
-			Text:  "Bytes of the message about a table of neighbours. They end at a multiple of 4 bytes.",
-		},
-		{
-			Name: "neightbl-parms-msg-size", Spec: "11.3",
-			Value: kernel.Number(&d.NeightblParmsSize, 32, 1024, [...]int{200, 200, 208, 208, 208}),
-			Text:  "Bytes of the message about what such a table has for one device. They end at a multiple of 4 bytes.",
-		},
-		{
 			Name: "neigh-tables-newest", Spec: "11.4",
 			Value: kernel.Switch(&d.NeighTablesNewest, kernel.Until(kernel.Linux3_10)),
 			Text:  "Dumps of all neighbours begin with the table that was made last, that of IPv6.",
@@ -97,6 +78,96 @@ func (d *Differences) Table() []kernel.Difference {
 			Value: kernel.Switch(&d.TrafficControl, kernel.Nowhere()),
 			Text: "The kernel is built with traffic control, so that types 36 to 50 have handlers. The images that were " +
 				"recorded last are not.",
+		},
+		{
+			Name: "link-carrier-changes", Spec: "11.7",
+			Value: kernel.Switch(&d.LinkCarrierChanges, kernel.Since(kernel.Linux3_19)),
+			Text:  "Messages about links count how often the carrier came and went.",
+		},
+		{
+			Name: "link-proto-down", Spec: "11.7",
+			Value: kernel.Switch(&d.LinkProtoDown, kernel.Since(kernel.Linux4_4)),
+			Text:  "Messages about links say whether a protocol has turned the device off.",
+		},
+		{
+			Name: "link-skip-stats", Spec: "11.7",
+			Value: kernel.Switch(&d.LinkSkipStats, kernel.Since(kernel.Linux4_4)),
+			Text:  "A request for links can leave the statistics of IPv6 out.",
+		},
+		{
+			Name: "link-operstate-ipv6", Spec: "11.7",
+			Value: kernel.Switch(&d.LinkOperstateIPv6, kernel.Since(kernel.Linux4_4)),
+			Text:  "Messages about links in a dump for IPv6 have the operational state.",
+		},
+		{
+			Name: "lo-address", Spec: "11.3",
+			Value: kernel.Switch(&d.LoAddress, kernel.Since(kernel.Linux3_19)),
+			Text:  "lo can be given a link-layer address.",
+		},
+		{
+			Name: "inet-conf", Spec: "11.7",
+			Value: kernel.Number(&d.InetConf, 1, 64, [...]int{26, 28, 28, 29, 29}),
+			Text:  "How many settings of IPv4 a message about a link has.",
+		},
+		{
+			Name: "inet6-conf", Spec: "11.7",
+			Value: kernel.Number(&d.Inet6Conf, 1, 64, [...]int{30, 35, 37, 40, 40}),
+			Text:  "How many settings of IPv6 it has.",
+		},
+		{
+			Name: "ipv6-counters", Spec: "11.7",
+			Value: kernel.Number(&d.IPv6Counters, 1, 64, [...]int{32, 36, 36, 36, 36}),
+			Text:  "How many counters of IPv6 it has.",
+		},
+		{
+			Name: "ipv6-privacy", Spec: "11.7",
+			Value: kernel.Switch(&d.IPv6Privacy, kernel.Since(kernel.Linux3_19)),
+			Text:  "The settings of IPv6 have the lifetimes of temporary addresses.",
+		},
+		{
+			Name: "addr-gen-mode", Spec: "11.7",
+			Value: kernel.Switch(&d.AddrGenMode, kernel.Since(kernel.Linux3_19)),
+			Text:  "Messages about links say how IPv6 makes addresses of the device.",
+		},
+		{
+			Name: "route-metrics", Spec: "11.5",
+			Value: kernel.Number(&d.RouteMetrics, 1, 16, [...]int{14, 15, 16, 16, 16}),
+			Text:  "The highest number of a metric of a route.",
+		},
+		{
+			Name: "netconf-proxy-neigh", Spec: "11.3",
+			Value: kernel.Switch(&d.NetconfProxyNeigh, kernel.Since(kernel.Linux3_19)),
+			Text:  "Messages about settings say whether neighbours are answered for.",
+		},
+		{
+			Name: "netconf-ignore-linkdown", Spec: "11.3",
+			Value: kernel.Switch(&d.NetconfIgnoreLinkdown, kernel.Since(kernel.Linux4_4)),
+			Text:  "Messages about settings say whether routes over devices without carrier are ignored.",
+		},
+		{
+			Name: "arp-entry-size", Spec: "11.3",
+			Value: kernel.Number(&d.ArpEntrySize, 0, 65535, [...]int{288, 296, 296, 288, 288}),
+			Text:  "Bytes of an entry of the table of IPv4 neighbours.",
+		},
+		{
+			Name: "ndisc-entry-size", Spec: "11.3",
+			Value: kernel.Number(&d.NdiscEntrySize, 0, 65535, [...]int{296, 304, 304, 296, 296}),
+			Text:  "Bytes of an entry of the table of IPv6 neighbours.",
+		},
+		{
+			Name: "neigh-counters", Spec: "11.3",
+			Value: kernel.Number(&d.NeighCounters, 1, 32, [...]int{10, 10, 10, 11, 11}),
+			Text:  "How many counters the message about a table of neighbours has.",
+		},
+		{
+			Name: "neigh-reprobes", Spec: "11.3",
+			Value: kernel.Switch(&d.NeighReprobes, kernel.Since(kernel.Linux4_1)),
+			Text:  "Messages about tables of neighbours say how often a failed one is asked for again.",
+		},
+		{
+			Name: "nlmon-kind", Spec: "13.6",
+			Value: kernel.Switch(&d.Nlmon, kernel.Since(kernel.Linux3_19)),
+			Text:  "Programs can make monitoring devices.",
 		},
 	}
 }

@@ -4,105 +4,237 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
+	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
 
-// Types and scopes of routes that only requests name.
+// Attributes of routes.
 const (
-	rtnBlackhole = 6
-	rtnMax       = 11
-	scopeNowhere = 255
+	rtaDst       = 1
+	rtaSrc       = 2
+	rtaIif       = 3
+	rtaOif       = 4
+	rtaGateway   = 5
+	rtaPriority  = 6
+	rtaPrefsrc   = 7
+	rtaMetrics   = 8
+	rtaMultipath = 9
+	rtaFlow      = 11
+	rtaCacheinfo = 12
+	rtaTable     = 15
+	rtaMark      = 16
+	rtaPref      = 20
+
+	rtmsgLen = 12
+
+	rtmFNotify = 0x100
+	rtmFCloned = 0x200
+
+	// tableCompat stands in the header of a message for a table whose number is too large for it.
+	tableCompat = 252
 )
 
-// by is who asks, as the notification of a change names them.
-func (q *request) by() inet.Cause {
-	return inet.Cause{Portid: q.m.SKB.CB.Portid, Seq: q.h.Seq, Echo: q.h.Flags&uapi.NLMFEcho != 0}
+var routeAttrs = policy{
+	rtaDst: least(4), rtaSrc: least(4), rtaIif: least(4), rtaOif: least(4), rtaGateway: least(4), rtaPriority: least(4),
+	rtaPrefsrc: least(4), rtaMultipath: least(8), rtaFlow: least(4),
 }
 
-// routeRequest reads NEWROUTE and DELROUTE: rtm_to_fib_config. EINVAL for a prefix or a type that does not exist.
-func routeRequest(q *request) (rt inet.Route, err error) {
-	p := q.payload
-	rt = inet.Route{TOS: p[3], Table: p[4], Protocol: p[5], Scope: p[6], Type: p[7]}
-	dst := netip.IPv4Unspecified()
-	for a := range uapi.WellFormed(uapi.Attrs(p, rtmsgLen)) {
-		switch {
-		case a.Type == rtaDst && len(a.Data) >= 4:
-			dst = netip.AddrFrom4([4]byte(a.Data))
-		case a.Type == rtaOif && len(a.Data) >= 4:
-			rt.Dev = int(int32(binary.LittleEndian.Uint32(a.Data)))
-		case a.Type == rtaPriority && len(a.Data) >= 4:
-			rt.Priority = binary.LittleEndian.Uint32(a.Data)
-		case a.Type == rtaPrefsrc && len(a.Data) >= 4:
-			rt.PrefSrc = netip.AddrFrom4([4]byte(a.Data))
-		case a.Type == rtaGateway && len(a.Data) >= 4:
-			rt.Gateway = netip.AddrFrom4([4]byte(a.Data))
+func rtmsg(family byte, bits int, r inet.Route, flags uint32) []byte {
+	table := byte(r.Table)
+	if r.Table > 255 {
+		table = tableCompat
+	}
+	b := []byte{family, byte(bits), 0, r.TOS, table, r.Protocol, r.Scope, r.Type}
+	return binary.LittleEndian.AppendUint32(b, flags)
+}
+
+// fillRoute is fib_dump_info (spec 11.5).
+func fillRoute(typ uint16, r inet.Route) filler {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		a, ok := begin(cur, s, h, typ, rtmsg(uapi.AFInet, r.Dst.Bits(), r, r.Flags))
+		if !ok {
+			return false
 		}
+		a.put32(rtaTable, r.Table)
+		if r.Dst.Bits() > 0 {
+			a.putIP(rtaDst, r.Dst.Addr())
+		}
+		if r.Priority != 0 {
+			a.put32(rtaPriority, r.Priority)
+		}
+		a.metrics(r.Metrics, r.Congestion)
+		a.putIP(rtaPrefsrc, r.PrefSrc)
+		a.putIP(rtaGateway, r.Gateway)
+		if r.Dev != 0 {
+			a.put32(rtaOif, uint32(r.Dev))
+		}
+		return a.end()
 	}
-	if p[1] > 32 || rt.Type > rtnMax {
-		return rt, kernel.Errorf(kernel.EINVAL, "a route of type %d to %d bits", rt.Type, p[1])
-	}
-	rt.Dst = netip.PrefixFrom(dst, int(p[1]))
-	return rt, nil
 }
 
-// newRoute is inet_rtm_newroute for routes without gateway: beside the errors of the request EINVAL for bits behind the
-// prefix, ENODEV where a route needs a device and there is none, ENETDOWN, ENOENT when a route is not to be made, EEXIST.
-func (r *Rtnetlink) newRoute(cur *kernel.Task, q *request) error {
-	rt, err := routeRequest(q)
-	switch {
-	case err != nil:
-		return err
-	case rt.Type == 0 || rt.Dst.Masked() != rt.Dst:
-		return kernel.Errorf(kernel.EINVAL, "a route of type %d to %v", rt.Type, rt.Dst)
-	case rt.Gateway.IsValid():
-		return kernel.Errorf(inet.ENETUNREACH, "routes with gateways are not modelled")
+// metrics is rtnetlink_put_metrics: nothing for a route that has none.
+func (a *attrs) metrics(m inet.Metrics, congestion string) {
+	if m == (inet.Metrics{}) && congestion == "" {
+		return
 	}
+	a.nest(rtaMetrics, func() {
+		for i, v := range m {
+			if v != 0 {
+				a.put32(uint16(i), v)
+			}
+		}
+		if congestion != "" {
+			a.put(inet.Congestion, cstring(congestion))
+		}
+	})
+}
+
+// routeRequest is rtm_to_fib_config: EINVAL for a prefix of more than 32 bits, a type of service with other bits, several
+// next hops, and for a metric that there is not.
+func (r *Rtnetlink) routeRequest(q *request) (rt inet.Route, err error) {
+	set, err := routeAttrs.parse(q.payload, rtmsgLen)
+	if err != nil {
+		return rt, err
+	}
+	h := q.payload
+	bits := int(h[1])
+	if bits > 32 || h[3]&^0x1f != 0 || set.has(rtaMultipath) {
+		return rt, kernel.Errorf(kernel.EINVAL, "a prefix of %d bits, type of service %#x", bits, h[3])
+	}
+	dst := netip.IPv4Unspecified()
+	if a := set.ip(rtaDst, 4); a.IsValid() {
+		dst = a
+	}
+	rt = inet.Route{
+		Dst: netip.PrefixFrom(dst, bits), TOS: h[3], Table: uint32(h[4]), Protocol: h[5], Scope: h[6], Type: h[7],
+		Flags: binary.LittleEndian.Uint32(h[8:]), Dev: int(int32(set.get32(rtaOif, 0))), Gateway: set.ip(rtaGateway, 4),
+		Priority: set.get32(rtaPriority, 0), PrefSrc: set.ip(rtaPrefsrc, 4),
+	}
+	rt.Table = set.get32(rtaTable, rt.Table)
 	if rt.Table == 0 {
 		rt.Table = inet.TableMain
 	}
-	stack := q.stack(r)
-	if rt.Type < rtnBlackhole {
-		d, ok := stack.Device(cur, rt.Dev)
-		switch {
-		case !ok:
-			return kernel.Errorf(kernel.ENODEV, "no device %d", rt.Dev)
-		case !d.Up:
-			return kernel.Errorf(unix.ENETDOWN, "%s is down", d.Name)
-		}
-	} else {
-		rt.Dev = 0
+	unspecified := netip.IPv4Unspecified()
+	if rt.Gateway == unspecified {
+		rt.Gateway = netip.Addr{}
 	}
-	if q.h.Flags&uapi.NLMFCreate == 0 {
-		same := func(o inet.Route) bool {
-			return o.Table == rt.Table && o.Dst == rt.Dst && o.TOS == rt.TOS && o.Priority == rt.Priority
-		}
-		if !stack.HasRoute(cur, same) {
-			return kernel.Errorf(kernel.ENOENT, "no route to %v", rt.Dst)
-		}
+	if rt.PrefSrc == unspecified {
+		rt.PrefSrc = netip.Addr{}
 	}
-	return stack.AddRoute(cur, rt, q.by())
+	return rt, rt.ParseMetrics(set[rtaMetrics], r.D.RouteMetrics)
 }
 
-// delRoute is inet_rtm_delroute: ESRCH when no route has the destination and all else that the request names.
-func (r *Rtnetlink) delRoute(cur *kernel.Task, q *request) error {
-	rt, err := routeRequest(q)
+// newRoute is inet_rtm_newroute.
+func (r *Rtnetlink) newRoute(cur *kernel.Task, q *request) error {
+	rt, err := r.routeRequest(q)
 	if err != nil {
 		return err
 	}
-	if rt.Table == 0 {
-		rt.Table = inet.TableMain
+	return q.stack(r).AddRoute(cur, q.cause(), rt, q.h.Flags)
+}
+
+// delRoute is inet_rtm_delroute.
+func (r *Rtnetlink) delRoute(cur *kernel.Task, q *request) error {
+	rt, err := r.routeRequest(q)
+	if err != nil {
+		return err
 	}
-	return q.stack(r).DelRoute(cur, func(o inet.Route) bool {
-		return o.Table == rt.Table && o.Dst == rt.Dst && o.TOS == rt.TOS &&
-			(rt.Type == 0 || rt.Type == o.Type) &&
-			(rt.Scope == scopeNowhere || rt.Scope == o.Scope) &&
-			(rt.Protocol == 0 || rt.Protocol == o.Protocol) &&
-			(rt.Priority == 0 || rt.Priority == o.Priority) &&
-			(rt.Dev == 0 || rt.Dev == o.Dev) &&
-			(!rt.PrefSrc.IsValid() || rt.PrefSrc == o.PrefSrc)
-	}, q.by())
+	return q.stack(r).DelRoute(cur, q.cause(), rt)
+}
+
+// getRoute is inet_rtm_getroute: the route that a packet would take.
+func (r *Rtnetlink) getRoute(cur *kernel.Task, q *request) error {
+	set, err := routeAttrs.parse(q.payload, rtmsgLen)
+	if err != nil {
+		return err
+	}
+	ask := inet.Flow{Dst: set.ip(rtaDst, 4), Src: set.ip(rtaSrc, 4), TOS: q.payload[3], Mark: set.get32(rtaMark, 0),
+		In: int(int32(set.get32(rtaIif, 0))), Out: int(int32(set.get32(rtaOif, 0)))}
+	path, err := q.stack(r).Route(cur, ask, binary.LittleEndian.Uint32(q.payload[8:])&rtmFNotify != 0)
+	if err != nil {
+		return err
+	}
+	return r.reply(cur, q, uapi.NLMsgGoodsize, lookupHeadroom, fillPath(ask, path))
+}
+
+// fillPath is rt_fill_info: the answer to GETROUTE (spec 11.3), which is about one destination.
+func fillPath(ask inet.Flow, p inet.Path) filler {
+	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		flags := p.Flags&^0xffff | rtmFCloned
+		if p.Flags&inet.PathNotify != 0 {
+			flags |= rtmFNotify
+		}
+		header := rtmsg(uapi.AFInet, 32, inet.Route{Table: inet.TableMain, TOS: ask.TOS, Type: p.Type}, flags)
+		if ask.Src.IsValid() {
+			header[2] = 32
+		}
+		a, ok := begin(cur, s, h, uapi.RTMNewroute, header)
+		if !ok {
+			return false
+		}
+		a.put32(rtaTable, inet.TableMain)
+		dst := ask.Dst
+		if !dst.IsValid() {
+			dst = netip.IPv4Unspecified()
+		}
+		a.putIP(rtaDst, dst)
+		a.putIP(rtaSrc, ask.Src)
+		a.put32(rtaOif, uint32(p.Dev))
+		if ask.In == 0 && p.Src != ask.Src {
+			a.putIP(rtaPrefsrc, p.Src)
+		}
+		a.putIP(rtaGateway, p.Gateway)
+		a.metrics(p.Metrics, p.Congestion)
+		if ask.Mark != 0 {
+			a.put32(rtaMark, ask.Mark)
+		}
+		if ask.In != 0 {
+			a.put32(rtaIif, uint32(p.In))
+		}
+		a.put(rtaCacheinfo, make([]byte, 32))
+		return a.end()
+	}
+}
+
+// dumpRoutes is inet_dump_fib (spec 11.5). With RTM_F_CLONED it lists a cache that is empty or does not exist. The dump
+// goes on with the destination that did not fit, so that it misses what is added before and sees what is added behind.
+func (r *Rtnetlink) dumpRoutes(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
+	if clonedOnly(cur, cb) {
+		return s.Len()
+	}
+	stack := r.inet.Stack(cb.Net)
+	from, _ := cb.State.(inet.Route)
+	rt, ok := stack.RouteFrom(cur, from)
+	for ; ok && cb.Args[argEnded] == 0; rt, ok = stack.RouteAfter(cur, rt) {
+		if !put(cur, s, cb, 0, fillRoute(uapi.RTMNewroute, rt)) {
+			cb.State = rt
+			return s.Len()
+		}
+	}
+	cb.Args[argEnded] = 1
+	return s.Len()
+}
+
+func clonedOnly(cur *kernel.Task, cb *afnetlink.Callback) bool {
+	p := cb.Nlh.Payload(cur)
+	return len(p) >= rtmsgLen && binary.LittleEndian.Uint32(p[8:])&rtmFCloned != 0
+}
+
+// routeChanged announces a route: rtmsg_fib.
+func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, rt inet.Route, gone bool, flags uint16, by inet.Cause) {
+	typ := uint16(uapi.RTMNewroute)
+	if gone {
+		typ = uapi.RTMDelroute
+	}
+	if rt.Dst.Addr().Is6() {
+		r.notify(cur, s.Net(), GroupIPv6Route, routeRoom, by, r.fillRoute6(typ, rt))
+		return
+	}
+	fill := fillRoute(typ, rt)
+	r.notify(cur, s.Net(), GroupIPv4Route, routeRoom, by, func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
+		h.Flags = flags
+		return fill(cur, s, h)
+	})
 }

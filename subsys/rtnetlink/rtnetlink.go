@@ -5,11 +5,8 @@
 // dump. A message goes to the handler of (family, type), which is a dump handler if it is a GET with one of the dump
 // flags, and where the family has none to that of the unspecified family.
 //
-// Modelled: dumps of links, IPv4 addresses, neighbours and routes with the one IPv6 route that every namespace has;
-// the requests NEWLINK (up, down, dummy devices), GETLINK, NEWNEIGH, DELNEIGH and GETROUTE; notifications of links,
-// addresses, neighbours and routes. Every other type answers what a kernel answers to a request of zeros: its errno,
-// or a dump without messages, even where a kernel has something to list (neighbour tables, netconf). Link
-// messages have the recorded size: what is not modelled of them is one attribute of type 0.
+// Each kind of object has a file: its attributes, the requests about it, its dump and its notification. What a package
+// like this one reads and writes is a header and attributes; attrs.go has both directions.
 package rtnetlink
 
 import (
@@ -25,6 +22,7 @@ const (
 	GroupNeigh     = 3
 	GroupIPv4Addr  = 5
 	GroupIPv4Route = 7
+	GroupIPv4Rule  = 8
 	GroupIPv6Addr  = 9
 	GroupIPv6Route = 11
 )
@@ -43,7 +41,8 @@ func Register(nl *afnetlink.Netlink, stack *inet.Inet, d *Differences) *Rtnetlin
 	r := &Rtnetlink{D: *d, nl: nl, inet: stack}
 	r.rtnl.Name = "rtnl"
 	nl.KernelCreate(uapi.NetlinkRoute, afnetlink.KernelCfg{NonrootRecv: true, Input: r.input, CbMutex: &r.rtnl})
-	stack.Notify(inet.Notifier{Link: r.linkChanged, Neigh: r.neighChanged, Addr: r.addrChanged, Route: r.routeChanged})
+	stack.Notify(inet.Notifier{Link: r.linkChanged, Neigh: r.neighChanged, Addr: r.addrChanged, Route: r.routeChanged,
+		Rule: r.ruleChanged})
 	return r
 }
 
@@ -95,6 +94,9 @@ const (
 	neighRoom = 128
 	addrRoom  = 96
 	routeRoom = 216 // a route with all metrics
+	ruleRoom  = 128
+
+	netconfRoom = 128
 )
 
 // A lookup of a route goes through the routing code with a packet that has room for the headers of links and of IPv4 or
@@ -120,16 +122,13 @@ func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room, headroom int, fill
 	return err
 }
 
-// notify tells the members of a group of what the kernel did by itself.
-func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, room int, fill filler) {
-	r.notifyOf(cur, net, group, room, fill, inet.Cause{})
-}
-
-// notifyOf sends a message, for which room bytes are allocated, to the members of a group: rtnl_notify. It is broadcast
-// and therefore no ring message. Who has asked for an echo gets it by itself, before the acknowledgement of the request.
-func (r *Rtnetlink) notifyOf(cur *kernel.Task, net *kernel.Net, group uint32, room int, fill filler, by inet.Cause) {
-	kernelSock := r.nl.KernelSock(net, uapi.NetlinkRoute)
-	notification := func() *afnetlink.SKB {
+// notify sends a message, for which room bytes are allocated, to the members of a group: rtnl_notify. It is broadcast
+// and therefore no ring message. A requester that wants an echo gets a message of its own, before the acknowledgement.
+func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, room int, by inet.Cause, fill filler) {
+	if !by.Echo && !r.nl.HasListeners(cur, uapi.NetlinkRoute, int(group)) {
+		return
+	}
+	message := func() *afnetlink.SKB {
 		s := r.nl.NewSKB(room)
 		if s == nil {
 			return nil
@@ -141,55 +140,17 @@ func (r *Rtnetlink) notifyOf(cur *kernel.Task, net *kernel.Net, group uint32, ro
 		s.CB.DstGroup = group
 		return s
 	}
-	var exclude uint32
+	sender := r.nl.KernelSock(net, uapi.NetlinkRoute)
+	except := uint32(0)
 	if by.Echo {
-		exclude = by.Portid
+		except = by.Portid
 	}
-	if r.nl.HasListeners(cur, uapi.NetlinkRoute, int(group)) {
-		if s := notification(); s != nil {
-			_ = r.nl.Broadcast(cur, kernelSock, s, exclude, group)
-		}
+	if s := message(); s != nil {
+		_ = r.nl.Broadcast(cur, sender, s, except, group)
 	}
 	if by.Echo {
-		if s := notification(); s != nil {
-			_, _ = r.nl.Unicast(cur, kernelSock, s, by.Portid, 0)
+		if s := message(); s != nil {
+			_, _ = r.nl.Unicast(cur, sender, s, by.Portid, 0)
 		}
 	}
-}
-
-func (r *Rtnetlink) linkChanged(cur *kernel.Task, s *inet.Stack, d inet.Device, _ inet.LinkChange) {
-	r.notify(cur, s.Net(), GroupLink, linkRoom, r.fillLink(uapi.RTMNewlink, d))
-}
-
-func (r *Rtnetlink) neighChanged(cur *kernel.Task, s *inet.Stack, n inet.Neigh, gone bool) {
-	typ := uint16(uapi.RTMNewneigh)
-	if gone {
-		typ = uapi.RTMDelneigh
-	}
-	r.notify(cur, s.Net(), GroupNeigh, neighRoom, fillNeigh(typ, n))
-}
-
-func (r *Rtnetlink) addrChanged(cur *kernel.Task, s *inet.Stack, a inet.Addr, gone bool) {
-	if a.Prefix.Addr().Is6() {
-		typ := uint16(uapi.RTMNewaddr)
-		if gone {
-			typ = uapi.RTMDeladdr
-		}
-		r.notify(cur, s.Net(), GroupIPv6Addr, addrRoom, r.fillAddr6(typ, a))
-		return
-	}
-	d, _ := s.Device(cur, a.Dev)
-	r.notify(cur, s.Net(), GroupIPv4Addr, addrRoom, r.fillAddr(a, d.Name))
-}
-
-func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, c inet.RouteChange) {
-	typ := uint16(uapi.RTMNewroute)
-	if c.Gone {
-		typ = uapi.RTMDelroute
-	}
-	group, fill := uint32(GroupIPv4Route), fillRoute(typ, c.Route)
-	if c.Dst.Addr().Is6() {
-		group, fill = GroupIPv6Route, r.fillRoute6(typ, c.Route)
-	}
-	r.notifyOf(cur, s.Net(), group, routeRoom, fill, c.By)
 }

@@ -35,8 +35,8 @@ func Register(nl *afnetlink.Netlink, stack *inet.Inet) {
 }
 
 // link announces a new device and its queue: netdev_register_kobject.
-func (u *uevent) link(cur *kernel.Task, s *inet.Stack, d inet.Device, what inet.LinkChange) {
-	if what != inet.LinkAdded {
+func (u *uevent) link(cur *kernel.Task, s *inet.Stack, d inet.Device, what inet.LinkChange, _ uint32) {
+	if what != inet.LinkRegistered {
 		return
 	}
 	path := "/devices/virtual/net/" + d.Name

@@ -67,7 +67,7 @@ func BootConfig(t T, cfg kernel.Config) *Machine {
 	check(t, err)
 	nl, err := afnetlink.Register(k)
 	check(t, err)
-	m := &Machine{T: t, K: k, NL: nl, Inet: inet.Register(k)}
+	m := &Machine{T: t, K: k, NL: nl, Inet: inet.Register(k, &inet.Differences{})}
 	var d nfnetlink.Differences
 	m.Resolve(d.Table())
 	m.NF = nfnetlink.Register(nl, &d)
