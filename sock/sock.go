@@ -47,20 +47,20 @@ func (d *Differences) Table() []kernel.Difference {
 				"buffer: one of 2304 bytes or two.",
 		},
 		{
-			Name: "so-busy-poll", Absent: "so-busy-poll-missing",
+			Name: "so-busy-poll", Absent: "so-busy-poll-missing", Spec: "1.2",
 			Value:   kernel.Switch(&d.BusyPoll, kernel.Since(kernel.Linux3_19)),
 			History: "SO_BUSY_POLL since 3.11, SO_MAX_PACING_RATE since 3.13, SO_ATTACH_BPF since 3.19",
 			Text: "The options SO_BUSY_POLL, SO_MAX_PACING_RATE and SO_ATTACH_BPF of level SOL_SOCKET. Without them they fail " +
 				"with ENOPROTOOPT. They change nothing for a netlink socket.",
 		},
 		{
-			Name:    "so-bpf-extensions",
+			Name: "so-bpf-extensions", Spec: "1.2",
 			Value:   kernel.Number(&d.BPFExtensions, 0, 1<<16, [...]int{0, 60, 64, 64, 64}),
 			History: "since 3.14",
 			Text:    "What SO_BPF_EXTENSIONS says: how many ancillary loads a socket filter has. 0: there is no such option.",
 		},
 		{
-			Name:    "so-reuseport-bpf",
+			Name: "so-reuseport-bpf", Spec: "1.2",
 			Value:   kernel.Switch(&d.ReuseportBPF, kernel.Since(kernel.Linux4_5)),
 			History: "since 4.5",
 			Text:    "The options SO_ATTACH_REUSEPORT_CBPF and SO_ATTACH_REUSEPORT_EBPF, which no netlink socket can use.",

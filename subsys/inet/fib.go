@@ -2,6 +2,7 @@ package inet
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -143,7 +144,7 @@ func (f *fib) ordinal(table uint32) int {
 	return i
 }
 
-// insert is fib_table_insert: flags say whether the route may be new, or one of several of its rank, or replace another. It
+// insert is fib_table_insert. By its flags the route may be new, or one of several of its rank, or replace another. It
 // returns the flags that the notification has, or no change when the route is there already and was to be replaced.
 func (f *fib) insert(r Route, flags uint16) (told uint16, changed bool, err error) {
 	r.ordinal = f.ordinal(r.Table)
@@ -450,7 +451,7 @@ func (s *Stack) Lookup(cur *kernel.Task, flow Flow) (best Route, err error) {
 			return best, kernel.Errorf(kernel.EINVAL, "a rule drops")
 		}
 		s.routes.Read(cur, func(f *fib) { best, err = f.lookup(r.Table, flow, nil) })
-		if err != nil && kernel.ErrnoOf(err) == kernel.EAGAIN {
+		if errors.Is(err, kernel.EAGAIN) {
 			continue
 		}
 		if err == nil && r.SuppressPrefixLen >= 0 && best.Dst.Bits() <= int(r.SuppressPrefixLen) {
@@ -467,7 +468,7 @@ func (s *Stack) LookupIn(cur *kernel.Task, dst netip.Addr, table uint32) (best R
 		return s.Lookup(cur, Flow{Dst: dst})
 	}
 	s.routes.Read(cur, func(f *fib) { best, err = f.lookup(table, Flow{Dst: dst}, nil) })
-	if err == errThrow {
+	if errors.Is(err, kernel.EAGAIN) {
 		err = kernel.Errorf(ENETUNREACH, "no route to %v", dst)
 	}
 	return best, err
