@@ -40,9 +40,9 @@ func (d *Differences) plainInt(name int) (at int, ok bool) {
 	case uapi.SoMark:
 		return mark, true
 	case uapi.SoBusyPoll:
-		return busyPoll, d.BusyPoll
+		return busyPoll, d.has(name)
 	case uapi.SoMaxPacingRate:
-		return pacingRate, d.BusyPoll
+		return pacingRate, d.has(name)
 	}
 	return 0, false
 }
@@ -107,12 +107,12 @@ func (s *Sock[C]) setOther(cur *kernel.Task, name int, v int32, val []byte) erro
 		s.locked.Store(cur, boolean(v != 0))
 	case name == uapi.SoPeekOff:
 		return kernel.EOPNOTSUPP
-	case name == uapi.SoAttachBPF && s.d.BusyPoll, name == uapi.SoAttachReuseportEBPF && s.d.ReuseportBPF:
+	case (name == uapi.SoAttachBPF || name == uapi.SoAttachReuseportEBPF) && s.d.has(name):
 		if len(val) != 4 {
 			return kernel.EINVAL
 		}
 		return kernel.EOPNOTSUPP
-	case name == uapi.SoAttachReuseportCBPF && s.d.ReuseportBPF:
+	case name == uapi.SoAttachReuseportCBPF && s.d.has(name):
 		return kernel.EINVAL
 	default:
 		return kernel.Errorf(kernel.ENOPROTOOPT, "there is no SOL_SOCKET option %d to be set", name)
@@ -151,8 +151,10 @@ func (s *Sock[C]) getOther(cur *kernel.Task, name int) ([]byte, error) {
 		return nil, kernel.Errorf(kernel.EINVAL, "there is no peer's name of that length")
 	case name == uapi.SoPeekOff:
 		return nil, kernel.EOPNOTSUPP
-	case name == uapi.SoBPFExtensions && s.d.BPFExtensions != 0:
-		return word(int64(s.d.BPFExtensions))
+	case name == uapi.SoBPFExtensions:
+		if n := s.d.BPFExtensions; n != 0 {
+			return word(int64(n))
+		}
 	}
 	return nil, kernel.Errorf(kernel.ENOPROTOOPT, "there is no SOL_SOCKET option %d to be read", name)
 }
@@ -166,4 +168,15 @@ func timeval(t int64) []byte {
 	t = (t + tick - 1) / tick * tick
 	b := binary.LittleEndian.AppendUint64(nil, uint64(t/int64(kernel.Second)))
 	return binary.LittleEndian.AppendUint64(b, uint64(t%int64(kernel.Second)/1000))
+}
+
+// has reports whether a kernel knows an option that not all have.
+func (d *Differences) has(name int) bool {
+	switch name {
+	case uapi.SoBusyPoll, uapi.SoMaxPacingRate, uapi.SoAttachBPF:
+		return d.BusyPoll
+	case uapi.SoAttachReuseportCBPF, uapi.SoAttachReuseportEBPF:
+		return d.ReuseportBPF
+	}
+	return true
 }
