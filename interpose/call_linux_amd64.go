@@ -346,6 +346,9 @@ func (c *call) setsockopt(f *file, fd int) answer {
 			return fail(err)
 		}
 	}
+	if level == uapi.SolNetlink && (name == uapi.NetlinkRxRing || name == uapi.NetlinkTxRing) {
+		c.s.refresh() // a ring that is mapped cannot be set
+	}
 	err := c.th.task.Setsockopt(fd, level, name, val)
 	if err == nil && level == unix.SOL_SOCKET {
 		switch finite := slices.ContainsFunc(val, func(b byte) bool { return b != 0 }); name {

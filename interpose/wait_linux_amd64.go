@@ -455,29 +455,29 @@ func (c *call) epollWait() answer {
 		}
 	}
 	limit = min(limit, 4096)
-	var ours []kernel.EpollEvent
-	wait := func(t kernel.Time) (int, error) {
-		var err error
-		ours, err = c.th.task.EpollWait(epfd, limit, t)
-		return len(ours), err
-	}
-	n, err := c.both([]unix.PollFd{{Fd: int32(ep.epoll), Events: unix.POLLIN}}, timeout, wait)
-	if err != nil {
-		return c.waited(n, err, int32(unix.EINTR))
-	}
+	deadline := time.Now().Add(time.Duration(timeout))
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	var events []event
-	for _, e := range ours {
-		events = append(events, event{e.Events, ep.data[e.FD], true})
-	}
-	if room := limit - len(ours); room > 0 {
-		theirs := make([]unix.EpollEvent, min(room, 512))
-		m, err := unix.EpollWait(ep.epoll, theirs, 0)
-		for _, e := range theirs[:max(m, 0)] {
-			if err == nil {
-				events = append(events, event{e.Events, uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32, false})
-			}
+	for {
+		var ours []kernel.EpollEvent
+		wait := func(t kernel.Time) (int, error) {
+			var err error
+			ours, err = c.th.task.EpollWait(epfd, limit, t)
+			return len(ours), err
+		}
+		ep.mu.Unlock()
+		n, err := c.both([]unix.PollFd{{Fd: int32(ep.epoll), Events: unix.POLLIN}}, timeout, wait)
+		ep.mu.Lock()
+		if err != nil {
+			return c.waited(n, err, int32(unix.EINTR))
+		}
+		if events = ep.events(ours, limit); len(events) > 0 || n == 0 || timeout == 0 {
+			break
+		}
+		// What was ready has been taken out meanwhile, or somebody else was told of it.
+		if timeout > 0 {
+			timeout = max(kernel.Time(time.Until(deadline)), 0)
 		}
 	}
 	ep.arrange(events)
@@ -490,6 +490,30 @@ func (c *call) epollWait() answer {
 		return fail(err)
 	}
 	return result(int64(len(events)))
+}
+
+// events returns the events of both sides, at most limit. The caller holds f.mu.
+func (f *file) events(ours []kernel.EpollEvent, limit int) []event {
+	var events []event
+	for _, e := range ours {
+		// Another thread may have taken the descriptor out since it was ready.
+		if data, ok := f.data[e.FD]; ok {
+			events = append(events, event{e.Events, data, true})
+		}
+	}
+	room := limit - len(events)
+	if room == 0 {
+		return events
+	}
+	theirs := make([]unix.EpollEvent, min(room, 512))
+	n, err := unix.EpollWait(f.epoll, theirs, 0)
+	if err != nil {
+		return events
+	}
+	for _, e := range theirs[:n] {
+		events = append(events, event{e.Events, uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32, false})
+	}
+	return events
 }
 
 // An event of an epoll, of one side or the other.

@@ -102,8 +102,14 @@ func Join(segs []Segment) error {
 
 // move makes byte at of another memfd the place of the memory. Its address in this process stays.
 func (m *Memory) move(fd, at int) error {
-	if err := unix.Ftruncate(fd, int64(at+len(m.buf))); err != nil {
-		return fmt.Errorf("ftruncate of a memfd: %w", err)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("fstat of a memfd: %w", err)
+	}
+	if end := int64(at + len(m.buf)); end > st.Size {
+		if err := unix.Ftruncate(fd, end); err != nil {
+			return fmt.Errorf("ftruncate of a memfd: %w", err)
+		}
 	}
 	if _, err := unix.Pwrite(fd, m.buf, int64(at)); err != nil {
 		return fmt.Errorf("write to a memfd: %w", err)
