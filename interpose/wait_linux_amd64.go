@@ -418,7 +418,9 @@ func (c *call) epollCtl() answer {
 	// Before the call: an event may come at once.
 	ep.mu.Lock()
 	old, had := ep.data[fd]
-	ep.data[fd] = data
+	if op != unix.EPOLL_CTL_DEL {
+		ep.data[fd] = data
+	}
 	ep.mu.Unlock()
 	err := c.th.task.EpollCtl(epfd, op, fd, events)
 	ep.mu.Lock()
