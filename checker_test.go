@@ -171,7 +171,8 @@ func (c *checker) check() error {
 		return nil
 	}
 	tasks := k.Tasks()
-	hung := slices.ContainsFunc(tasks, (*kernel.Task).Hung)
+	// A call that hangs, or waits in the background, keeps its references.
+	hung := slices.ContainsFunc(tasks, func(t *kernel.Task) bool { return t.Hung() || t.InCall() })
 	vmas := map[*kernel.File]int{}
 	seen := map[*kernel.AddressSpace]bool{}
 	for _, t := range tasks {
@@ -198,7 +199,7 @@ func (c *checker) checkFile(i int, f *kernel.File, vmas int, cur *kernel.Task, h
 			count++
 		}
 	}
-	if n := f.Count(cur); n != count && !hung { // a call that hangs keeps its reference
+	if n := f.Count(cur); n != count && !hung {
 		return fmt.Errorf("accounting: f_count of socket %d is %d, there are %d references", i, n, count)
 	}
 	return nil

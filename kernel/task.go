@@ -270,6 +270,9 @@ type life struct {
 // Dead reports whether the task has exited or was killed.
 func (t *Task) Dead() bool { return t.life.dead.Load() }
 
+// InCall reports whether the task is in a system call, for checkers.
+func (t *Task) InCall() bool { return t.life.inCall.Load() }
+
 // Hung reports whether the task waits for ever inside a system call.
 func (t *Task) Hung() bool { return t.hung }
 

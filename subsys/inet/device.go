@@ -207,6 +207,7 @@ func (s *Stack) AddDevice(cur *kernel.Task, kind, name string) (Device, error) {
 // EINVAL for a bad name.
 func (s *Stack) Register(cur *kernel.Task, d Device, flags uint32) (Device, error) {
 	var err error
+	ipv6Off := s.newIPv6Off(cur)
 	s.devices.Change(cur, func(t *devices) {
 		if d.Name, err = t.freeName(d.Name); err != nil {
 			return
@@ -228,7 +229,7 @@ func (s *Stack) Register(cur *kernel.Task, d Device, flags uint32) (Device, erro
 			d.MAC = [6]byte{2, 0, 0, 0, byte(d.Index >> 8), byte(d.Index)}
 		}
 		d.IPv6 = d.MTU >= minMTUIPv6
-		d.IPv6Off, d.IPv6MTU, d.IPv6DAD = t.newIPv6Off(s, cur), d.MTU, d.resolves()
+		d.IPv6Off, d.IPv6MTU, d.IPv6DAD = ipv6Off, d.MTU, d.resolves()
 		t.list = slices.Insert(slices.Clone(t.list), i, d)
 		t.changes++
 	})
@@ -246,7 +247,7 @@ func (s *Stack) Register(cur *kernel.Task, d Device, flags uint32) (Device, erro
 }
 
 // newIPv6Off is whether a new device begins without IPv6.
-func (t *devices) newIPv6Off(s *Stack, cur *kernel.Task) bool { return s.ipv6.Get(cur).off }
+func (s *Stack) newIPv6Off(cur *kernel.Task) bool { return s.ipv6.Get(cur).off }
 
 // change changes a device and returns it.
 func (s *Stack) change(cur *kernel.Task, index int, f func(d *Device)) (now Device) {
