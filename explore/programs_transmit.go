@@ -1,6 +1,9 @@
 package explore
 
 import (
+	"fmt"
+
+	"nlmmap/invariant"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -114,6 +117,15 @@ func txRefill(w *World) {
 	})
 }
 
+// violateSent reports that a ring was not sent as it should: a kernel that never reads TX rings sends nothing.
+func (w *World) violateSent(sent int, format string, args ...any) {
+	v := Violation{Name: "tx-once", What: fmt.Sprintf(format, args...), Blame: w.watch.Blame()}
+	if sent == 0 && v.Blame == (invariant.Blame{}) {
+		v.Blame.Defect = "tx-path-dead"
+	}
+	w.violate(v)
+}
+
 func forkExitTx(w *World) {
 	main := w.Process("sender")
 	s := w.Open(main, uapi.NetlinkRoute, userspace.Config{TX: ring(2, 512), Portid: 1000})
@@ -123,7 +135,7 @@ func forkExitTx(w *World) {
 		n, err := kick(t, s.FD(), addr(0, 0))
 		w.Must(err)
 		if n != 32 {
-			w.Violate("tx-once", "the ring has two messages of 16 bytes, %d bytes were sent", n)
+			w.violateSent(n, "the ring has two messages of 16 bytes, %d bytes were sent", n)
 		}
 	})
 	w.Go(child, func(t sys.Task) {
@@ -146,7 +158,7 @@ func twoKicks(w *World) {
 	}
 	w.Finally(func() {
 		if answers := w.queued(s); total != 32 || answers != 2 {
-			w.Violate("tx-once", "two messages of 16 bytes: %d bytes were sent and %d answers came", total, answers)
+			w.violateSent(total, "two messages of 16 bytes: %d bytes were sent and %d answers came", total, answers)
 		}
 	})
 }

@@ -28,7 +28,7 @@ func TestKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			check := gen.Check{Schedules: 3000, Random: 60, Orders: 10}
+			check := gen.Check{Schedules: 20000, Random: 60, Orders: 10}
 			for seed := range uint64(15) {
 				if testing.Short() && seed%4 != 0 {
 					continue

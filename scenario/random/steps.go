@@ -78,6 +78,7 @@ var steps = []step{
 	{1, always, func(m *maker) { m.step("sleep ms=%d", 1+m.IntN(30)) }},
 	{1, always, func(m *maker) { m.step("names %s", pick(m, "on", "on", "off")) }},
 	{3, isMain, (*maker).populate},
+	{1, isMain, func(m *maker) { m.step("sysctl net.ipv6.conf.all.disable_ipv6 %d", m.IntN(2)) }},
 	{3, isMain, (*maker).rule},
 	{4, isMain, (*maker).packet},
 	{2, func(m *maker) bool { return m.tap && isMain(m) }, (*maker).openTap},
