@@ -268,15 +268,25 @@ func (c *call) socket() answer {
 		return fail(unix.ENFILE)
 	}
 	f.far, f.inode = far, inode
-	p := c.th.proc
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n, err := c.l.add(c.n.ID, near, -1, flags&unix.SOCK_CLOEXEC != 0, true)
+	err = c.install(f, fd, near, flags&unix.SOCK_CLOEXEC != 0)
 	_ = unix.Close(near)
 	if err != nil {
 		_ = unix.Close(far)
+		return fail(err)
+	}
+	return answer{}
+}
+
+// install answers the call with a new descriptor: own, of this process, goes into the program's table, where it stands for a file
+// that the model's task has as fd. When there is no room (EMFILE) the model's goes again.
+func (c *call) install(f *file, fd, own int, cloexec bool) error {
+	p := c.th.proc
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := c.l.add(c.n.ID, own, -1, cloexec, true)
+	if err != nil {
 		_ = c.th.task.Close(fd)
-		return fail(err) // EMFILE of the program's table
+		return err
 	}
 	c.answered = true
 	if _, ok := p.fds[n]; ok {
@@ -287,7 +297,7 @@ func (c *call) socket() answer {
 	if err := c.s.enter(f, p.task, fd); err != nil {
 		c.s.report("%v", err)
 	}
-	return answer{}
+	return nil
 }
 
 // address reads a socket address.
@@ -467,7 +477,7 @@ func (c *call) mmap() answer {
 	f.memfds[st.Ino] = true
 	c.s.mu.Unlock()
 	p.mu.Lock()
-	p.rings = append(p.rings, ringMap{model: model, size: (length + 4095) &^ 4095, file: f, inode: st.Ino})
+	p.rings = append(p.rings, ringMap{model: model, size: (length + 4095) &^ 4095, inode: st.Ino})
 	p.mu.Unlock()
 	return pass()
 }
@@ -525,7 +535,7 @@ func (c *call) remapped() answer {
 				return true
 			}
 			// Where it went the kernel underneath decides.
-			*r = ringMap{model: to, size: newSize, file: r.file, inode: r.inode}
+			*r = ringMap{model: to, size: newSize, inode: r.inode}
 			return true
 		})
 	}

@@ -48,7 +48,6 @@ type descriptor struct {
 // A ringMap is a mapping of rings: where the program has it, 0 as long as that is not known, and where the model's task.
 type ringMap struct {
 	at, model, size uint64
-	file            *file
 	inode           uint64 // of the memfd
 }
 

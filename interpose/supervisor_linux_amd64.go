@@ -62,8 +62,7 @@ type Supervisor struct {
 	calls     map[*call]bool // that have not been answered
 	closing   atomic.Bool
 	ticking   bool
-	counted   atomic.Uint64 // answered calls
-	running   int           // functions of watch
+	running   int // functions of watch
 }
 
 // New makes a supervisor for a machine. The error says what is wrong with the configuration or which resource is missing.
@@ -227,13 +226,21 @@ func receiveFD(sock int, done <-chan struct{}) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(messages) != 1 {
+	if oobn == 0 {
 		return -1, errors.New("it ended first")
+	}
+	return ParseFD(oob[:oobn])
+}
+
+// ParseFD returns the one descriptor that the control messages of a UNIX socket carry.
+func ParseFD(oob []byte) (int, error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		return -1, errors.New("no descriptor came")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return -1, errors.New("no listener came")
+		return -1, errors.New("no descriptor came")
 	}
 	return fds[0], nil
 }
@@ -327,7 +334,6 @@ func (s *Supervisor) serve(l listener, n *notification) {
 	s.mu.Lock()
 	delete(s.calls, c)
 	s.mu.Unlock()
-	s.counted.Add(1)
 	if c.answered {
 		return
 	}
@@ -336,9 +342,6 @@ func (s *Supervisor) serve(l listener, n *notification) {
 		s.report("answer to call %d of process %d: %v", n.Nr, th.proc.tgid, err)
 	}
 }
-
-// Calls is how many calls were handed to the supervisor.
-func (s *Supervisor) Calls() uint64 { return s.counted.Load() }
 
 // tickLength is how late a signal may be noticed by a call that waits.
 const tickLength = 2 * time.Millisecond

@@ -90,44 +90,34 @@ type pollSet struct {
 	bad      []int // places of descriptors that are not open
 }
 
-// sort finds out which side a descriptor belongs to. Copies of descriptors of the other side are closed by close.
+// sort finds out which side a descriptor belongs to: an epoll to both, as each has a part of its events. It reports whether
+// the model has to do with any. Copies of descriptors of the other side are closed by close.
 func (c *call) sort(fds []int, events []uint32) (*pollSet, bool) {
 	p := c.th.proc
 	set := &pollSet{}
-	files := make([]*file, len(fds))
-	numbers := make([]int, len(fds))
-	ours := false
+	var theirs []int // places
 	for i, fd := range fds {
 		if fd < 0 {
 			continue
 		}
-		files[i], numbers[i] = c.s.lookup(p, fd)
-		if files[i] != nil && files[i].isEpoll() {
-			files[i] = nil // its descriptor underneath tells of half of its events; see epollReadable
-			numbers[i] = -2 - numbers[i]
-			ours = true
+		f, n := c.s.lookup(p, fd)
+		if f != nil {
+			set.ours, set.oursAt = append(set.ours, kernel.PollFD{FD: n, Events: events[i]}), append(set.oursAt, i)
 		}
-		ours = ours || files[i] != nil
+		if f == nil || f.isEpoll() {
+			theirs = append(theirs, i)
+		}
 	}
-	if !ours {
+	if len(set.ours) == 0 {
 		return nil, false
 	}
-	for i, fd := range fds {
-		switch {
-		case fd < 0:
-		case files[i] != nil:
-			set.ours, set.oursAt = append(set.ours, kernel.PollFD{FD: numbers[i], Events: events[i]}), append(set.oursAt, i)
-		default:
-			if numbers[i] <= -2 { // an epoll: both sides
-				set.ours, set.oursAt = append(set.ours, kernel.PollFD{FD: -2 - numbers[i], Events: events[i]}), append(set.oursAt, i)
-			}
-			own, err := unix.PidfdGetfd(p.pidfd, fd, 0)
-			if err != nil {
-				set.bad = append(set.bad, i)
-				continue
-			}
-			set.theirs, set.theirsAt = append(set.theirs, unix.PollFd{Fd: int32(own), Events: int16(events[i])}), append(set.theirsAt, i)
+	for _, i := range theirs {
+		own, err := unix.PidfdGetfd(p.pidfd, fds[i], 0)
+		if err != nil {
+			set.bad = append(set.bad, i)
+			continue
 		}
+		set.theirs, set.theirsAt = append(set.theirs, unix.PollFd{Fd: int32(own), Events: int16(events[i])}), append(set.theirsAt, i)
 	}
 	return set, true
 }
@@ -375,23 +365,9 @@ func (c *call) epollCreate() answer {
 		return fail(err)
 	}
 	f := &file{far: -1, epoll: own, data: map[int]uint64{}}
-	p := c.th.proc
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n, err := c.l.add(c.n.ID, own, -1, cloexec, true)
-	if err != nil {
+	if err := c.install(f, fd, own, cloexec); err != nil {
 		_ = unix.Close(own)
-		_ = c.th.task.Close(fd)
 		return fail(err)
-	}
-	c.answered = true
-	if _, ok := p.fds[n]; ok {
-		c.s.drop(p, n)
-	}
-	delete(p.others, n)
-	p.fds[n] = descriptor{f, fd}
-	if err := c.s.enter(f, p.task, fd); err != nil {
-		c.s.report("%v", err)
 	}
 	return answer{}
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"nlmmap/interpose"
 )
 
 // Package net would do all this, and would need the C library's resolver: then nlmmap could not be process 1 of a guest.
@@ -61,15 +63,7 @@ func (c packetConn) receiveFD() (int, error) {
 	if err = errors.Join(err, received); err != nil {
 		return 0, err
 	}
-	messages, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(messages) != 1 {
-		return 0, errors.New("no descriptor came")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return 0, errors.New("no descriptor came")
-	}
-	return fds[0], nil
+	return interpose.ParseFD(oob[:n])
 }
 
 // A packetListener takes connections at a path.

@@ -196,6 +196,22 @@ func (l *linkRequest) find(cur *kernel.Task, stack *inet.Stack) (d inet.Device, 
 	return d, false, false
 }
 
+// existingLink reads a request about a link that must be there: EINVAL when it names none, ENODEV when there is none, and the
+// errors of linkRequest.
+func (q *request) existingLink(cur *kernel.Task, stack *inet.Stack) (l linkRequest, d inet.Device, err error) {
+	if l, err = q.linkRequest(); err != nil {
+		return l, d, err
+	}
+	d, named, found := l.find(cur, stack)
+	switch {
+	case !named:
+		err = kernel.EINVAL
+	case !found:
+		err = kernel.ENODEV
+	}
+	return l, d, err
+}
+
 // newLink is rtnl_newlink: it changes a device, or makes one.
 //
 // Errors: ENODEV when there is no such device and it is not to be made; EEXIST and EOPNOTSUPP when it is there and the
@@ -297,17 +313,10 @@ func (r *Rtnetlink) setGroup(cur *kernel.Task, stack *inet.Stack, l *linkRequest
 
 // setlink is rtnl_setlink: EINVAL when the request names no device, ENODEV when there is none.
 func (r *Rtnetlink) setlink(cur *kernel.Task, q *request) error {
-	l, err := q.linkRequest()
+	stack := q.stack(r)
+	l, d, err := q.existingLink(cur, stack)
 	if err != nil {
 		return err
-	}
-	stack := q.stack(r)
-	d, named, found := l.find(cur, stack)
-	switch {
-	case !named:
-		return kernel.EINVAL
-	case !found:
-		return kernel.ENODEV
 	}
 	if err := validateLink(&l, true); err != nil {
 		return err
@@ -394,32 +403,18 @@ func (r *Rtnetlink) setLink(cur *kernel.Task, stack *inet.Stack, d inet.Device, 
 
 // getLink is rtnl_getlink: EINVAL for a message that is short or names no device, ENODEV when there is none.
 func (r *Rtnetlink) getLink(cur *kernel.Task, q *request) error {
-	l, err := q.linkRequest()
+	l, d, err := q.existingLink(cur, q.stack(r))
 	if err != nil {
 		return err
-	}
-	d, named, found := l.find(cur, q.stack(r))
-	switch {
-	case !named:
-		return kernel.EINVAL
-	case !found:
-		return kernel.ENODEV
 	}
 	return r.reply(cur, q, linkRoom, 0, r.fillLink(uapi.RTMNewlink, d, 0, l.attrs.get32(iflaExtMask, 0)))
 }
 
 // delLink is rtnl_dellink: EINVAL for a message that names no device, ENODEV when there is none, EOPNOTSUPP for lo.
 func (r *Rtnetlink) delLink(cur *kernel.Task, q *request) error {
-	l, err := q.linkRequest()
+	_, d, err := q.existingLink(cur, q.stack(r))
 	if err != nil {
 		return err
-	}
-	d, named, found := l.find(cur, q.stack(r))
-	switch {
-	case !named:
-		return kernel.EINVAL
-	case !found:
-		return kernel.ENODEV
 	}
 	return q.stack(r).Unregister(cur, d.Index)
 }
