@@ -3,16 +3,13 @@
 package interpose_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -87,6 +84,8 @@ func running(pid int) bool {
 type machine struct {
 	*interpose.Supervisor
 	k        *kernel.Kernel
+	system   *subsys.System
+	net      *kernel.Net
 	reported []string
 }
 
@@ -100,13 +99,12 @@ func boot(t testing.TB, release kernel.Release) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{k: k}
-	net := k.NewNet()
+	m := &machine{k: k, system: system, net: k.NewNet()}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Self: self,
+	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Stack: system.Inet(m.net), Self: self,
 		Report: func(format string, args ...any) { m.reported = append(m.reported, fmt.Sprintf(format, args...)) }})
 	if err != nil {
 		t.Fatal(err)
@@ -128,16 +126,22 @@ func (m *machine) end(t testing.TB) {
 // start starts a program, and skips the test where seccomp does not let it.
 func (m *machine) start(t testing.TB, out io.Writer, path string, args ...string) *interpose.Program {
 	t.Helper()
+	return m.launch(t, &exec.Cmd{Path: path, Args: append([]string{filepath.Base(path)}, args...), Stdout: out, Stderr: out})
+}
+
+// launch is start for a command.
+func (m *machine) launch(t testing.TB, cmd *exec.Cmd) *interpose.Program {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := interpose.Launch(self, &exec.Cmd{Path: path, Args: append([]string{filepath.Base(path)}, args...), Stdout: out, Stderr: out})
+	p, err := interpose.Launch(self, cmd)
 	if err != nil {
-		if strings.Contains(fmt.Sprint(out), "seccomp") {
+		if out := fmt.Sprint(cmd.Stderr); strings.Contains(out, "seccomp") {
 			t.Skipf("programs cannot be supervised here: %s", out)
 		}
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("%v: %s", err, cmd.Stderr)
 	}
 	m.Serve(p.Listener)
 	return p
@@ -167,115 +171,6 @@ func code(t testing.TB, p *interpose.Program) int {
 		return -int(ws.Signal())
 	}
 	return state.ExitCode()
-}
-
-// client compiles a program of testdata/clients.
-func client(t testing.TB, name string) string {
-	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		t.Skip("there is no C compiler (cc): the programs of testdata/clients are not tried")
-	}
-	path := filepath.Join(t.TempDir(), name)
-	out, err := exec.Command(cc, "-O2", "-w", "-pthread", "-o", path, filepath.Join("..", "testdata", "clients", name+".c")).CombinedOutput()
-	if err != nil {
-		t.Skipf("cc cannot compile %s.c: %s", name, out)
-	}
-	return path
-}
-
-// TestRealClients: programs print on the models what they print on the real kernels. testdata/clients/VERSION/CASE.out has that.
-func TestRealClients(t *testing.T) {
-	programs := map[string]string{}
-	for _, c := range []struct{ name, program, args string }{
-		{"doc-tx5", "doc_example", "tx 5"},
-		{"ringdemo-fork", "ringdemo", "fork"},
-		{"ringdemo-threads", "ringdemo", "threads"},
-		{"ringdemo-epoll", "ringdemo", "epoll"},
-		{"ringdemo-pass", "ringdemo", "pass"},
-		{"ringdemo-overrun", "ringdemo", "overrun"},
-		{"ringdemo-skip", "ringdemo", "skip"},
-		{"ringdemo-signal", "ringdemo", "signal"},
-		{"ringdemo-unmap", "ringdemo", "unmap"},
-		{"ringdemo-exec", "ringdemo", "exec"},
-		{"ringdemo-limits", "ringdemo", "limits"},
-		{"sockopts", "sockopts", ""},
-	} {
-		if programs[c.program] == "" {
-			programs[c.program] = client(t, c.program)
-		}
-		for _, release := range kernel.Releases() {
-			t.Run(c.name+"/"+release.String(), func(t *testing.T) {
-				data, err := os.ReadFile(filepath.Join("..", "testdata", "clients", release.String(), c.name+".out"))
-				if errors.Is(err, os.ErrNotExist) {
-					t.Skip("it does not end on the real kernel")
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				m := boot(t, release)
-				defer m.end(t)
-				want, ends := withoutHeader(string(data)), !strings.Contains(string(data), "# exit 137")
-				var out output
-				p := m.start(t, &out, programs[c.program], strings.Fields(c.args)...)
-				if ends {
-					<-p.Done()
-				} else {
-					out.wait(want, p)
-					select {
-					case <-p.Done():
-						t.Error("it ended, and on the real kernel it waits for ever")
-					case <-time.After(200 * time.Millisecond):
-						_ = p.Signal(syscall.SIGKILL)
-						<-p.Done()
-					}
-				}
-				if got := out.String(); got != want {
-					t.Errorf("printed\n%s\nand on the real kernel\n%s", got, want)
-				}
-			})
-		}
-	}
-}
-
-// output is what a program has printed so far.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// wait waits until that is text, or the program has ended.
-func (o *output) wait(text string, p *interpose.Program) {
-	for range 3000 {
-		select {
-		case <-p.Done():
-			return
-		case <-time.After(10 * time.Millisecond):
-			if o.String() == text {
-				return
-			}
-		}
-	}
-}
-
-// withoutHeader leaves out the comments at the top.
-func withoutHeader(text string) string {
-	for strings.HasPrefix(text, "# ") {
-		_, text, _ = strings.Cut(text, "\n")
-	}
-	return text
 }
 
 // TestWaits: signals, timeouts, poll, select, epoll and bad addresses are as on the kernel underneath.
