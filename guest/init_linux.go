@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,10 +18,16 @@ func IsGuest() bool {
 	return err == nil
 }
 
+// memoryLimit is how much memory process 1 uses before it collects garbage.
+const memoryLimit = 64 << 20
+
 // Main is the whole life of process 1: it prepares the machine, calls serve with the line to the host, and restarts the
 // machine when serve returns. Not all machines can be powered off, but all restart, and QEMU then ends.
 func Main(serve func(*Line) error) {
 	makeDevices()
+	// Collecting garbage is slow without KVM, and memory is there.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
 	if err := run(serve); err != nil {
 		fmt.Fprintf(os.Stderr, "guest: %v\n", err)
 	}
@@ -28,7 +35,8 @@ func Main(serve func(*Line) error) {
 	fmt.Fprintf(os.Stderr, "guest: cannot restart: %v\n", err)
 }
 
-// makeDevices makes the nodes of what the guest uses and writes errors to the console, if there is one.
+// makeDevices makes the nodes of what the guest uses, a place for temporary files, and writes errors to the console, if
+// there is one.
 func makeDevices() {
 	_ = os.Remove(nullPath)
 	for path, dev := range map[string]uint64{
@@ -36,6 +44,7 @@ func makeDevices() {
 	} {
 		_ = unix.Mknod(path, unix.S_IFCHR|0o600, int(dev)) // the kernel may have made it
 	}
+	_ = os.Mkdir(os.TempDir(), 0o777)
 	if fd, err := unix.Open(consolePath, unix.O_RDWR, 0); err == nil {
 		_ = unix.Dup2(fd, int(os.Stderr.Fd()))
 	}

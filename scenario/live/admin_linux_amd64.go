@@ -18,7 +18,8 @@ type admin struct {
 	kind   string // of the device that carries neighbours and routes
 	device int    // its index, once it exists
 	loUp   bool
-	neighs int // how many were added so far
+	raised bool // lo was down before
+	neighs int  // how many were added so far
 	routes int
 	rules  [][]byte // targets of the iptables rules
 	taps   []*tap
@@ -32,16 +33,17 @@ func (a *admin) close() error {
 	for _, t := range a.taps {
 		t.close()
 	}
-	var first error
+	var errs []error
 	if len(a.rules) > 0 {
-		first = a.flushRules()
+		errs = append(errs, a.flushRules())
 	}
 	for _, name := range a.links {
-		if err := a.deleteLink(name); err != nil && first == nil {
-			first = err
-		}
+		errs = append(errs, a.deleteLink(name))
 	}
-	return first
+	if a.raised {
+		errs = append(errs, a.lowerLoopback())
+	}
+	return errors.Join(errs...)
 }
 
 // request sends messages to the kernel's routing socket, one at a time, and waits for each acknowledgement.
@@ -129,21 +131,34 @@ func (a *admin) deleteLink(name string) error {
 	return a.request(1, one(message(uapi.RTMDellink, 0, ifinfo(index, 0, 0))))
 }
 
-// interfaceIndex asks with an ioctl: package net would ask from whatever thread, that is in another namespace.
 func interfaceIndex(name string) (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	req, err := askInterface(name, unix.SIOCGIFINDEX)
 	if err != nil {
 		return 0, err
+	}
+	return int(req.Uint32()), nil
+}
+
+func interfaceFlags(name string) (uint16, error) {
+	req, err := askInterface(name, unix.SIOCGIFFLAGS)
+	if err != nil {
+		return 0, err
+	}
+	return req.Uint16(), nil
+}
+
+// askInterface asks with an ioctl: package net would ask from whatever thread, that is in another namespace.
+func askInterface(name string, what uint) (*unix.Ifreq, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
 	}
 	defer unix.Close(fd)
 	req, err := unix.NewIfreq(name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req); err != nil {
-		return 0, err
-	}
-	return int(req.Uint32()), nil
+	return req, unix.IoctlIfreq(fd, what, req)
 }
 
 // loopback brings lo up. Nothing needs it before the first rule or packet, and a scenario that has neither sees an empty
@@ -153,11 +168,32 @@ func (a *admin) loopback() error {
 		return nil
 	}
 	index, err := interfaceIndex("lo")
+	if err != nil {
+		return err
+	}
+	before, err := interfaceFlags("lo")
 	if err == nil {
 		err = a.linkUp(index)
 	}
 	a.loUp = err == nil
+	a.raised = a.loUp && before&unix.IFF_UP == 0
 	return err
+}
+
+// lowerLoopback makes lo what it is in a new namespace: down and without an address. The scenario may have taken that away.
+func (a *admin) lowerLoopback() error {
+	index, err := interfaceIndex("lo")
+	if err != nil {
+		return err
+	}
+	header := make([]byte, unix.SizeofIfAddrmsg)
+	header[0], header[1] = uapi.AFInet, 8
+	le.PutUint32(header[4:], uint32(index))
+	err = a.request(1, one(message(uapi.RTMDeladdr, 0, header, attr(unix.IFA_LOCAL, []byte{127, 0, 0, 1}))))
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return err
+	}
+	return a.request(1, one(message(uapi.RTMNewlink, 0, ifinfo(index, 0, unix.IFF_UP))))
 }
 
 // dummy returns the index of the device for neighbours and routes.

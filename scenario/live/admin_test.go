@@ -35,6 +35,27 @@ func dump(t *testing.T, task sys.Task, typ uint16, payload []byte) map[uint16]in
 	}
 }
 
+// TestLowerLoopback: what a packet needs of lo is undone in a namespace that stays.
+func TestLowerLoopback(t *testing.T) {
+	tg := newTarget(t)
+	ipv4 := []byte{uapi.AFInet, 0, 0, 0}
+	count := func() (addresses, routes int) {
+		return dump(t, tg.Main(), uapi.RTMGetaddr, ipv4)[uapi.RTMNewaddr], dump(t, tg.Main(), uapi.RTMGetroute, ipv4)[uapi.RTMNewroute]
+	}
+	if _, _, err := tg.Packet(scenario.Datagrams{Count: 1, Size: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if addresses, routes := count(); addresses != 1 || routes == 0 || !tg.adm.raised {
+		t.Errorf("%d addresses, %d routes, raised %v", addresses, routes, tg.adm.raised)
+	}
+	for range 2 { // the second time nothing is left to undo
+		check(t, tg.tr.do(tg.adm.lowerLoopback))
+		if addresses, routes := count(); addresses != 0 || routes != 0 {
+			t.Errorf("%d addresses, %d routes are left", addresses, routes)
+		}
+	}
+}
+
 func TestPopulate(t *testing.T) {
 	tg := newTarget(t)
 	listener := routeSocket(t, tg.Main(), 1000, 1)

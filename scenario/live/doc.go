@@ -15,15 +15,16 @@
 //	mov (%rdi),%eax; int3      load a word
 //	mov %esi,(%rdi); int3      store a word
 //	rep movsb; int3            copy bytes
+//	a loop around rep movsb    copy bytes from several places
 //	dec %rcx; jnz; syscall     one system call, some turns of a loop later (Race)
 //
 // To make a task do something, the registers are set, the task runs one of those lines, and the breakpoint at its end
 // hands control back. A step of a scenario is therefore one system call made by the task's own process, nothing else
 // happens in that process, and all kernels since 3.8 on x86-64 can do it. Arguments that are pointers point into a
-// scratch area, which belongs to the task's address space.
+// scratch, which is memory that the tracer and all tasks have mapped.
 //
 // This settles the rest without special cases. A fork is the task's own clone(2), after which the kernel hands the child
-// to the tracer too: the same registers, a copy of the scratch area, of the mappings and of the descriptors. A thread is
+// to the tracer too: the same registers, the same scratch, a copy of the mappings and of the descriptors. A thread is
 // a clone that shares them; it never runs unless it is asked to, which is what sleeping means here. An access that faults
 // stops the task with the signal itself, so SIGSEGV and SIGBUS are told apart by the kernel. A call that does not return
 // within its time is interrupted by a signal that the tracer swallows.

@@ -26,7 +26,7 @@ type job struct {
 	delay  func() uint64 // if set: how many turns of a loop a system call begins late
 
 	// Of the tracer's thread.
-	memory      memory
+	area        int // of the scratch
 	inCall      bool
 	interrupted bool
 }
@@ -54,7 +54,11 @@ func startJob(of sys.Task, j *job, fn func()) (*job, error) {
 		if t.job != nil {
 			return errBusy
 		}
-		t.job = j
+		area, err := t.tr.scratch.take()
+		if err != nil {
+			return err
+		}
+		j.area, t.job = area, j
 		return nil
 	})
 	if err != nil {
@@ -63,14 +67,11 @@ func startJob(of sys.Task, j *job, fn func()) (*job, error) {
 	go func() {
 		defer close(j.ended)
 		fn()
-		_ = t.do(func() error { // a target that is closed has no memory
-			if j.memory.size == 0 || t.dead {
-				return nil
-			}
-			_, err := t.syscall(unix.SYS_MUNMAP, j.memory.scratch, j.memory.size)
-			return err
+		_ = t.tr.do(func() error { // fails if the target is closed, which has no scratch
+			t.tr.scratch.used[j.area] = false
+			t.job = nil
+			return nil
 		})
-		_ = t.tr.do(func() error { t.job = nil; return nil })
 	}()
 	return j, nil
 }

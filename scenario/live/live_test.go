@@ -532,9 +532,6 @@ func TestSIGBUS(t *testing.T) {
 			return err
 		}
 		name := a.put(append([]byte(path), 0))
-		if err := a.store(); err != nil {
-			return err
-		}
 		fd, err = main.syscall(unix.SYS_OPEN, name, unix.O_RDWR, 0)
 		return err
 	}))
@@ -547,21 +544,41 @@ func TestSIGBUS(t *testing.T) {
 	wantErr(t, main.ReadMem(addr+uapi.PageSize/2, make([]byte, uapi.PageSize)), sys.SIGBUS)
 }
 
-// TestWordwise covers kernels without process_vm_readv.
-func TestWordwise(t *testing.T) {
-	tg := newTarget(t)
-	main := tg.main
-	data := []byte("not a multiple of eight")
-	got := make([]byte, len(data))
-	check(t, tg.tr.do(func() error {
-		if _, err := unix.PtracePokeData(main.tid, uintptr(main.p.mem.scratch+3), data); err != nil {
+func TestGather(t *testing.T) {
+	main := newTarget(t).main
+	const page = uapi.PageSize
+	addr, err := main.Mmap(0, 2*page, uapi.ProtRead|uapi.ProtWrite, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, -1, 0)
+	check(t, err)
+	check(t, main.WriteMem(addr, []byte("abcdefgh")))
+	buf := make([]byte, 6)
+	check(t, main.Gather([]uint64{addr + 4, addr, addr + page}, 2, buf))
+	if string(buf) != "efab\x00\x00" {
+		t.Errorf("read %q", buf)
+	}
+	check(t, main.Munmap(addr+page, page))
+	wantErr(t, main.Gather([]uint64{addr, addr + page}, 2, buf[:4]), sys.SIGSEGV)
+	check(t, main.Gather(nil, 2, nil))
+}
+
+// TestScratch: a page that a call has used reads as zeros in the next, and what does not fit is refused.
+func TestScratch(t *testing.T) {
+	main := newTarget(t).main
+	check(t, main.tr.do(func() error {
+		a, err := main.arena(16)
+		if err != nil {
 			return err
 		}
-		return main.peek(main.p.mem.scratch+3, got)
+		a.put([]byte("left over"))
+		if a, err = main.arena(16); err != nil {
+			return err
+		}
+		if _, mem := a.room(16); !bytes.Equal(mem, make([]byte, 16)) {
+			t.Errorf("left: %q", mem)
+		}
+		_, err = main.arena(areaSize)
+		wantErr(t, err, unix.ENOMEM)
+		return nil
 	}))
-	if !bytes.Equal(got, data) {
-		t.Errorf("read %q", got)
-	}
 }
 
 func TestLargeSend(t *testing.T) {

@@ -1,96 +1,105 @@
 package live
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
-// reserve makes the scratch area at least n bytes large.
-func (t *task) reserve(n uint64) error {
-	m := t.memory()
-	if n <= m.size {
-		return nil
-	}
-	size := (n + 0xffff) &^ 0xffff
-	addr, err := t.syscall(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, noFd, 0)
-	if err != nil {
-		return err
-	}
-	if m.size > 0 {
-		if _, err := t.syscall(unix.SYS_MUNMAP, m.scratch, m.size); err != nil {
-			return err
-		}
-	}
-	m.scratch, m.size = addr, size
-	return nil
+// A scratch is memory that the tracer shares with all tasks: the arguments of their calls are there. Neither side needs a
+// system call to reach it, so the tracer can look at results while another call of the process holds the lock of its
+// address space.
+type scratch struct {
+	file *os.File // what tasks map
+	mem  []byte   // the tracer's mapping of it
+	used [areas]bool
 }
 
-// memory is where the task's arguments are: in an area of its own while it has a job, since others of the process make
-// calls meanwhile.
-func (t *task) memory() *memory {
-	if t.job != nil {
-		return &t.job.memory
+// The scratch has areas. All tasks use the first, since their calls are made one after the other; a job has one of its own. A
+// page of it exists from its first use on.
+const (
+	areaSize = 64 << 20
+	areas    = 16
+)
+
+func newScratch() (*scratch, error) {
+	file, err := namelessFile("scratch")
+	if err != nil {
+		return nil, fmt.Errorf("live: no memory to share with tasks: %w", err)
 	}
-	return t.p.mem
+	s := &scratch{file: file, used: [areas]bool{0: true}}
+	if err = file.Truncate(areaSize * areas); err == nil {
+		s.mem, err = unix.Mmap(int(file.Fd()), 0, areaSize*areas, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("live: no memory to share with tasks: %w", err)
+	}
+	return s, nil
+}
+
+// namelessFile returns a file in memory or, where the kernel has none (before 3.17), in the directory for temporary files.
+func namelessFile(name string) (*os.File, error) {
+	if fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC); err == nil {
+		return os.NewFile(uintptr(fd), name), nil
+	}
+	file, err := os.CreateTemp("", name)
+	if err != nil {
+		return nil, err
+	}
+	return file, os.Remove(file.Name())
+}
+
+func (s *scratch) close() {
+	_ = unix.Munmap(s.mem)
+	s.file.Close()
+}
+
+// take returns an area that nobody uses.
+func (s *scratch) take() (area int, err error) {
+	area = slices.Index(s.used[:], false)
+	if area < 0 {
+		return 0, fmt.Errorf("live: more than %d jobs at the same time: %w", areas-1, unix.EAGAIN)
+	}
+	s.used[area] = true
+	return area, nil
+}
+
+// area returns the area of a task, and where that task finds it.
+func (t *task) area() (addr uint64, mem []byte) {
+	at := 0
+	if t.job != nil {
+		at = t.job.area * areaSize
+	}
+	return t.p.scratch + uint64(at), t.tr.scratch.mem[at : at+areaSize]
 }
 
 // noFd is -1 as a descriptor.
 const noFd = ^uint64(0)
 
-// poke writes to the scratch area. process_vm_writev is one call for all bytes but may be left out of a kernel;
-// ptrace moves a word at a time.
-func (t *task) poke(addr uint64, data []byte) error {
-	if len(data) == 0 {
-		return nil
-	}
-	local, remote := spans(addr, data)
-	if n, err := unix.ProcessVMWritev(t.p.tgid, local, remote, 0); err == nil && n == len(data) {
-		return nil
-	}
-	_, err := unix.PtracePokeData(t.tid, uintptr(addr), data)
-	return err
-}
-
-// peek reads from the scratch area.
-func (t *task) peek(addr uint64, buf []byte) error {
-	if len(buf) == 0 {
-		return nil
-	}
-	local, remote := spans(addr, buf)
-	if n, err := unix.ProcessVMReadv(t.p.tgid, local, remote, 0); err == nil && n == len(buf) {
-		return nil
-	}
-	_, err := unix.PtracePeekData(t.tid, uintptr(addr), buf)
-	return err
-}
-
-func spans(addr uint64, b []byte) ([]unix.Iovec, []unix.RemoteIovec) {
-	local := unix.Iovec{Base: &b[0]}
-	local.SetLen(len(b))
-	return []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}
-}
-
-// An arena lays out the arguments of one system call in the scratch area. Its bytes are written with store before
-// the call; fetch reads what the kernel wrote.
+// An arena lays out the arguments of one system call in the task's area. fetch reads what the kernel wrote.
 type arena struct {
-	t    *task
 	base uint64
 	buf  []byte
 }
 
 // arena returns an empty one with room for parts whose sizes sum up to n, and 256 bytes for their alignment.
 func (t *task) arena(n int) (*arena, error) {
-	n += 256
-	if err := t.reserve(uint64(n)); err != nil {
-		return nil, err
+	addr, mem := t.area()
+	if n += 256; n > len(mem) {
+		return nil, fmt.Errorf("live: arguments of %d bytes: %w", n, unix.ENOMEM)
 	}
-	return &arena{t: t, base: t.memory().scratch, buf: make([]byte, 0, n)}, nil
+	return &arena{base: addr, buf: mem[:0:n]}, nil
 }
 
 // room adds n zero bytes, aligned to 8, and returns their address and themselves.
 func (a *arena) room(n int) (uint64, []byte) {
 	at := (len(a.buf) + 7) &^ 7
 	a.buf = a.buf[:at+n]
+	clear(a.buf[at:])
 	return a.base + uint64(at), a.buf[at:]
 }
 
@@ -101,10 +110,7 @@ func (a *arena) put(b []byte) uint64 {
 	return addr
 }
 
-func (a *arena) store() error { return a.t.poke(a.base, a.buf) }
-
-// fetch reads n bytes at addr.
-func (a *arena) fetch(addr uint64, n int) ([]byte, error) {
-	b := make([]byte, n)
-	return b, a.t.peek(addr, b)
+// fetch returns a copy of the n bytes at addr.
+func (a *arena) fetch(addr uint64, n int) []byte {
+	return bytes.Clone(a.buf[addr-a.base:][:n])
 }

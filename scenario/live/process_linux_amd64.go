@@ -21,6 +21,7 @@ const (
 	lineCopy    = 12
 	lineNothing = 16
 	lineDelayed = 20
+	lineGather  = 28
 )
 
 var lines = []byte{
@@ -30,6 +31,10 @@ var lines = []byte{
 	lineCopy: 0xf3, 0xa4, 0xcc, 0, // rep movsb; int3
 	lineNothing: 0x90, 0xcc, 0, 0, // nop; int3
 	lineDelayed: 0x48, 0xff, 0xc9, 0x75, 0xfb, 0x0f, 0x05, 0xcc, // dec %rcx; jnz; syscall; int3
+	lineGather: 0x48, 0x8b, 0x33, // mov (%rbx),%rsi: the next address
+	0x48, 0x89, 0xd1, 0xf3, 0xa4, // mov %rdx,%rcx; rep movsb
+	0x48, 0x83, 0xc3, 0x08, // add $8,%rbx
+	0x49, 0xff, 0xc8, 0x75, 0xef, 0xcc, // dec %r8; jnz; int3
 }
 
 // Results of an interrupted system call that the kernel shows to a tracer only: it would restart the call.
@@ -49,16 +54,10 @@ const interrupt = unix.SIGUSR1
 // A process is a thread group. Everything in this file runs on the tracer's thread.
 type process struct {
 	tgid    int
-	mem     *memory
+	code    uint64        // address of lines
+	scratch uint64        // address of the tracer's scratch
 	threads map[int]*task // live ones, by thread id
 	exits   bool          // one of them has made the process exit
-}
-
-// A memory is what the tracer has put into an address space, which processes can share.
-type memory struct {
-	code    uint64 // address of lines
-	scratch uint64 // address and size of the area for arguments
-	size    uint64
 }
 
 // another makes a process, and another one as long as its id is one to avoid.
@@ -72,18 +71,22 @@ func (tr *tracer) another(start func() (*task, error)) (*task, error) {
 	}
 }
 
+// scratchFd is the scratch as a descriptor of a new process.
+const scratchFd = 0
+
 // spawn starts a process that is stopped before its first instruction and makes it a task.
 func spawn(tr *tracer) (*task, error) {
 	const self = "/proc/self/exe"
-	// No environment, and no files: that closes the three standard descriptors too. A session of its own keeps the
-	// terminal's signals away.
+	// No environment, and no files but the scratch: that closes the three standard descriptors too. A session of its own
+	// keeps the terminal's signals away.
 	pid, err := syscall.ForkExec(self, []string{"task"}, &syscall.ProcAttr{
-		Sys: &syscall.SysProcAttr{Ptrace: true, Setsid: true},
+		Files: []uintptr{scratchFd: tr.scratch.file.Fd()},
+		Sys:   &syscall.SysProcAttr{Ptrace: true, Setsid: true},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("live: cannot start %s as a task: %w", self, err)
 	}
-	p := &process{tgid: pid, mem: &memory{}, threads: map[int]*task{}}
+	p := &process{tgid: pid, threads: map[int]*task{}}
 	t := &task{tr: tr, p: p, tid: pid}
 	p.threads[pid] = t
 	tr.procs = append(tr.procs, p)
@@ -107,17 +110,20 @@ func (t *task) setUp() error {
 	if err := unix.PtraceGetRegs(t.tid, &t.regs); err != nil {
 		return err
 	}
-	t.p.mem.code = t.regs.Rip
-	if _, err := unix.PtracePokeText(t.tid, uintptr(t.p.mem.code), lines); err != nil {
+	t.p.code = t.regs.Rip
+	if _, err := unix.PtracePokeText(t.tid, uintptr(t.p.code), lines); err != nil {
 		return err
 	}
-	if err := t.closeInherited(); err != nil {
+	var err error
+	t.p.scratch, err = t.syscall(unix.SYS_MMAP, 0, areas*areaSize, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED|unix.MAP_NORESERVE, scratchFd, 0)
+	if err != nil {
 		return err
 	}
-	return t.reserve(64 << 10)
+	return t.closeInherited()
 }
 
-// closeInherited closes the descriptors that the program itself was started with and never looked at.
+// closeInherited closes the scratch, and the descriptors that the program itself was started with and never looked at.
 func (t *task) closeInherited() error {
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.tid))
 	if err != nil {
@@ -250,7 +256,7 @@ func (t *task) prepare(line uint64, set func(*unix.PtraceRegs)) error {
 	if set != nil {
 		set(&regs)
 	}
-	regs.Rip = t.p.mem.code + line
+	regs.Rip = t.p.code + line
 	regs.Orig_rax = noSyscall
 	return unix.PtraceSetRegs(t.tid, &regs)
 }
@@ -339,11 +345,7 @@ func (t *task) clone(flags uint64) (*task, error) {
 	}
 	c := &task{tr: t.tr, p: t.p, tid: t.born, regs: t.regs}
 	if flags&unix.CLONE_THREAD == 0 {
-		c.p = &process{tgid: c.tid, mem: t.p.mem, threads: map[int]*task{}}
-		if flags&unix.CLONE_VM == 0 {
-			copied := *t.p.mem
-			c.p.mem = &copied
-		}
+		c.p = &process{tgid: c.tid, code: t.p.code, scratch: t.p.scratch, threads: map[int]*task{}}
 		t.tr.procs = append(t.tr.procs, c.p)
 	}
 	c.p.threads[c.tid] = c

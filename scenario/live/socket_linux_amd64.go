@@ -63,18 +63,11 @@ func (t *task) readInto(nr uint64, n int, args func(buf, length uint64) []uint64
 		le.PutUint32(length[:], uint32(n))
 		at, _ := a.room(n)
 		lengthAt := a.put(length[:])
-		if err := a.store(); err != nil {
-			return err
-		}
 		if _, err := t.syscall(nr, args(at, lengthAt)...); err != nil {
 			return err
 		}
-		word, err := a.fetch(lengthAt, 4)
-		if err != nil {
-			return err
-		}
-		b, err = a.fetch(at, min(n, int(le.Uint32(word))))
-		return err
+		b = a.fetch(at, min(n, int(le.Uint32(a.fetch(lengthAt, 4)))))
+		return nil
 	})
 	return b, err
 }
@@ -134,9 +127,6 @@ func (t *task) attachFilter(fd int, program []byte) error {
 		le.PutUint16(fprog[:], uint16(len(program)/8))
 		le.PutUint64(fprog[8:], a.put(program))
 		at := a.put(fprog[:])
-		if err := a.store(); err != nil {
-			return err
-		}
 		_, err = t.syscall(unix.SYS_SETSOCKOPT, uint64(fd), uapi.SolSocket, uapi.SoAttachFilter, at, uint64(len(fprog)))
 		return err
 	})
@@ -188,9 +178,6 @@ func (t *task) sendmsg(fd int, m *sys.Msghdr, flags int) (int, error) {
 		name = a.put(m.Name)
 	}
 	if len(m.Iov) == 1 && m.Control == nil {
-		if err := a.store(); err != nil {
-			return 0, err
-		}
 		n, err := t.syscall(unix.SYS_SENDTO, uint64(fd), le.Uint64(vec), le.Uint64(vec[8:]), uint64(flags), name,
 			uint64(len(m.Name)))
 		return int(n), err
@@ -200,9 +187,6 @@ func (t *task) sendmsg(fd int, m *sys.Msghdr, flags int) (int, error) {
 		hdr.control = a.put(m.Control)
 	}
 	at := a.put(hdr.bytes())
-	if err := a.store(); err != nil {
-		return 0, err
-	}
 	n, err := t.syscall(unix.SYS_SENDMSG, uint64(fd), at, uint64(flags))
 	return int(n), err
 }
@@ -228,26 +212,16 @@ func (t *task) recvmsg(fd int, m *sys.Msghdr, flags int) (int, error) {
 		hdr.controllen = controlRoom
 	}
 	at := a.put(hdr.bytes())
-	if err := a.store(); err != nil {
-		return 0, err
-	}
 	n, err := t.syscall(unix.SYS_RECVMSG, uint64(fd), at, uint64(flags))
 	if err != nil {
 		return 0, err
 	}
-	after, err := a.fetch(at, msghdrLen)
-	if err != nil {
-		return 0, err
-	}
+	after := a.fetch(at, msghdrLen)
 	m.Flags = int(le.Uint32(after[48:]))
-	if m.Name, err = a.fetch(hdr.name, min(addrRoom, int(le.Uint32(after[8:])))); err != nil {
-		return 0, err
-	}
+	m.Name = a.fetch(hdr.name, min(addrRoom, int(le.Uint32(after[8:]))))
 	m.Control = nil
 	if m.WantControl {
-		if m.Control, err = a.fetch(hdr.control, min(controlRoom, int(le.Uint64(after[40:])))); err != nil {
-			return 0, err
-		}
+		m.Control = a.fetch(hdr.control, min(controlRoom, int(le.Uint64(after[40:]))))
 	}
 	rest := int(n) // more than all segments with MSG_TRUNC
 	for i, v := range m.Iov {
@@ -255,9 +229,7 @@ func (t *task) recvmsg(fd int, m *sys.Msghdr, flags int) (int, error) {
 		if part <= 0 {
 			break
 		}
-		if err := t.peek(le.Uint64(vec[16*i:]), v.Base[:part]); err != nil {
-			return 0, err
-		}
+		copy(v.Base[:part], a.fetch(le.Uint64(vec[16*i:]), part))
 		rest -= part
 	}
 	return int(n), nil

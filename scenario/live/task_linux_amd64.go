@@ -103,18 +103,11 @@ func (t *task) SetCapability(capability int, raise bool) error {
 		var header [8]byte // of version 3, for the calling thread
 		le.PutUint32(header[:], unix.LINUX_CAPABILITY_VERSION_3)
 		hdr := a.put(header[:])
-		sets, _ := a.room(24) // twice: effective, permitted, inheritable
-		if err := a.store(); err != nil {
-			return err
-		}
+		sets, set := a.room(24) // twice: effective, permitted, inheritable
 		if _, err := t.syscall(unix.SYS_CAPGET, hdr, sets); err != nil {
 			return err
 		}
-		b, err := a.fetch(sets, 24)
-		if err != nil {
-			return err
-		}
-		effective := b[capability/32*12:]
+		effective := set[capability/32*12:]
 		bits, bit := le.Uint32(effective), uint32(1)<<(capability%32)
 		if raise {
 			bits |= bit
@@ -122,9 +115,6 @@ func (t *task) SetCapability(capability int, raise bool) error {
 			bits &^= bit
 		}
 		le.PutUint32(effective, bits)
-		if err := t.poke(sets, b); err != nil {
-			return err
-		}
 		_, err = t.syscall(unix.SYS_CAPSET, hdr, sets)
 		return err
 	})
@@ -222,9 +212,6 @@ func (t *task) wait1(nr uint64, mem []byte, timeout sys.Time, args func(at uint6
 		return nil, 0, err
 	}
 	at := a.put(mem)
-	if err := a.store(); err != nil {
-		return nil, 0, err
-	}
 	limit := blockLimit
 	if timeout > 0 && timeout < sys.Forever {
 		limit += time.Duration(timeout)
@@ -233,8 +220,7 @@ func (t *task) wait1(nr uint64, mem []byte, timeout sys.Time, args func(at uint6
 	if err != nil {
 		return nil, 0, err
 	}
-	b, err := a.fetch(at, len(mem))
-	return b, n, err
+	return a.fetch(at, len(mem)), n, nil
 }
 
 func (t *task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (uint64, error) {
@@ -313,25 +299,49 @@ func (t *task) copy(to, from uint64, n int) error {
 
 func (t *task) ReadMem(addr uint64, buf []byte) error {
 	return t.do(func() error {
-		if err := t.reserve(uint64(len(buf))); err != nil {
+		a, err := t.arena(len(buf))
+		if err != nil {
 			return err
 		}
-		if err := t.copy(t.memory().scratch, addr, len(buf)); err != nil {
+		to, mem := a.room(len(buf))
+		if err := t.copy(to, addr, len(buf)); err != nil {
 			return err
 		}
-		return t.peek(t.memory().scratch, buf)
+		copy(buf, mem)
+		return nil
+	})
+}
+
+// Gather copies size bytes from each of the addresses into buf. Every stop of a task costs much more than the bytes do.
+func (t *task) Gather(addrs []uint64, size int, buf []byte) error {
+	if len(addrs) == 0 {
+		return nil
+	}
+	return t.do(func() error {
+		a, err := t.arena(len(addrs)*8 + len(buf))
+		if err != nil {
+			return err
+		}
+		list, mem := a.room(len(addrs) * 8)
+		for i, addr := range addrs {
+			le.PutUint64(mem[i*8:], addr)
+		}
+		to, gathered := a.room(len(addrs) * size)
+		_, err = t.exec(lineGather, 0, func(r *unix.PtraceRegs) {
+			r.Rbx, r.R8, r.Rdi, r.Rdx = list, uint64(len(addrs)), to, uint64(size)
+		})
+		copy(buf, gathered)
+		return err
 	})
 }
 
 func (t *task) WriteMem(addr uint64, buf []byte) error {
 	return t.do(func() error {
-		if err := t.reserve(uint64(len(buf))); err != nil {
+		a, err := t.arena(len(buf))
+		if err != nil {
 			return err
 		}
-		if err := t.poke(t.memory().scratch, buf); err != nil {
-			return err
-		}
-		return t.copy(addr, t.memory().scratch, len(buf))
+		return t.copy(addr, a.put(buf), len(buf))
 	})
 }
 

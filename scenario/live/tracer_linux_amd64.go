@@ -25,14 +25,21 @@ type tracer struct {
 	apart []*apart      // work whose tasks run meanwhile
 	now   *apart        // which of it runs on the thread, nil if none does
 	start time.Time
+
+	scratch *scratch
 }
 
 // newTracer starts the thread, in a network namespace of its own unless initNet is set.
 func newTracer(initNet bool) (*tracer, error) {
-	tr := &tracer{work: make(chan func()), done: make(chan struct{}), start: time.Now()}
+	scratch, err := newScratch()
+	if err != nil {
+		return nil, err
+	}
+	tr := &tracer{work: make(chan func()), done: make(chan struct{}), start: time.Now(), scratch: scratch}
 	started := make(chan error)
 	go tr.run(initNet, started)
 	if err := <-started; err != nil {
+		scratch.close()
 		return nil, err
 	}
 	return tr, nil
@@ -133,7 +140,10 @@ func (tr *tracer) do(fn func() error) error {
 
 // stop ends the thread and waits for its end.
 func (tr *tracer) stop() {
-	quit := func() { runtime.Goexit() }
+	quit := func() {
+		tr.scratch.close()
+		runtime.Goexit()
+	}
 	select {
 	case tr.work <- quit:
 	case <-tr.done:
