@@ -63,6 +63,9 @@ type Options struct {
 	KeepGoing bool
 	// Complete lets Test fail if the search did not come to its end.
 	Complete bool
+	// Workers is how many goroutines make runs at a time, 0 for one. The result does not depend on it. With more than one
+	// Program.Setup is called on several at once: it must keep what it does to its World.
+	Workers int
 	// Progress is called now and then: with a failure as long as that is made smaller.
 	Progress func(Result)
 	// Without are the optional steps of the program that are left out, counted from 1.
@@ -382,177 +385,13 @@ func Explore(ctx context.Context, p Program, o Options) Result {
 }
 
 // search runs p again and again. visit, if not nil, is told of each run that came to its end.
-func search(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) Result {
+func search(ctx context.Context, p Program, o Options, visit func(ran)) Result {
 	limit := o.Time
 	if limit == 0 {
 		limit = time.Minute
 	}
-	return bounded(limit+patience, func() Result { return searchAll(ctx, p, o, visit) })
-}
-
-// searchAll is search without a limit to a single step.
-func searchAll(ctx context.Context, p Program, o Options, visit func(*World, *searcher)) (res Result) {
-	if res.Err = o.Check(); res.Err != nil {
-		return res
-	}
-	if o.Time == 0 {
-		o.Time = time.Minute
-	}
-	start := time.Now()
-	deadline := start.Add(o.Time)
-	res.Violations = map[string]int{}
-	next, err := newSearch(o)
-	if err != nil {
-		res.Err = err
-		return res
-	}
-	resolved := o
-	if resolved.differences, err = subsys.Resolve(o.Version); err != nil {
-		res.Err = err
-		return res
-	}
-	for {
-		switch {
-		case ctx.Err() != nil || o.Runs > 0 && res.Runs >= o.Runs:
-			res.Elapsed = time.Since(start)
-			return res
-		case res.Runs%64 == 0:
-			res.Elapsed = time.Since(start)
-			if o.Progress != nil && res.Runs > 0 {
-				o.Progress(res)
-			}
-			if time.Now().After(deadline) {
-				return res
-			}
-		}
-		s, more := next.schedule(res.Runs)
-		if !more {
-			res.Exhausted, res.LeftOut = next.complete(), next.leftOut()
-			res.Err = next.err()
-			res.Elapsed = time.Since(start)
-			return res
-		}
-		w, err := once(p, &resolved, s, next.repeated, nil)
-		if err != nil {
-			res.Err = err
-			return res
-		}
-		res.Runs++
-		res.Steps += int64(w.run.Steps())
-		res.Length, res.Threads = max(res.Length, w.run.Steps()), max(res.Threads, len(w.run.Threads()))
-		next.length = res.Length
-		if o.Scheduler == "pct" {
-			res.Chance = sched.Chance(res.Threads, res.Length, next.depth())
-		}
-		if next.repeated() {
-			res.Pruned++
-		}
-		for _, v := range w.seen {
-			res.Violations[v.Name]++
-		}
-		if w.fail != nil {
-			res.FoundAfter = res.Runs
-			res.Elapsed = time.Since(start)
-			res.Failure = &Failure{Program: p, Options: o, Violation: *w.fail, Switches: next.switches()}
-			return res
-		}
-		if visit != nil && !next.repeated() && next.err() == nil {
-			visit(w, next)
-		}
-	}
-}
-
-// searcher yields one scheduler after the other.
-type searcher struct {
-	o    Options
-	dfs  *sched.DFS
-	all  *sched.All
-	last *sched.Recorder
-	// length is the most steps that a run had: pct changes priorities at any of them. The first run has none to change at.
-	length int
-}
-
-// Schedulers are the names that Options.Scheduler can have.
-func Schedulers() []string { return []string{"dfs", "pct", "random", "roundrobin", "all"} }
-
-func newSearch(o Options) (*searcher, error) {
-	s := &searcher{o: o}
-	switch o.Scheduler {
-	case "", "dfs":
-		s.dfs = &sched.DFS{Bound: o.Bound}
-	case "all":
-		s.all = &sched.All{}
-	case "pct", "random", "roundrobin":
-	default:
-		return nil, fmt.Errorf("no scheduler %q: there are %s", o.Scheduler, strings.Join(Schedulers(), ", "))
-	}
-	return s, nil
-}
-
-// rotations is how many schedules roundrobin has: with quanta from 1 on.
-const rotations = 16
-
-func (s *searcher) schedule(run int) (sched.Scheduler, bool) {
-	if s.dfs != nil {
-		return s.dfs, s.dfs.More()
-	}
-	if s.all != nil {
-		s.last = &sched.Recorder{Scheduler: s.all}
-		return s.last, s.all.More()
-	}
-	seed := s.o.Seed + uint64(run)
-	switch s.o.Scheduler {
-	case "pct":
-		s.last = &sched.Recorder{Scheduler: sched.NewPCT(seed, s.depth(), s.length)}
-	case "random":
-		s.last = &sched.Recorder{Scheduler: sched.NewRandom(seed)}
-	default:
-		if run >= rotations {
-			return nil, false
-		}
-		s.last = &sched.Recorder{Scheduler: &sched.RoundRobin{Quantum: run + 1}}
-	}
-	return s.last, true
-}
-
-// depth is the depth of the bugs that pct looks for.
-func (s *searcher) depth() int {
-	if s.o.Depth == 0 {
-		return 3
-	}
-	return s.o.Depth
-}
-
-func (s *searcher) err() error {
-	if s.dfs != nil {
-		return s.dfs.Err()
-	}
-	return nil
-}
-
-// complete reports whether a search that has come to its end has seen all schedules that can differ.
-func (s *searcher) complete() bool {
-	return s.dfs != nil && s.dfs.Err() == nil && s.dfs.Bound == 0 || s.all != nil
-}
-
-// leftOut says which schedules a search that has come to its end has not tried, though they can differ.
-func (s *searcher) leftOut() string {
-	switch {
-	case s.err() != nil || s.complete():
-		return ""
-	case s.dfs != nil:
-		return fmt.Sprintf("those with more than %d preemptions were left out, and some with fewer", s.dfs.Bound)
-	}
-	return fmt.Sprintf("%d rotations were tried", rotations)
-}
-
-func (s *searcher) repeated() bool { return s.dfs != nil && s.dfs.Repeated() }
-
-func (s *searcher) switches() []sched.Switch {
-	if s.dfs != nil {
-		return s.dfs.Switches()
-	}
-	return s.last.Switches
+	s := searcher{ctx: ctx, p: p, o: o, visit: visit}
+	return bounded(limit+patience, s.search)
 }
 
 // Check returns an error for options that mean nothing: names that nothing has, negative numbers.
@@ -561,10 +400,13 @@ func (o Options) Check() error {
 		name  string
 		value int64
 	}{{"bound", int64(o.Bound)}, {"depth", int64(o.Depth)}, {"number of schedules", int64(o.Runs)}, {"budget", int64(o.Time)},
-		{"number of steps", int64(o.MaxSteps)}} {
+		{"number of steps", int64(o.MaxSteps)}, {"number of workers", int64(o.Workers)}} {
 		if n.value < 0 {
 			return fmt.Errorf("the %s is negative: 0 means the usual one", n.name)
 		}
+	}
+	if o.Scheduler != "" && !slices.Contains(Schedulers(), o.Scheduler) {
+		return fmt.Errorf("no scheduler %q: there are %s", o.Scheduler, strings.Join(Schedulers(), ", "))
 	}
 	if o.Memory < memmodel.SC || o.Memory > memmodel.Weak {
 		return fmt.Errorf("there is no memory model %d: there are sc, tso and weak", o.Memory)

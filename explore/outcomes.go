@@ -64,14 +64,13 @@ func (s OutcomeSet) Missing(other OutcomeSet) []Outcome {
 func Outcomes(ctx context.Context, p Program, o Options) OutcomeSet {
 	o.KeepGoing = true
 	found := map[string]*Outcome{}
-	res := search(ctx, p, o, func(w *World, s *searcher) {
-		out := Outcome{Text: w.outcome, Violations: distinct(w.seen), Runs: 1}
+	res := search(ctx, p, o, func(r ran) {
+		out := Outcome{Text: r.outcome, Violations: distinct(r.seen), Runs: 1, Switches: r.switches}
 		line := out.String()
 		if have := found[line]; have != nil {
 			have.Runs++
 			return
 		}
-		out.Switches = slices.Clone(s.switches())
 		found[line] = &out
 	})
 	set := OutcomeSet{Result: res}

@@ -21,8 +21,11 @@ func TestEndlessStep(t *testing.T) {
 		})
 	}
 	o := Options{Version: kernel.Version{Release: kernel.Linux4_5}}
-	r := bounded(100*time.Millisecond, func() Result { return searchAll(t.Context(), Program{Setup: spins}, o, nil) })
-	if r.Err == nil || !strings.Contains(r.Err.Error(), "a step does not end") || !strings.Contains(r.Err.Error(), "TestEndlessStep.func") {
-		t.Error(r)
+	for _, o.Workers = range []int{1, 2} {
+		s := searcher{ctx: t.Context(), p: Program{Setup: spins}, o: o}
+		r := bounded(100*time.Millisecond, s.search)
+		if r.Err == nil || !strings.Contains(r.Err.Error(), "a step does not end") || !strings.Contains(r.Err.Error(), "TestEndlessStep.func") {
+			t.Error(r)
+		}
 	}
 }

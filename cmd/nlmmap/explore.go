@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ one line, with the number of schedules that led to it and what replays the first
 what random schedules lead to, and what every choice at every step does where that can be tried, it must have found.
 Each miss is printed with its program, and if two steps are to blame with these.
 
-Schedulers: dfs (all schedules that can differ, the default), pct (bugs of a --depth with a probability that it prints),
+Searches use all processors, and say the same on one (--workers). Schedulers: dfs (all schedules that can differ, the default), pct (bugs of a --depth with a probability that it prints),
 random, roundrobin, all (every choice at every step, for tiny programs). Switches are STEP:THREAD, in order.
 
 Exit codes: 0 nothing found, 1 a violation (of a litmus file: in one of its outcomes), 2 bad input.
@@ -87,6 +88,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	depth := flags.Int("depth", 0, "depth of the bugs that pct looks for: how many pairs of steps must come in a certain order; 0 for 3")
 	timeouts := flags.Int("timeouts", 0, "timeouts of each task that may come at any point, 0 for 1, -1 for none")
 	bound := flags.Int("bound", 0, "preemptions that dfs allows at most, 0 for no limit (a bounded search is not complete)")
+	cores := flags.Int("workers", 0, "how many schedules to run at a time, 0 for as many as there are processors: the result is the same")
 	only := flags.String("only", "", "invariants and defects to look for, separated by commas")
 	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
 	replay := flags.String("replay", "", "run once with these `SWITCHES`, or those in a file")
@@ -109,11 +111,14 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if err != nil {
 		return e.bad("%v", err)
 	}
+	if *cores == 0 {
+		*cores = runtime.GOMAXPROCS(0)
+	}
 	if *budget <= 0 {
 		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
 	}
 	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
-		Time: *budget, Only: words(*only), Ignore: words(*ignore)}
+		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore)}
 	switch {
 	case *list:
 		return e.listPrograms()

@@ -31,3 +31,46 @@ func Each(ctx context.Context, n, most int, do func(i int)) {
 	}
 	all.Wait()
 }
+
+// InOrder calls do with 0 to n-1 (n 0: without end) on most goroutines (at least one), and take with what each call has
+// returned, in the order of the indices and in one goroutine at a time, until take returns false. It reports whether take
+// never did. Some calls of do may be in vain.
+func InOrder[T any](most, n int, do func(i int) T, take func(i int, result T) bool) bool {
+	if most <= 1 {
+		for i := 0; n == 0 || i < n; i++ {
+			if !take(i, do(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	// Worker w does every most-th piece, a few ahead of what is taken.
+	ctx, cancel := context.WithCancel(context.Background())
+	results := make([]chan T, most)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for w := range results {
+		results[w] = make(chan T, 16)
+		all.Go(func() {
+			defer close(results[w])
+			for i := w; n == 0 || i < n; i += most {
+				select {
+				case results[w] <- do(i):
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	for i := 0; n == 0 || i < n; i++ {
+		result, ok := <-results[i%most]
+		if !ok {
+			runtime.Goexit() // as do has done
+		}
+		if !take(i, result) {
+			return false
+		}
+	}
+	return true
+}

@@ -38,6 +38,8 @@ type DFS struct {
 	cells   map[uint64][]int32
 	last    int  // the latest step of a thread
 	open    *Run // whose last step may still touch something, nil for none
+
+	branch branch
 }
 
 // A node is one step of the present run and what is known about its alternatives.
@@ -58,6 +60,7 @@ type node struct {
 	clock    []int32
 	touched  []Access   // by the step
 	would    [][]Access // by the steps of threads that were tried here or sleep, by thread
+	ahead    *DFS       // goes through what probably is the next alternative here
 }
 
 // touches is what the step of a thread would touch beside what it announces: known of those that were tried or sleep.
@@ -131,31 +134,62 @@ func (d *DFS) More() bool {
 
 // advance changes the last step that has an alternative and forgets those after it.
 func (d *DFS) advance() bool {
-	for i := d.depth - 1; i >= 0; i-- {
+	for i := d.depth - 1; i >= d.branch.base; i-- {
 		n := &d.stack[i]
 		d.fresh = i
-		if n.outcomes > 0 {
-			for n.pick++; n.pick < min(n.outcomes, 64) && n.known&(1<<n.pick) != 0; n.pick++ {
+		n.tried(n.touched)
+		for pick := d.next(i); ; pick = d.next(i) {
+			ahead := n.ahead
+			n.ahead = nil
+			if pick >= 0 {
+				n.pick = pick
 			}
-			if n.pick < n.outcomes {
+			if ahead != nil && (pick < 0 || !ahead.branch.leadsTo(n)) {
+				d.branch.drop(ahead)
+				ahead = nil
+			}
+			if pick < 0 {
+				break
+			}
+			if ahead == nil {
 				d.stack = d.stack[:i+1]
 				return true
 			}
-			continue
-		}
-		n.done |= 1 << n.pick
-		n.setTouches(n.pick, slices.Clone(n.touched))
-		for left := n.back &^ n.done &^ n.sleep; left != 0; left &= left - 1 {
-			t := bits.TrailingZeros64(left)
-			if d.Bound > 0 && d.preempts(i, t) > d.Bound {
-				continue
+			if !d.meet(ahead) {
+				return false
 			}
-			n.pick = t
-			d.stack = d.stack[:i+1]
-			return true
+			n.tried(ahead.stack[i].touched)
 		}
 	}
 	return false
+}
+
+// tried notes that what a step does now has been tried, and what that touched.
+func (n *node) tried(touched []Access) {
+	if n.outcomes == 0 {
+		n.done |= 1 << n.pick
+		n.setTouches(n.pick, slices.Clone(touched))
+	}
+}
+
+// next is what step i tries after what it tries now, as far as that is known; -1 for nothing.
+func (d *DFS) next(i int) int {
+	n := &d.stack[i]
+	if n.outcomes > 0 {
+		for pick := n.pick + 1; pick < n.outcomes; pick++ {
+			if pick >= 64 || n.known&(1<<pick) == 0 {
+				return pick
+			}
+		}
+		return -1
+	}
+	for left := n.back &^ n.done &^ n.sleep &^ (1 << n.pick); left != 0; left &= left - 1 {
+		t := bits.TrailingZeros64(left)
+		if d.Bound == 0 || d.preempts(i, t) <= d.Bound {
+			return t
+		}
+	}
+	return -1
 }
 
 // preempts is the number of preemptions up to a step if it picks a thread: of steps that are not the usual one though
@@ -193,7 +227,11 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 	}
 	if d.depth < len(d.stack) {
 		n := &d.stack[d.depth]
-		if n.outcomes > 0 || n.enabled != set || n.ops[n.pick].Kind != r.threads[n.pick].Op.Kind {
+		kind := n.op.Kind
+		if d.depth == len(d.stack)-1 && n.outcomes == 0 {
+			kind = n.ops[n.pick].Kind
+		}
+		if n.outcomes > 0 || n.enabled != set || kind != r.threads[n.pick].Op.Kind {
 			d.err = ErrNondeterministic
 			return nil
 		}
@@ -447,12 +485,31 @@ func (d *DFS) reverse(at, i, t int, clock []int32) {
 			}
 		}
 	}
-	switch {
-	case begin == 0:
-		n.back |= n.enabled
-	case begin&n.back == 0:
-		n.back |= 1 << first
+	d.ask(wish{i, begin, first})
+}
+
+// A wish is that one of the threads that begin, preferably first, be tried at a step; that all are if none begins.
+type wish struct {
+	step  int
+	begin uint64
+	first int
+}
+
+// ask adds a wish to what is going to be tried.
+func (d *DFS) ask(w wish) {
+	n := &d.stack[w.step]
+	add := n.enabled
+	if w.begin != 0 {
+		if w.begin&n.back != 0 {
+			return
+		}
+		add = 1 << w.first
 	}
+	if w.step < d.branch.base {
+		d.branch.note(w)
+		return
+	}
+	n.back |= add
 }
 
 // begins reports whether no other step between i and j that does not come after step i comes before step j of a thread.

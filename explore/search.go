@@ -1,0 +1,206 @@
+package explore
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"nlmmap/internal/workers"
+	"nlmmap/kernel/sched"
+	"nlmmap/subsys"
+)
+
+// A searcher makes run after run of a program and notes what came of them.
+type searcher struct {
+	ctx   context.Context
+	p     Program
+	o     Options
+	visit func(ran) // is told of each run that came to its end
+	start time.Time
+	res   Result
+	err   error
+	// resolved is o with the differences of its version.
+	resolved Options
+}
+
+// A ran is what came of a run.
+type ran struct {
+	err            error
+	steps, threads int
+	repeated       bool // cut short as a repetition
+	broken         bool // cut short because the search cannot go on
+	length         int  // of pct: within how many steps it changes priorities
+	seen           []Violation
+	fail           *Violation
+	outcome        string
+	switches       []sched.Switch
+}
+
+// Schedulers are the names that Options.Scheduler can have.
+func Schedulers() []string { return []string{"dfs", "pct", "random", "roundrobin", "all"} }
+
+// search makes runs until there is nothing left, or the budget is used up.
+func (s *searcher) search() Result {
+	s.start = time.Now()
+	s.res.Err = s.runs()
+	s.res.Elapsed = time.Since(s.start)
+	return s.res
+}
+
+func (s *searcher) runs() error {
+	err := s.o.Check()
+	if err != nil {
+		return err
+	}
+	s.res.Violations = map[string]int{}
+	s.resolved = s.o
+	if s.resolved.differences, err = subsys.Resolve(s.o.Version); err != nil || !s.goesOn() {
+		return err
+	}
+	switch s.o.Scheduler {
+	case "all":
+		s.everything()
+	case "pct":
+		s.pct()
+	case "random":
+		s.each(0, func(i int) sched.Scheduler { return sched.NewRandom(s.o.Seed + uint64(i)) })
+	case "roundrobin":
+		if s.each(rotations, func(i int) sched.Scheduler { return &sched.RoundRobin{Quantum: i + 1} }) {
+			s.res.LeftOut = fmt.Sprintf("%d rotations were tried", rotations)
+		}
+	default:
+		s.exhaust()
+	}
+	return s.err
+}
+
+// rotations is how many schedules roundrobin has: with quanta from 1 on.
+const rotations = 16
+
+// exhaust makes all runs that can differ.
+func (s *searcher) exhaust() {
+	d, whole := &sched.DFS{Bound: s.o.Bound}, true
+	sched.Each(d, max(s.o.Workers, 1), func(d *sched.DFS) ran {
+		r := s.run(d, d.Repeated)
+		r.repeated, r.broken, r.switches = d.Repeated(), d.Err() != nil, d.Switches()
+		return r
+	}, func(r ran) bool {
+		whole = s.take(r)
+		return whole
+	})
+	switch {
+	case !whole:
+	case d.Err() != nil:
+		s.err = d.Err()
+	case d.Bound > 0:
+		s.res.LeftOut = fmt.Sprintf("those with more than %d preemptions were left out, and some with fewer", d.Bound)
+	default:
+		s.res.Exhausted = true
+	}
+}
+
+// everything makes every choice at every step.
+func (s *searcher) everything() {
+	for all := (&sched.All{}); all.More(); {
+		if !s.take(s.recorded(all)) {
+			return
+		}
+	}
+	s.res.Exhausted = true
+}
+
+// pct makes runs that change priorities at steps within the longest run before them. The first has none to change at.
+func (s *searcher) pct() {
+	run := func(i, length int) ran {
+		r := s.recorded(sched.NewPCT(s.o.Seed+uint64(i), s.o.depth(), length))
+		r.length = length
+		return r
+	}
+	var length atomic.Int64
+	workers.InOrder(s.o.Workers, 0, func(i int) ran { return run(i, int(length.Load())) }, func(i int, r ran) bool {
+		if r.length != s.res.Length { // it was made too early to know
+			r = run(i, s.res.Length)
+		}
+		more := s.take(r)
+		length.Store(int64(s.res.Length))
+		s.res.Chance = sched.Chance(s.res.Threads, s.res.Length, s.o.depth())
+		return more
+	})
+}
+
+// depth is the depth of the bugs that pct looks for.
+func (o *Options) depth() int {
+	if o.Depth == 0 {
+		return 3
+	}
+	return o.Depth
+}
+
+// each makes n runs, 0 for no limit, and reports whether it came to their end.
+func (s *searcher) each(n int, scheduler func(i int) sched.Scheduler) bool {
+	return workers.InOrder(s.o.Workers, n, func(i int) ran { return s.recorded(scheduler(i)) }, func(_ int, r ran) bool { return s.take(r) })
+}
+
+// recorded makes a run and writes down its switches.
+func (s *searcher) recorded(by sched.Scheduler) ran {
+	rec := &sched.Recorder{Scheduler: by}
+	r := s.run(rec, nil)
+	r.switches = rec.Switches
+	return r
+}
+
+// run makes a run.
+func (s *searcher) run(by sched.Scheduler, cut func() bool) ran {
+	w, err := once(s.p, &s.resolved, by, cut, nil)
+	if err != nil {
+		return ran{err: err}
+	}
+	return ran{steps: w.run.Steps(), threads: len(w.run.Threads()), seen: w.seen, fail: w.fail, outcome: w.outcome}
+}
+
+// take notes what came of a run, and reports whether the search goes on.
+func (s *searcher) take(r ran) bool {
+	if s.err = r.err; s.err != nil {
+		return false
+	}
+	res := &s.res
+	res.Runs++
+	res.Steps += int64(r.steps)
+	res.Length, res.Threads = max(res.Length, r.steps), max(res.Threads, r.threads)
+	if r.repeated {
+		res.Pruned++
+	}
+	for _, v := range r.seen {
+		res.Violations[v.Name]++
+	}
+	if r.fail != nil {
+		res.FoundAfter = res.Runs
+		res.Failure = &Failure{Program: s.p, Options: s.o, Violation: *r.fail, Switches: r.switches}
+		return false
+	}
+	if s.visit != nil && !r.repeated && !r.broken {
+		s.visit(r)
+	}
+	return s.goesOn()
+}
+
+// goesOn reports whether another run is within the budget.
+func (s *searcher) goesOn() bool {
+	res := &s.res
+	if s.ctx.Err() != nil || s.o.Runs > 0 && res.Runs >= s.o.Runs {
+		return false
+	}
+	if res.Runs%64 != 0 {
+		return true
+	}
+	res.Elapsed = time.Since(s.start)
+	if s.o.Progress != nil && res.Runs > 0 {
+		s.o.Progress(*res)
+	}
+	limit := s.o.Time
+	if limit == 0 {
+		limit = time.Minute
+	}
+	return res.Elapsed <= limit
+}

@@ -1,0 +1,89 @@
+package explore_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"nlmmap/explore"
+	"nlmmap/kernel"
+	"nlmmap/kernel/memmodel"
+	"nlmmap/sys"
+	"nlmmap/uapi"
+)
+
+// TestWorkers: what a search says does not depend on how many goroutines make its runs.
+func TestWorkers(t *testing.T) {
+	for _, name := range []string{"reader-and-acks", "set-ring-races", "two-setups", "full-ring-acks", "copy-and-reader", "nfqueue-two-cpus", "two-dumps"} {
+		p, ok := explore.Lookup(name)
+		if !ok {
+			continue
+		}
+		for _, o := range []explore.Options{
+			{Version: kernel.Version{Release: kernel.Linux3_10}, Memory: memmodel.Weak},
+			{Version: kernel.Version{Release: kernel.Linux4_5}, Runs: 150},
+			{Version: kernel.Version{Release: kernel.Linux4_5}, Bound: 1, KeepGoing: true, Runs: 300},
+			{Version: kernel.Version{Release: kernel.Linux4_5}, Scheduler: "random", Runs: 100, KeepGoing: true},
+			{Version: kernel.Version{Release: kernel.Linux3_10}, Memory: memmodel.Weak, Scheduler: "pct", Runs: 100},
+			{Version: kernel.Version{Release: kernel.Linux4_5}, Scheduler: "roundrobin"},
+		} {
+			want := ""
+			for _, o.Workers = range []int{1, 2, 4} {
+				got := said(explore.Search(t.Context(), p, o))
+				if want == "" {
+					want = got
+				}
+				if got != want {
+					t.Errorf("%s, %+v:\n%s\nwith one worker\n%s", name, o, got, want)
+				}
+			}
+		}
+	}
+}
+
+// said is all that a result says but times.
+func said(r explore.Result) string {
+	r.Elapsed = 0
+	s := fmt.Sprint(r.Length, r.Threads, r.Chance, r.Exhausted, r.FoundAfter, r.Violations, " ", r)
+	if r.Failure != nil {
+		s += fmt.Sprint(r.Failure.Violation, explore.FormatSwitches(r.Failure.Switches))
+	}
+	return s
+}
+
+// TestOutcomesOfWorkers: the same of sets of outcomes.
+func TestOutcomesOfWorkers(t *testing.T) {
+	p := explore.Program{Name: "two-sends", Setup: twoSends}
+	want := ""
+	for _, workers := range []int{1, 2, 4} {
+		set := explore.Outcomes(t.Context(), p, explore.Options{Workers: workers})
+		set.Elapsed = 0
+		got := fmt.Sprint(set.Result, set.Outcomes)
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Errorf("%d workers: %s\none: %s", workers, got, want)
+		}
+	}
+}
+
+// TestWorkersFail: a task that ends its test does so with several workers too.
+func TestWorkersFail(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		ended := make(chan bool)
+		go func() {
+			through := false
+			defer func() { ended <- !through }()
+			explore.Search(t.Context(), explore.Program{Setup: func(w *explore.World) {
+				main := w.Process("main")
+				w.Socket(main, uapi.NetlinkUsersock, 1000)
+				w.Go(main, func(sys.Task) { runtime.Goexit() })
+			}}, explore.Options{Workers: workers})
+			through = true
+		}()
+		if !<-ended {
+			t.Errorf("%d workers: the search goes on", workers)
+		}
+	}
+}

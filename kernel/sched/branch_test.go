@@ -1,0 +1,96 @@
+package sched_test
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"nlmmap/kernel/sched"
+)
+
+// found is what Each takes from a search of a program by a number of goroutines, until it has taken most results.
+func (p threads) found(workers, most, bound int) []string {
+	var list []string
+	d := &sched.DFS{Bound: bound}
+	sched.Each(d, workers, func(d *sched.DFS) string {
+		out := p.outcome(d)
+		return fmt.Sprint(out, d.Repeated(), d.Switches())
+	}, func(s string) bool {
+		list = append(list, s)
+		return len(list) < most
+	})
+	if err := d.Err(); err != nil {
+		list = append(list, err.Error())
+	}
+	return list
+}
+
+// TestEach: more goroutines find the same in the same order.
+func TestEach(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawThreads(t, 12, 1)
+		bound := rapid.IntRange(0, 2).Draw(t, "bound")
+		most := 3000
+		if rapid.IntRange(0, 3).Draw(t, "stops early") == 0 {
+			most = rapid.IntRange(1, 50).Draw(t, "most")
+		}
+		want := p.found(1, most, bound)
+		for _, workers := range []int{2, 4, 9} {
+			if got := p.found(workers, most, bound); !slices.Equal(got, want) {
+				t.Fatalf("%v: %d goroutines find\n%q\none finds\n%q", p, workers, got, want)
+			}
+		}
+	})
+}
+
+// TestEachIsUsed: several goroutines share the work.
+func TestEachIsUsed(t *testing.T) {
+	p := threads{{"w0", "r1", "w1"}, {"w1", "r0", "w0"}, {"r0", "w1", "a0"}}
+	var now, together atomic.Int32
+	runs := 0
+	sched.Each(&sched.DFS{}, 2, func(d *sched.DFS) string {
+		if now.Add(1) > 1 {
+			together.Add(1)
+		}
+		defer now.Add(-1)
+		return p.outcome(d)
+	}, func(string) bool {
+		runs++
+		return true
+	})
+	if together.Load() == 0 {
+		t.Errorf("%d runs, and never two at a time", runs)
+	}
+}
+
+// TestEachPanics: what a run panics with comes out of Each, at its place in the order of runs.
+func TestEachPanics(t *testing.T) {
+	p := threads{{"w0", "r1", "w1"}, {"w1", "r0", "w0"}}
+	for _, workers := range []int{1, 3} {
+		var taken []string
+		func() {
+			defer func() {
+				if r := recover(); r != "the bug" {
+					t.Errorf("%d goroutines: recovered %v", workers, r)
+				}
+			}()
+			sched.Each(&sched.DFS{}, workers, func(d *sched.DFS) string {
+				out := p.outcome(d)
+				if s := d.Switches(); len(s) > 0 && s[0].Step == 1 {
+					panic("the bug")
+				}
+				return out
+			}, func(s string) bool {
+				taken = append(taken, s)
+				return true
+			})
+			t.Errorf("%d goroutines: no panic", workers)
+		}()
+		if len(taken) == 0 {
+			t.Errorf("%d goroutines: nothing was taken before", workers)
+		}
+	}
+}
