@@ -54,3 +54,26 @@ func ExampleEach() {
 	fmt.Println(squares)
 	// Output: [0 1 4 9 16]
 }
+
+// TestInOrder: results come in order, whoever did the work, until nobody wants more.
+func TestInOrder(t *testing.T) {
+	for _, most := range []int{0, 1, 3, 20} {
+		for _, n := range []int{0, 5, 200} {
+			var got []int
+			whole := workers.InOrder(most, n, func(i int) int { return i * i }, func(i, square int) bool {
+				if square != i*i {
+					t.Errorf("piece %d has given %d", i, square)
+				}
+				got = append(got, i)
+				return len(got) < 100
+			})
+			want := 100
+			if n == 5 {
+				want = 5
+			}
+			if len(got) != want || got[want-1] != want-1 || whole != (n == 5) {
+				t.Errorf("%d goroutines, %d pieces: %v, %v", most, n, got, whole)
+			}
+		}
+	}
+}
