@@ -9,6 +9,7 @@ import (
 	"nlmmap/invariant"
 	"nlmmap/kernel"
 	"nlmmap/kernel/inspect"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/ringmm"
 	"nlmmap/uapi"
@@ -25,7 +26,10 @@ type watch struct {
 
 func newWatch(w *World) *watch {
 	touch := func(cell uint64, write bool) { w.run.Touch(sched.Access{Cell: cell, Write: write}) }
-	return &watch{Watch: invariant.Watch{Report: w.violate, Touch: touch}, w: w}
+	look := func(m *memmodel.Memory, off, n int) {
+		w.run.Touch(sched.Access{Obj: m.Obj(), Off: uint32(off), Len: uint32(n)})
+	}
+	return &watch{Watch: invariant.Watch{Report: w.violate, Touch: touch, Look: look}, w: w}
 }
 
 // record is told of every event.

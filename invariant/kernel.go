@@ -56,7 +56,7 @@ func publication(c check) {
 	}
 	for _, t := range c.touches {
 		f := t.f
-		if t.ring.tx || f.owner != ready {
+		if t.ring.tx || f.owner != ready || f.touched {
 			continue
 		}
 		// In free mode other tasks write meanwhile: what the program itself reads is compared, and the rest at rest.
@@ -106,7 +106,7 @@ func (f *frame) words() []headerWord {
 func (c check) complete(r *ring, pos uint32) bool {
 	f := r.frame(pos)
 	off, size, ok := r.place(pos)
-	if !ok || r.mem == nil || r.s.blind {
+	if !ok || r.mem == nil || r.s.blind || f.touched {
 		return true
 	}
 	c.buf = slices.Grow(c.buf[:0], size)[:size]
@@ -114,7 +114,13 @@ func (c check) complete(r *ring, pos uint32) bool {
 	r.mem.Peek(nil, off, b)
 	word := func(off int) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
 	if word(uapi.NMStatus) != f.status {
-		return true // it is not visible yet
+		size = 4 // it is not visible yet
+	}
+	if c.Look != nil && c.event != nil { // a search is to know, unless all is at rest
+		c.Look(r.mem, off, size)
+	}
+	if size == 4 {
+		return true
 	}
 	for _, w := range f.words() {
 		if got := word(w.off); got != *w.value {

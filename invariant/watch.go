@@ -25,6 +25,8 @@ type Watch struct {
 	// what was noted before, so a search of schedules must know which events meet there. Cells have the same number in every
 	// run.
 	Touch func(cell uint64, write bool)
+	// Look, if it is set, is told before the watch reads a part of memory that programs and the kernel write to.
+	Look func(m *memmodel.Memory, off, n int)
 
 	mu      sync.Mutex // free mode
 	sockets []*socket  // that live, oldest first
@@ -53,7 +55,7 @@ type socket struct {
 	orphans map[*afnetlink.SKB]bool
 	// spoiled is who has broken a rule here before: what follows is blamed on the same.
 	spoiled Blame
-	// blind is set when programs have raw memory: what they store is not known.
+	// blind is set when what programs store is not known: they have raw memory, or store a part of a status.
 	blind bool
 	// meddled is set by what Meddled names.
 	meddled bool
@@ -109,7 +111,7 @@ type frame struct {
 	// skipped is set once a program kept the frame since the kernel took it last; keeper is who keeps it.
 	skipped bool
 	keeper  string
-	// touched is set when a program has written to a TX frame since it became VALID.
+	// touched is set when a program has written to the frame since it became ready, in an RX frame to more than the status.
 	touched bool
 }
 
@@ -514,6 +516,9 @@ func (t touch) noteRX(task *kernel.Task, e kernel.AccessEvent) {
 	if e.Write && t.foreign() {
 		t.ring.s.spoil(Blame{Program: task.Name}) // releaseOwn has said so
 	}
+	if e.Write && t.off+len(t.data) > uapi.NMLen {
+		f.touched = true
+	}
 	switch {
 	case !e.Write && whole && f.owner == ready && (status == uapi.NLMMapStatusValid || status == uapi.NLMMapStatusCopy):
 		if f.sights == nil {
@@ -525,6 +530,8 @@ func (t touch) noteRX(task *kernel.Task, e kernel.AccessEvent) {
 		f.ready = true
 	case e.Write && whole:
 		t.noteStatus(task, status)
+	case e.Write && t.off < uapi.NMLen:
+		t.ring.s.blind = true // a part of the status: what it is now depends on what it was
 	}
 	if sight := f.sights[task]; sight != nil && !e.Write {
 		if _, ok := t.word(uapi.NMLen); ok {

@@ -10,9 +10,10 @@ import (
 	"nlmmap/explore/gen"
 )
 
-// checkSearch measures the exhaustive search with random programs until the budget is used up, and prints every miss.
-func (e env) checkSearch(ctx context.Context, seed uint64, budget time.Duration) int {
-	const batch, shown = 250, 3
+// checkSearch measures the exhaustive search with random programs until the budget is used up or there were as many as were
+// asked for (0: no limit), and prints every miss.
+func (e env) checkSearch(ctx context.Context, seed uint64, most int, budget time.Duration) int {
+	const shown = 3
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	start := time.Now()
@@ -23,7 +24,11 @@ func (e env) checkSearch(ctx context.Context, seed uint64, budget time.Duration)
 		return fmt.Sprintf("%d programs (%d with more schedules than were tried, %d also with every choice at every step), %d runs, %d misses, %v",
 			programs, skipped, every, runs, misses, time.Since(start).Round(time.Second))
 	}
-	for last := start; ctx.Err() == nil; seed += batch {
+	batch := 250
+	for last := start; ctx.Err() == nil && (most == 0 || programs < most); seed += uint64(batch) {
+		if most > 0 {
+			batch = min(batch, most-programs)
+		}
 		r := check.Seeds(ctx, seed, batch, 0)
 		if ctx.Err() != nil {
 			break // programs that were cut short prove nothing
@@ -36,7 +41,7 @@ func (e env) checkSearch(ctx context.Context, seed uint64, budget time.Duration)
 		}
 		if time.Since(last) > time.Minute || e.terminal {
 			last = time.Now()
-			fmt.Fprintf(e.stderr, "up to seed %d: %s\n", seed+batch-1, figures())
+			fmt.Fprintf(e.stderr, "up to seed %d: %s\n", seed+uint64(batch)-1, figures())
 		}
 	}
 	fmt.Fprintln(e.stdout, figures())

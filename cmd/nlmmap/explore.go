@@ -35,7 +35,7 @@ func exploreCommand() command {
        nlmmap explore [--kernel K ...] [--memory M] [--replay SWITCHES|FILE] RANDOM-PROGRAM-FILE
        nlmmap explore --list
        nlmmap explore --scoreboard [--budget TIME]
-       nlmmap explore --check-search [--budget TIME] [--seed N]
+       nlmmap explore --check-search [--budget TIME] [--seed N] [--programs N]
 
 Runs the program on a fresh machine again and again, each time under another schedule, until an invariant is violated,
 all schedules that can differ have been seen, or the budget is used up. A violation is minimised and printed as a table
@@ -136,7 +136,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	case *scoreboard:
 		return e.scoreboard(ctx, *budget)
 	case *checkSearch:
-		return e.checkSearch(ctx, *seed, *budget)
+		return e.checkSearch(ctx, *seed, *programs, *budget)
 	case len(rest) != 1:
 		return e.bad("explore: expected one program or litmus file, got %d; \"nlmmap explore --list\" lists the programs", len(rest))
 	}

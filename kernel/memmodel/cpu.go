@@ -70,6 +70,7 @@ type CPU struct {
 	slots  []*slot
 	stores int // made so far
 	epoch  int // number of write barriers so far
+	left   int // stores that have left the buffer since the CPU last waited for all
 
 	past    past     // Weak
 	marks   []mark   // Weak
@@ -143,6 +144,7 @@ type slot struct {
 	cpu    *CPU
 	thread *sched.Thread
 	store  *store
+	left   bool // a store has left it since the CPU last waited for that
 }
 
 // obj gives m its identity when it is first accessed.
@@ -258,8 +260,10 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 	// Each store has a fixed slot, so that the same choices name the same stores.
 	sl := c.slots[c.stores%len(c.slots)]
 	c.stores++
-	if r := (room{c, sl}); !r.Ready() {
+	// Whether the room is there already or not: what left it comes before, and a search must know that.
+	if r := (room{c, sl}); !r.Ready() || sl.left || c.Bus.Model == TSO && len(c.buffer)+c.left >= bufferSize {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: r, Label: "room in the store buffer"})
+		sl.left = false
 	}
 	s := &store{mem: m, off: off, data: data, probe: c.Probe, epoch: c.epoch, after: c.Bus.Run.Steps(), age: c.stores, release: release}
 	s.needs = c.needed(s, depends)
@@ -326,6 +330,7 @@ func (sl *slot) drain() {
 		}
 	}
 	c.Bus.drains++
+	c.left, sl.left = c.left+1, true
 	if s.mem.check(s.off, len(s.data), "store") {
 		if c.Bus.Model == Weak {
 			c.arrive(s)
@@ -441,8 +446,14 @@ func (c *CPU) CatchUp() bool {
 // flush waits until the store buffer is empty and no read is delayed.
 func (c *CPU) flush() {
 	c.reads = c.reads[:0]
-	if !(empty{c}).Ready() {
+	// A buffer that is empty already is waited for as well: what left it comes before whatever follows in every order of
+	// steps, and a search must know that.
+	if c.left > 0 || !(empty{c}).Ready() {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: empty{c}, Label: "store buffer is empty"})
+		c.left = 0
+		for _, sl := range c.slots {
+			sl.left = false
+		}
 	}
 }
 

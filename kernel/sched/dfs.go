@@ -36,8 +36,9 @@ type DFS struct {
 	counts  []int32   // steps of each thread
 	objects [][]int32 // steps that touched each object
 	cells   map[uint64][]int32
-	last    int  // the latest step of a thread
-	open    *Run // whose last step may still touch something, nil for none
+	looks   []int32 // steps in which an observer looked at an object
+	last    int     // the latest step of a thread
+	open    *Run    // whose last step may still touch something, nil for none
 
 	branch branch
 }
@@ -129,6 +130,7 @@ func (d *DFS) More() bool {
 		d.objects[i] = d.objects[i][:0]
 	}
 	clear(d.cells)
+	d.looks = d.looks[:0]
 	return true
 }
 
@@ -289,7 +291,7 @@ func (d *DFS) inherit(n *node) {
 		n.preempts = d.preempts(i, p.pick)
 		for s := (p.sleep | p.done) &^ (1 << p.pick); s != 0; s &= s - 1 {
 			t := bits.TrailingZeros64(s)
-			if !p.ops[t].Dependent(p.op) && !conflict(p.touches(t), p.touched) {
+			if !clash(p.ops[t], p.touches(t), p.op, p.touched) {
 				n.sleep |= 1 << t
 				n.setTouches(t, p.touches(t))
 			}
@@ -343,11 +345,19 @@ func (d *DFS) settle() {
 		}
 		d.objects[o] = append(d.objects[o], int32(at))
 	}
+	looked := false
 	for _, a := range n.touched {
+		if a.Obj != 0 {
+			looked = true
+			continue
+		}
 		if d.cells == nil {
 			d.cells = map[uint64][]int32{}
 		}
 		d.cells[a.Cell] = append(d.cells[a.Cell], int32(at))
+	}
+	if looked {
+		d.looks = append(d.looks, int32(at))
 	}
 }
 
@@ -388,10 +398,23 @@ func (d *DFS) dependent(n *node) func(yield func(int) bool) {
 		}
 		for _, a := range n.touched {
 			list := d.cells[a.Cell]
+			if a.Obj != 0 {
+				if list = nil; int(a.Obj) < len(d.objects) {
+					list = d.objects[a.Obj]
+				}
+			}
 			for i := len(list) - 1; i >= 0; i-- {
-				if e := &d.stack[list[i]]; conflict(e.touched, n.touched) && !yield(int(list[i])) {
+				if e := &d.stack[list[i]]; conflict(e.op, e.touched, n.op, n.touched) && !yield(int(list[i])) {
 					return
 				}
+			}
+		}
+		if !n.op.Write {
+			return
+		}
+		for i := len(d.looks) - 1; i >= 0; i-- {
+			if e := &d.stack[d.looks[i]]; conflict(e.op, e.touched, n.op, n.touched) && !yield(int(d.looks[i])) {
+				return
 			}
 		}
 	}

@@ -50,6 +50,7 @@ func (t *task) Ready() bool { return t.woken }
 //	c          a choice of two values that goes into word 0
 //	g          start a thread that stores to word 1
 //	oN pN      what an observer notes in book N, and what it looks up there
+//	vN         load word 0; if it is not 0 an observer looks at word N
 type threads [][]string
 
 // outcome runs a program and tells what its threads have seen.
@@ -139,6 +140,12 @@ func (t *task) do(op string) {
 		t.point(sched.Enter, 0, false)
 		m.run.Touch(sched.Access{Cell: uint64(n)})
 		t.seen += fmt.Sprint(len(m.books[n]))
+	case 'v':
+		t.point(sched.Load, m.wordObj[0], false)
+		if m.words[0] != 0 { // then an observer looks at another
+			m.run.Touch(sched.Access{Obj: m.wordObj[n]})
+			t.seen += fmt.Sprint(m.words[n])
+		}
 	case 'g':
 		m.start(t.th.Name+"'s child", []string{"w1"})
 	}
@@ -185,7 +192,7 @@ func drawThreads(t *rapid.T, left, spins int) threads {
 			if left <= 0 {
 				break
 			}
-			op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "g", "o0", "o1", "p0"}).Draw(t, "op")
+			op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "g", "o0", "o1", "p0", "v0", "v1"}).Draw(t, "op")
 			switch op[0] {
 			case 's', 'S':
 				left -= 3

@@ -76,19 +76,40 @@ type Op struct {
 }
 
 // An Access is something that a step turned out to touch beside what it announced: the book that an observer keeps, in
-// which what is noted depends on what was noted before. Cell is a number that is the same in every run.
+// which what is noted depends on what was noted before, or a part of an object that an observer has looked at.
 type Access struct {
-	Cell  uint64
+	Cell  uint64 // of the book: a number that is the same in every run
 	Write bool
+	// Obj, Off and Len, if Obj is not 0, are the part that was read, as an Op would announce it.
+	Obj      Obj
+	Off, Len uint32
+}
+
+// reads reports whether the observer has read what an operation changes.
+func (a Access) reads(o Op) bool {
+	return a.Obj != 0 && o.Write && Op{Obj: a.Obj, Off: a.Off, Len: a.Len}.Dependent(o)
+}
+
+// clash reports whether the order of two steps can matter: for what they announced or for what they turned out to touch.
+func clash(a Op, touched []Access, b Op, also []Access) bool {
+	return a.Dependent(b) || conflict(a, touched, b, also)
 }
 
 // conflict reports whether the order of two steps can matter for what they turned out to touch.
-func conflict(a, b []Access) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x.Cell == y.Cell && (x.Write || y.Write) {
+func conflict(a Op, touched []Access, b Op, also []Access) bool {
+	for _, x := range touched {
+		if x.reads(b) {
+			return true
+		}
+		for _, y := range also {
+			if x.Obj == 0 && y.Obj == 0 && x.Cell == y.Cell && (x.Write || y.Write) {
 				return true
 			}
+		}
+	}
+	for _, y := range also {
+		if y.reads(a) {
+			return true
 		}
 	}
 	return false
@@ -190,8 +211,8 @@ type Run struct {
 // Touch adds to what the present step touches.
 func (r *Run) Touch(a Access) {
 	for i := range r.touched {
-		if r.touched[i].Cell == a.Cell {
-			r.touched[i].Write = r.touched[i].Write || a.Write
+		if t := &r.touched[i]; t.Cell == a.Cell && t.Obj == a.Obj && t.Off == a.Off && t.Len == a.Len {
+			t.Write = t.Write || a.Write
 			return
 		}
 	}

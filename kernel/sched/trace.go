@@ -87,7 +87,7 @@ func (t *Trace) settle() {
 	s.touched = slices.Clone(t.open.touched)
 	t.open = nil
 	for i := range t.Steps[:at] {
-		if conflict(t.Steps[i].touched, s.touched) && !slices.Contains(s.after, i) {
+		if e := &t.Steps[i]; conflict(e.Op, e.touched, s.Op, s.touched) && !slices.Contains(s.after, i) {
 			s.after = append(s.after, i)
 		}
 	}
