@@ -81,6 +81,7 @@ func (nl *Netlink) unicastKernel(cur *kernel.Task, sk *Sock, m *SKB, ssk *Sock) 
 	n := m.Len()
 	setOwnerR(cur, m, sk)
 	msg := &Message{SKB: m, From: ssk, Netlink: nl, Kernel: sk}
+	emit(sk, cur, RequestEvent{sk, ssk, m})
 	m.CB.Sk = ssk
 	if !ssk.kernel {
 		nl.deliverTap(cur, m, sk.Protocol)
