@@ -16,5 +16,3 @@ require golang.org/x/tools v0.39.0
 require github.com/jstemmer/go-junit-report/v2 v2.1.0
 
 require go.yaml.in/yaml/v3 v3.0.6
-
-require github.com/gopacket/gopacket v1.2.0

@@ -18,20 +18,24 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 	}
 	sk, err := nl.getsockByPortid(cur, ssk, portid)
 	if err != nil {
-		return nl.NewSKB(size)
+		return nl.NewSKB(cur, size)
 	}
 	fits := func() bool { return sk.rxRing.Maxlen(cur) >= uint32(size+ldiff) }
 	if !sk.rxRing.IsSet(cur) || nl.D.AllocSizeCheckFirst && !fits() {
 		sk.Put(cur)
-		return nl.NewSKB(size)
+		return nl.NewSKB(cur, size)
 	}
-	m := nl.allocHead()
+	m := nl.allocHead(cur)
+	if m == nil {
+		sk.Put(cur)
+		return nil
+	}
 	sk.ReceiveQueue.Lock.Lock(cur)
 	if !sk.rxRing.IsSet(cur) || !fits() {
 		sk.ReceiveQueue.Lock.Unlock(cur)
 		m.Free(cur)
 		sk.Put(cur)
-		return nl.NewSKB(size)
+		return nl.NewSKB(cur, size)
 	}
 	sk.rxRing.Forward(cur)
 	f, free := sk.rxRing.Current(cur, uapi.NLMMapStatusUnused)
@@ -54,17 +58,30 @@ func (nl *Netlink) AllocSKB(cur *kernel.Task, ssk *Sock, size, ldiff int, portid
 
 // NewSKB allocates an ordinary message with room for at least size bytes: nlmsg_new. It returns nil when there is no
 // memory.
-func (nl *Netlink) NewSKB(size int) *SKB { return skb.New[CB](nl.k, size) }
+func (nl *Netlink) NewSKB(cur *kernel.Task, size int) *SKB {
+	if cur.NoMemory("message") {
+		return nil
+	}
+	return skb.New[CB](nl.k, size)
+}
 
-// allocHead allocates a message without room of its own, for one in a frame.
-func (nl *Netlink) allocHead() *SKB { return skb.AllocHead[CB](nl.k, nl.D.SKB.HeadSize) }
+// allocHead allocates a message without room of its own, for one in a frame, nil when there is no memory.
+func (nl *Netlink) allocHead(cur *kernel.Task) *SKB {
+	if cur.NoMemory("head of a message") {
+		return nil
+	}
+	return skb.AllocHead[CB](nl.k, nl.D.SKB.HeadSize)
+}
 
 // allocLarge allocates a message of a user: netlink_alloc_large_skb.
-func (nl *Netlink) allocLarge(size int, broadcast bool) *SKB {
+func (nl *Netlink) allocLarge(cur *kernel.Task, size int, broadcast bool) *SKB {
 	if size > uapi.NLMsgGoodsize && !broadcast && nl.D.LargeSendVmalloc {
+		if cur.NoMemory("large message") {
+			return nil
+		}
 		return skb.NewVmalloc[CB](nl.k, size)
 	}
-	return nl.NewSKB(size)
+	return nl.NewSKB(cur, size)
 }
 
 // trim gives the room behind the message of an ordinary buffer back where that is at least half of what the buffer

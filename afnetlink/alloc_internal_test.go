@@ -20,7 +20,7 @@ func TestTrim(t *testing.T) {
 	cur := k.KernelTask("test")
 	for size := 1; size < 9000; size += 127 {
 		for n := 0; n <= size; n += 13 {
-			s := nl.NewSKB(size)
+			s := nl.NewSKB(cur, size)
 			capacity, truesize := s.Tailroom(), s.Truesize
 			s.Extend(n)
 			delta := capacity - n
@@ -38,7 +38,7 @@ func TestTrim(t *testing.T) {
 		}
 	}
 	for n, want := range map[int]int{0: 576, 1600: 2176, 1601: 4352} {
-		s := nl.NewSKB(3776)
+		s := nl.NewSKB(cur, 3776)
 		s.Extend(n)
 		if trim(s); s.Truesize != want {
 			t.Errorf("%d in 3776: truesize %d, want %d", n, s.Truesize, want)

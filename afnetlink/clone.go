@@ -27,13 +27,14 @@ func (nl *Netlink) addSharedInfoRef(cur *kernel.Task, m *SKB, delta uint32) (cou
 	return count, true
 }
 
-// Clone makes a buffer that shares the message. For a ring message a kernel then counts a second user of the data in
+// Clone makes a buffer that shares the message, nil without memory. For a ring message a kernel then counts a second user of the data in
 // memory that is not the message's: the next frame (defects tx-fib-lookup-resend, tap-copy-clone).
 func (nl *Netlink) Clone(cur *kernel.Task, m *SKB) *SKB {
-	if m.Ring() {
+	c := clone(cur, m)
+	if c != nil && m.Ring() {
 		nl.addSharedInfoRef(cur, m, 1)
 	}
-	return clone(cur, m)
+	return c
 }
 
 // tapSKB makes what a tap gets of a message: a clone where the data is ordinary memory.
@@ -47,7 +48,7 @@ func (nl *Netlink) tapSKB(cur *kernel.Task, m *SKB) *SKB {
 // tapCloned makes a clone of a message in a frame, whose data are counted in the next frame.
 func (nl *Netlink) tapCloned(cur *kernel.Task, m *SKB) *SKB {
 	release := nl.tapClone(cur, m)
-	c := nl.NewSKB(m.Len())
+	c := nl.NewSKB(cur, m.Len())
 	if c == nil {
 		release(cur)
 		return nil
@@ -61,7 +62,7 @@ func (nl *Netlink) tapCloned(cur *kernel.Task, m *SKB) *SKB {
 // message (tap-copy-whole).
 func (nl *Netlink) tapCopied(cur *kernel.Task, m *SKB) *SKB {
 	n := m.Capacity() + m.Headroom()
-	c := nl.NewSKB(n)
+	c := nl.NewSKB(cur, n)
 	if c == nil {
 		return nil
 	}

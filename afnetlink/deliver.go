@@ -81,7 +81,6 @@ func (nl *Netlink) unicastKernel(cur *kernel.Task, sk *Sock, m *SKB, ssk *Sock) 
 	n := m.Len()
 	setOwnerR(cur, m, sk)
 	msg := &Message{SKB: m, From: ssk, Netlink: nl, Kernel: sk}
-	emit(sk, cur, RequestEvent{sk, ssk, m})
 	m.CB.Sk = ssk
 	if !ssk.kernel {
 		nl.deliverTap(cur, m, sk.Protocol)
@@ -98,15 +97,20 @@ func (nl *Netlink) unicastKernel(cur *kernel.Task, sk *Sock, m *SKB, ssk *Sock) 
 // Errors: ENOBUFS when a member with NETLINK_BROADCAST_ERROR missed it, ESRCH when nobody got it.
 func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *SKB, portid, group uint32) error {
 	trim(m)
-	delivered, failed := false, false
+	delivered, failed, noMemory := false, false, false
 	var c *SKB // for the next member; one that could not take it leaves it to the one after, as its filter has cut it
 	for _, sk := range nl.multicast(cur, ssk.Protocol, group) {
 		if wants(cur, sk, ssk, portid) {
-			if c == nil {
-				c = nl.forMember(cur, m)
-				c.CB.NSID, c.CB.HasNSID = ownNSID, true
+			if c == nil && !noMemory {
+				if c = nl.forMember(cur, m); c != nil {
+					c.CB.NSID, c.CB.HasNSID = ownNSID, true
+				}
 			}
 			switch {
+			case c == nil: // from then on the others get nothing either
+				noMemory = true
+				emit(sk, cur, LossEvent{Sock: sk})
+				sk.overrun(cur)
 			case !sk.Accept(cur, c):
 				c.Free(cur)
 				c = nil
@@ -138,7 +142,7 @@ func (nl *Netlink) Broadcast(cur *kernel.Task, ssk *Sock, m *SKB, portid, group 
 const ownNSID = -1
 
 // forMember returns what a member of a group gets: the message itself if nobody else holds it, which is then no longer
-// charged to who may have had it before, or a clone.
+// charged to who may have had it before, or a clone, nil without memory.
 func (nl *Netlink) forMember(cur *kernel.Task, m *SKB) *SKB {
 	if m.Shared(cur) {
 		return nl.Clone(cur, m)

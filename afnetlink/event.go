@@ -101,20 +101,6 @@ func (e DeliverEvent) String() string {
 	return fmt.Sprintf("deliver %d bytes to portid %v", e.SKB.Len(), e.Sock.portid.Shown())
 }
 
-// A RequestEvent tells of a message that is handed to the kernel, which has a socket for that, too.
-type RequestEvent struct {
-	Sock *Sock // the kernel's
-	From *Sock
-	SKB  *SKB
-}
-
-// Observation implements kernel.Observation.
-func (RequestEvent) Observation() {}
-
-func (e RequestEvent) String() string {
-	return fmt.Sprintf("request of %d bytes from portid %v", e.SKB.Len(), e.From.portid.Shown())
-}
-
 // A ReceiveEvent tells of a message that recvmsg takes out of the receive queue, which it has locked: the order of the
 // events is that of the queue.
 type ReceiveEvent struct {

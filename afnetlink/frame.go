@@ -101,9 +101,13 @@ func skbDestructor(cur *kernel.Task, m *SKB) {
 	}
 }
 
-// txInPlace makes a message of the n bytes in a frame whose data is the frame: only where tx-in-place.
+// txInPlace makes a message of the n bytes in a frame whose data is the frame: only where tx-in-place. It returns nil
+// without memory; the frame then stays.
 func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
-	s := sk.nl.allocHead()
+	s := sk.nl.allocHead(cur)
+	if s == nil {
+		return nil
+	}
 	sk.Hold(cur)
 	ringSetupSKB(cur, s, sk, &sk.txRing, f)
 	s.CB.flags |= skbTX
@@ -121,7 +125,7 @@ func (sk *Sock) txInPlace(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
 // txCopy makes a private copy of the n bytes in a frame and releases the frame. It returns nil without memory; the
 // frame then stays.
 func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
-	s := sk.nl.NewSKB(int(min(sk.nl.txLen(cur, f, n), 1<<30)))
+	s := sk.nl.NewSKB(cur, int(min(sk.nl.txLen(cur, f, n), 1<<30)))
 	if s == nil {
 		return nil
 	}

@@ -43,7 +43,7 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, f *kernel.File, m *kernel.Msghdr, flag
 	if limit := int(sk.Sndbuf.Load(cur)) - 32; n > limit {
 		return 0, kernel.Errorf(kernel.EMSGSIZE, "%d bytes, the send buffer allows %d", n, limit)
 	}
-	s := sk.nl.allocLarge(n, dst.group != 0)
+	s := sk.nl.allocLarge(cur, n, dst.group != 0)
 	if s == nil {
 		return 0, kernel.ENOBUFS
 	}
@@ -182,7 +182,10 @@ func (sk *Sock) mmapSendmsg(cur *kernel.Task, file *kernel.File, flags int, dst 
 		var s *SKB
 		if inPlace {
 			s = sk.txInPlace(cur, f, n)
-		} else if s = sk.txCopy(cur, f, n); s == nil {
+		} else {
+			s = sk.txCopy(cur, f, n)
+		}
+		if s == nil {
 			return 0, kernel.ENOBUFS
 		}
 		ring.Advance(cur)

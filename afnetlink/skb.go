@@ -40,14 +40,20 @@ const (
 	skbDst                   // sent with an explicit address
 )
 
-// clone shares a message's data, copied has its own; neither is charged to anybody. copied is nil without memory.
+// clone shares a message's data, copied has its own; neither is charged to anybody. They are nil without memory.
 func clone(cur *kernel.Task, m *SKB) *SKB {
+	if cur.NoMemory("clone of a message") {
+		return nil
+	}
 	c := m.Clone(cur)
 	c.CB.Owner = nil
 	return c
 }
 
 func copied(cur *kernel.Task, m *SKB) *SKB {
+	if cur.NoMemory("copy of a message") {
+		return nil
+	}
 	c := m.Copy(cur)
 	if c != nil {
 		c.CB.Owner = nil

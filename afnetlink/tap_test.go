@@ -18,7 +18,7 @@ func freeTapped(lengths *[]uint32) func(*kernel.Task, *afnetlink.SKB) {
 }
 
 func newMessage(m *machine, cur *kernel.Task, text string) *afnetlink.SKB {
-	s := m.nl.NewSKB(len(text))
+	s := m.nl.NewSKB(cur, len(text))
 	s.Put(cur, []byte(text))
 	return s
 }

@@ -53,6 +53,9 @@ type Options struct {
 	Time time.Duration
 	// Timeouts is how many timeouts of each task may come at any point (kernel.Config).
 	Timeouts int
+	// FailAllocs is how many allocations of a run may find no memory, Signals how many signals may end a sleep, at any
+	// point where that can be (kernel.Config).
+	FailAllocs, Signals int
 	// MaxSteps ends a run as a livelock; 0 means 20,000.
 	MaxSteps int
 	// Ignore names invariants whose violation is not a failure, and defects whose effects are none; Known stands for all
@@ -145,7 +148,10 @@ type World struct {
 	fail     *Violation
 	seen     []Violation
 	unruly   bool
+	calm     bool
 	crashed  bool // something has panicked
+	mishaps  int  // allocations that failed, and signals
+	gaveUp   bool // a task ended because of one
 }
 
 // Machine is the machine, and the network namespace in which programs run: for who plays the administrator of it or the
@@ -191,6 +197,10 @@ func (w *World) Softirq(name string, fn func(t *kernel.Task)) {
 // overlooked.
 func (w *World) Unruly() { w.unruly = true }
 
+// Calm says that what the program asserts itself holds only where no mishap comes (Options.FailAllocs, Signals): after one
+// its assertions are overlooked, and the invariants are not.
+func (w *World) Calm() { w.calm = true }
+
 // Finally adds a check for when all tasks are done.
 func (w *World) Finally(fn func()) { w.finally = append(w.finally, fn) }
 
@@ -224,15 +234,28 @@ func (w *World) Assert(ok bool, format string, args ...any) {
 	}
 }
 
-// Must fails the run if a step of the program that cannot fail did.
+// Must fails the run if a step of the program that cannot fail did. Where a mishap of the run made it fail
+// (Options.FailAllocs, Signals) that is no mistake of the program: it gives up, and nobody is blamed for waiting for it.
 func (w *World) Must(err error) {
-	if err != nil {
+	switch {
+	case err == nil:
+	case w.mishaps > 0 && (errors.Is(err, sys.ENOMEM) || errors.Is(err, sys.ENOBUFS) || errors.Is(err, sys.EINTR)):
+		panic(givesUp{})
+	default:
 		w.Violate("assertion", "the program's own step failed: %v", err)
 	}
 }
 
 // Violate fails the run. Who is to blame is who has broken a rule before, if somebody has.
 func (w *World) Violate(name, format string, args ...any) {
+	if w.calm && w.mishaps > 0 {
+		return
+	}
+	w.found(name, format, args...)
+}
+
+// found is Violate for what the run itself shows.
+func (w *World) found(name, format string, args ...any) {
 	w.violate(Violation{Name: name, What: fmt.Sprintf(format, args...), Blame: w.watch.Blame()})
 }
 
@@ -240,7 +263,7 @@ func (w *World) violate(v Violation) {
 	if d := v.Blame.Defect; d != "" && !w.opts.has(d) {
 		v.Blame.Defect = "" // what looks like a defect that this kernel does not have is something else
 	}
-	if w.unruly && v.Blame.Program != "" && v.Name != "assertion" {
+	if (w.unruly || w.gaveUp) && v.Blame.Program != "" && v.Name != "assertion" {
 		return
 	}
 	if !w.opts.matters(v) {
@@ -282,7 +305,7 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	}
 	w.watch = newWatch(w)
 	k, err := kernel.Boot(kernel.Config{Version: o.Version, Mode: kernel.Controlled, Run: w.run, Memory: o.Memory, Timeouts: o.Timeouts,
-		Seed: o.Seed, Trace: w.watch.record, Quiet: observe == nil})
+		FailAllocs: o.FailAllocs, Signals: o.Signals, Seed: o.Seed, Trace: w.watch.record, Quiet: observe == nil})
 	if err != nil {
 		return nil, err
 	}
@@ -346,6 +369,9 @@ func (w *World) end(err error) {
 	}
 	w.watch.Rest(w.k, true)
 	w.tell()
+	if w.gaveUp {
+		w.finally = nil // what they look for may not have been done
+	}
 	for _, fn := range w.finally {
 		fn()
 	}
@@ -353,7 +379,7 @@ func (w *World) end(err error) {
 		return
 	}
 	if err := w.k.Close(); err != nil {
-		w.Violate("accounting", "%v", err)
+		w.found("accounting", "%v", err)
 	}
 }
 
@@ -400,7 +426,8 @@ func (o Options) Check() error {
 		name  string
 		value int64
 	}{{"bound", int64(o.Bound)}, {"depth", int64(o.Depth)}, {"number of schedules", int64(o.Runs)}, {"budget", int64(o.Time)},
-		{"number of steps", int64(o.MaxSteps)}, {"number of workers", int64(o.Workers)}} {
+		{"number of steps", int64(o.MaxSteps)}, {"number of workers", int64(o.Workers)},
+		{"number of allocations that fail", int64(o.FailAllocs)}, {"number of signals", int64(o.Signals)}} {
 		if n.value < 0 {
 			return fmt.Errorf("the %s is negative: 0 means the usual one", n.name)
 		}

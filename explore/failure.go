@@ -107,9 +107,9 @@ func (a *alternatives) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Th
 // Choose implements sched.Scheduler.
 func (a *alternatives) Choose(r *sched.Run, t *sched.Thread, n int) int {
 	pick := a.Scheduler.Choose(r, t, n)
-	if step := r.Steps() - 1; step > a.after {
+	if r.Steps()-1 > a.after {
 		for i := 1; i < n; i++ {
-			a.found = append(a.found, sched.Switch{Step: step, Pick: i})
+			a.found = append(a.found, r.Switch(i))
 		}
 	}
 	return pick
@@ -130,12 +130,26 @@ func (f *minimiser) dropStep() bool {
 	if err != nil {
 		return false
 	}
+	needed := !f.always(f.LeftOut)
 	for i := 1; i <= w.optional; i++ {
-		if !slices.Contains(f.LeftOut, i) && f.fails(f.Switches, append(f.LeftOut[:len(f.LeftOut):len(f.LeftOut)], i)) {
+		if slices.Contains(f.LeftOut, i) {
+			continue
+		}
+		fewer := append(f.LeftOut[:len(f.LeftOut):len(f.LeftOut)], i)
+		if needed && f.always(fewer) {
+			continue // others wait for that step: without it the program is another one
+		}
+		if f.fails(f.Switches, fewer) {
 			return true
 		}
 	}
 	return false
+}
+
+// always reports whether the program violates the invariant without any switch.
+func (f *minimiser) always(leftOut []int) bool {
+	w, err := f.run(&sched.Replay{}, leftOut)
+	return err == nil && w.fail != nil && f.same(*w.fail)
 }
 
 // same reports whether a violation is the failure's: of the same invariant, with the same cause.
@@ -162,11 +176,12 @@ func (f *minimiser) fails(switches []sched.Switch, leftOut []int) bool {
 	return true
 }
 
-// FormatSwitches writes switches as ParseSwitches reads them: "12:1 30:0", at step 12 thread 1, at step 30 thread 0.
+// FormatSwitches writes switches as ParseSwitches reads them: "12:1 30:0 41:fail", at step 12 thread 1, at step 30 thread
+// 0, and at step 41 an allocation finds no memory.
 func FormatSwitches(switches []sched.Switch) string {
 	words := make([]string, len(switches))
 	for i, s := range switches {
-		words[i] = fmt.Sprintf("%d:%d", s.Step, s.Pick)
+		words[i] = s.String()
 	}
 	return strings.Join(words, " ")
 }
@@ -178,8 +193,12 @@ func ParseSwitches(text string) ([]sched.Switch, error) {
 		step, pick, ok := strings.Cut(word, ":")
 		s, err1 := strconv.Atoi(step)
 		p, err2 := strconv.Atoi(pick)
-		if !ok || err1 != nil || err2 != nil || s < 0 || p < 0 {
-			return nil, fmt.Errorf("%q is no switch: expected STEP:THREAD, for example 12:1", word)
+		mishap, named := sched.ParseMishap(pick)
+		if !ok || err1 != nil || err2 != nil && !named || s < 0 || p < 0 {
+			return nil, fmt.Errorf("%q is no switch: expected STEP:THREAD, STEP:fail or STEP:signal, for example 12:1", word)
+		}
+		if named {
+			p = -int(mishap)
 		}
 		if n := len(list); n > 0 && list[n-1].Step >= s {
 			return nil, fmt.Errorf("switch %q is not after the one before it", word)
@@ -263,7 +282,7 @@ func (ob *observer) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Threa
 // Choose implements sched.Scheduler.
 func (ob *observer) Choose(r *sched.Run, t *sched.Thread, n int) int {
 	pick := ob.Scheduler.Choose(r, t, n)
-	if pick > 0 {
+	if pick > 0 && r.Mishap() == sched.NoMishap { // of the others the kernel tells
 		ob.note(fmt.Sprintf("sees an old value (%d of %d)", pick, n-1))
 	}
 	return pick
@@ -393,7 +412,8 @@ func (f *Failure) Snippet() string {
 		name  string
 		given bool
 		value any
-	}{{"Seed", o.Seed != 0, o.Seed}, {"MaxSteps", o.MaxSteps != 0, o.MaxSteps}, {"Timeouts", o.Timeouts != 0, o.Timeouts}, {"Only", len(o.Only) > 0, o.Only},
+	}{{"Seed", o.Seed != 0, o.Seed}, {"MaxSteps", o.MaxSteps != 0, o.MaxSteps}, {"Timeouts", o.Timeouts != 0, o.Timeouts},
+		{"FailAllocs", o.FailAllocs != 0, o.FailAllocs}, {"Signals", o.Signals != 0, o.Signals}, {"Only", len(o.Only) > 0, o.Only},
 		{"Ignore", len(o.Ignore) > 0, o.Ignore}, {"Without", len(f.LeftOut) > 0, f.LeftOut}} {
 		if x.given {
 			options += fmt.Sprintf(", %s: %#v", x.name, x.value)
@@ -419,6 +439,12 @@ func (f *Failure) Command() string {
 	}
 	if o.Timeouts != 0 {
 		c += fmt.Sprintf(" --timeouts %d", o.Timeouts)
+	}
+	if o.FailAllocs != 0 {
+		c += fmt.Sprintf(" --fail-allocs %d", o.FailAllocs)
+	}
+	if o.Signals != 0 {
+		c += fmt.Sprintf(" --signals %d", o.Signals)
 	}
 	if len(o.Only) > 0 {
 		c += " --only " + strings.Join(o.Only, ",")

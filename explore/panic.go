@@ -15,6 +15,10 @@ import (
 // program's: an assertion that failed, with the line where it happened.
 func (w *World) catch(who string) {
 	p := recover()
+	if _, ok := p.(givesUp); ok {
+		w.gaveUp = true
+		return
+	}
 	switch {
 	case p == nil:
 	case sched.IsAbandoned(p):
@@ -24,12 +28,15 @@ func (w *World) catch(who string) {
 	default:
 		w.crashed = true
 		if place, model := panicPlace(); model {
-			w.Violate("panic", "%v in %s\n%s", p, who, debug.Stack())
+			w.found("panic", "%v in %s\n%s", p, who, debug.Stack())
 		} else {
-			w.Violate("assertion", "%s panics at %s: %v", who, place, p)
+			w.found("assertion", "%s panics at %s: %v", who, place, p)
 		}
 	}
 }
+
+// givesUp ends a task of a program that a mishap has left without what it needs.
+type givesUp struct{}
 
 // safely calls a function of the program outside of its tasks.
 func (w *World) safely(who string, fn func()) {

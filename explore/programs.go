@@ -14,8 +14,15 @@ import (
 // Programs are small general situations. They know of no particular defect. Where a task of theirs is a correct user of
 // rings it is one with the library that programs really use: package userspace.
 func Programs() []Program {
-	return slices.Concat(receivePrograms(), transmitPrograms(), ringPrograms(), bufferPrograms(), waitPrograms(),
+	list := slices.Concat(receivePrograms(), transmitPrograms(), ringPrograms(), bufferPrograms(), waitPrograms(),
 		multicastPrograms(), dumpPrograms(), netfilterPrograms())
+	for i, p := range list {
+		list[i].Setup = func(w *World) {
+			w.Calm() // the programs count messages
+			p.Setup(w)
+		}
+	}
+	return list
 }
 
 // Lookup returns the program with a name.

@@ -37,6 +37,9 @@ func (c *watch) record(r kernel.Record) {
 	if c.log != nil {
 		c.log(r)
 	}
+	if _, ok := r.Event.(kernel.MishapEvent); ok {
+		c.w.mishaps++
+	}
 	c.Record(r)
 }
 
@@ -58,7 +61,7 @@ func (c *watch) lookAtSleepers() {
 func goesOn(sk *afnetlink.Sock) bool { return sk.DumpRequest(inspect.Key{}) != nil }
 
 // deadlock tells what a run that came to a stop violates: poll, if somebody sleeps who had to be woken. In a program
-// that breaks the rules who sleeps may wait for what nobody does.
+// that breaks the rules who sleeps may wait for what nobody does, and so it may after a mishap.
 func (c *watch) deadlock(d *sched.Deadlock) {
 	if c.Harmed() {
 		return // somebody oopsed and keeps its locks: that was the violation
@@ -66,12 +69,12 @@ func (c *watch) deadlock(d *sched.Deadlock) {
 	sleeps := func(t *sched.Thread) bool { return t.Op.Kind == sched.Wait } // the others wait for locks
 	switch portid, ok := c.Readable(); {
 	case c.forgotten != "":
-		c.w.Violate("poll", "%s sleeps though what it waits for has come, and nobody woke it: %s", c.forgotten, waits(d))
-	case c.w.unruly && slices.ContainsFunc(d.Threads, sleeps):
+		c.w.found("poll", "%s sleeps though what it waits for has come, and nobody woke it: %s", c.forgotten, waits(d))
+	case (c.w.unruly || c.w.mishaps > 0) && slices.ContainsFunc(d.Threads, sleeps):
 	case ok && slices.ContainsFunc(d.Threads, sleeps):
-		c.w.Violate("poll", "a message waits for portid %d and nobody was woken: %s", portid, waits(d))
+		c.w.found("poll", "a message waits for portid %d and nobody was woken: %s", portid, waits(d))
 	default:
-		c.w.Violate("deadlock", "%s", waits(d))
+		c.w.found("deadlock", "%s", waits(d))
 	}
 }
 

@@ -34,9 +34,12 @@ type itemState struct {
 // An EpollEvent is what EpollWait returns of one descriptor.
 type EpollEvent = sys.EpollEvent
 
-// EpollCreate makes an epoll descriptor.
+// EpollCreate makes an epoll descriptor. ENOMEM.
 func (t *Task) EpollCreate() (int, error) {
 	return syscall(t, EpollCreateCall{}, func() (int, error) {
+		if t.NoMemory("epoll descriptor") {
+			return -1, ENOMEM
+		}
 		ep := &epoll{k: t.k}
 		ep.mtx.Name, ep.lock.Name = "epoll mtx", "epoll"
 		ep.items.Guard(&ep.lock)
@@ -53,7 +56,7 @@ const (
 )
 
 // EpollCtl adds, changes or removes a watched descriptor. EEXIST when it is watched already, ENOENT when it is not,
-// EINVAL for the epoll descriptor itself, ELOOP for one that watches it.
+// EINVAL for the epoll descriptor itself, ELOOP for one that watches it, ENOMEM.
 func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
 	_, err := onEpoll(t, EpollCtlCall{epfd, op, fd, events}, epfd, func(ep *epoll) (int, error) {
 		f, err := t.fdget(fd)
@@ -73,6 +76,8 @@ func (t *Task) EpollCtl(epfd, op, fd int, events uint32) error {
 		switch {
 		case op == EpollAdd && item != nil:
 			return -1, EEXIST
+		case op == EpollAdd && t.NoMemory("entry of an epoll descriptor"):
+			return -1, ENOMEM
 		case op == EpollAdd:
 			item = ep.add(t, fd, f.File, events)
 			item.evaluate(t, item.pt.Of(t))

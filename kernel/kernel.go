@@ -75,6 +75,9 @@ type Config struct {
 	// means 1, negative none. Later ones come where nobody else can go on: a program that polls with a timeout again and
 	// again would have schedules without end.
 	Timeouts int
+	// FailAllocs is how many allocations of kernel code may find no memory in a controlled run, where the scheduler chooses
+	// (Task.NoMemory). Signals is how many signals may end a task's sleep, in the same way.
+	FailAllocs, Signals int
 	// Seed is reported with warnings, so that a run can be repeated.
 	Seed uint64
 	// Trace receives everything observable; nil costs one branch for each event. It is called in the middle of what it
@@ -114,6 +117,8 @@ type Kernel struct {
 	zeroMu sync.Mutex
 	lockdp lockOrder
 	beside []*Beside // work of inline tasks beside others, in the order in which it began
+	// mishaps are those that have come, of Config.FailAllocs and Config.Signals.
+	mishaps struct{ allocs, signals int }
 }
 
 // Differences are the named differences of the machine.
@@ -231,7 +236,7 @@ func (k *Kernel) Live(r Resource) int64 { return k.live[r].Load() }
 
 // AllocPages returns size bytes of zeroed ring memory, or ENOMEM when the machine has no room for it.
 func (k *Kernel) AllocPages(cur *Task, size int64) (*memmodel.Memory, error) {
-	if k.pages.Add(cur, size) > k.cfg.RAM {
+	if k.pages.Add(cur, size) > k.cfg.RAM || cur.NoMemory("ring memory") {
 		k.pages.Count(cur, -size)
 		return nil, Errorf(ENOMEM, "%d bytes do not fit the machine's %d", size, k.cfg.RAM)
 	}

@@ -56,6 +56,9 @@ func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (ui
 		} else {
 			addr = as.unmappedArea(length)
 		}
+		if t.NoMemory("mapping") {
+			return 0, ENOMEM
+		}
 		v := &VMA{Start: addr, End: addr + length, Pgoff: offset / uapi.PageSize, Prot: prot,
 			Private: flags&uapi.MapPrivate != 0, File: f.File.get(t)}
 		if err := f.ops.Mmap(t, v); err != nil {

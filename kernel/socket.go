@@ -80,11 +80,14 @@ type SocketOps interface {
 	FileOps
 }
 
-// Socket makes a socket and returns its descriptor. EAFNOSUPPORT for a family that nobody registered.
+// Socket makes a socket and returns its descriptor. EAFNOSUPPORT for a family that nobody registered, ENOMEM.
 func (t *Task) Socket(domain, typ, protocol int) (int, error) {
 	return syscall(t, SocketCall{domain, typ, protocol}, func() (int, error) {
 		if domain < 0 || domain >= len(t.k.families) || t.k.families[domain] == nil {
 			return -1, Errorf(EAFNOSUPPORT, "no address family %d", domain)
+		}
+		if t.NoMemory("socket") {
+			return -1, ENOMEM
 		}
 		ops, err := t.k.families[domain].Create(t, typ, protocol)
 		if err != nil {

@@ -164,6 +164,9 @@ func (t *Task) Fork(name string) (child *Task, err error) {
 
 // fork makes a child of t: copy_process.
 func (t *Task) fork(cur *Task, name string) (*Task, error) {
+	if cur.NoMemory("process") {
+		return nil, ENOMEM
+	}
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	var err error
 	if child.as, err = t.as.fork(cur); err != nil {
@@ -178,6 +181,9 @@ func (t *Task) fork(cur *Task, name string) (*Task, error) {
 func (t *Task) CloneVM(name string) (*Task, error) {
 	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
 	_, err := syscall(t, CloneCall{uapi.CloneVM}, func() (int, error) {
+		if t.NoMemory("process") {
+			return -1, ENOMEM
+		}
 		child.files, child.as = t.files.copy(t), t.as.share(t)
 		t.k.adopt(t, child)
 		return child.pid, nil
@@ -191,6 +197,9 @@ func (t *Task) CloneVM(name string) (*Task, error) {
 // Thread makes a second thread: it shares descriptors and memory.
 func (t *Task) Thread(name string) (th *Task, err error) {
 	_, err = syscall(t, CloneCall{sys.SharedAll}, func() (int, error) {
+		if t.NoMemory("thread") {
+			return -1, ENOMEM
+		}
 		th = t.thread(t, name)
 		return th.pid, nil
 	})

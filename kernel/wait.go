@@ -357,7 +357,10 @@ func (t *Task) scheduleControlled(deadline Time) {
 	}
 	s.deadline, s.expired = deadline, false
 	op := sched.Op{Kind: sched.Wait, Write: true, Obj: s.obj, Res: t, Label: "sleep"}
-	if deadline != Forever {
+	signal := t.signalComes()
+	if signal { // as a timeout that is long over: no time passes before it
+		s.deadline, op.Deadline = 0, 1
+	} else if deadline != Forever {
 		op.Also = t.k.clock.passes.id(t)
 		if s.timeouts < t.k.cfg.Timeouts {
 			op.Deadline = int64(max(deadline, 1))
@@ -365,7 +368,12 @@ func (t *Task) scheduleControlled(deadline Time) {
 	}
 	t.th.Point(op)
 	t.cpu.Acquire(&s.sync)
-	if !s.woken.Load() && !t.abandoned() {
+	switch {
+	case s.woken.Load() || t.abandoned():
+	case signal:
+		t.signal.Store(true)
+		t.k.Emit(t, MishapEvent{sched.Signal, "sleep"})
+	default:
 		s.timeouts++
 		t.k.setTime(max(deadline, t.k.Now()))
 	}

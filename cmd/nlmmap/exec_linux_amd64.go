@@ -28,8 +28,8 @@ func execCommand() command {
 	return command{
 		name:    "exec",
 		summary: "run a program with its netlink sockets on a modelled kernel",
-		help: `Usage: nlmmap exec [--kernel K] [--set NAME=VALUE ...] [--setup FILE] [--trace[=FILE]] [--pcap FILE]
-                   [--watch] [--timeout TIME] [--name NAME] [--max-procs N] [--] PROGRAM [ARGUMENTS]
+		help: `Usage: nlmmap exec [--kernel K] [--set NAME=VALUE ...] [--setup FILE] [--trace[=FILE]] [--watch]
+                   [--timeout TIME] [--name NAME] [--max-procs N] [--] PROGRAM [ARGUMENTS]
        nlmmap exec --join NAME [--timeout TIME] [--] PROGRAM [ARGUMENTS]
 
 Runs the program unmodified. Its AF_NETLINK sockets, with or without rings, are the model's, and so are those of the
@@ -44,7 +44,6 @@ program cannot be executed or found, 2 for wrong arguments.
 Examples:
   nlmmap exec --kernel 3.10.4 -- ip link
   nlmmap exec --kernel 4.4.1 --setup world.txt --trace -- ./reader
-  nlmmap exec --pcap links.pcapng -- ip link
   nlmmap exec --name lab -- ip monitor &
   nlmmap exec --join lab -- ip link set lo up
 `,
@@ -82,7 +81,6 @@ type execOptions struct {
 	kernel     kernelFlag
 	setup      string
 	trace      traceFlag
-	pcap       string
 	timeout    time.Duration
 	watch      bool
 	name, join string
@@ -95,7 +93,6 @@ func runExec(ctx context.Context, e env, c command, args []string) int {
 	o.kernel.add(flags, versions.Default.String(), kernelUsage)
 	flags.StringVar(&o.setup, "setup", "", "`FILE`: a scenario that runs first, in the same namespace")
 	flags.Var(&o.trace, "trace", "print the system calls and what the kernel did to standard error, or to =`FILE`")
-	flags.StringVar(&o.pcap, "pcap", "", pcapUsage)
 	flags.BoolVar(&o.watch, "watch", false, "watch the invariants, and print at the end which were violated, how often and by whom")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the program after this `TIME`, for example 30s (default: never)")
 	flags.IntVar(&o.processes, "max-procs", 4096, "most processes at once: fork fails with EAGAIN beyond")
@@ -153,7 +150,6 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 	// One report is one write, as the program writes to the same place.
 	report := func(format string, args ...any) { fmt.Fprintf(e.stderr, "nlmmap: "+format+"\n", args...) }
 	cfg := kernel.Config{Version: version, Mode: kernel.Free, Memfd: true, Joined: true}
-	var listen listeners
 	if o.trace.on {
 		w := e.stderr
 		if o.trace.file != "" {
@@ -164,25 +160,12 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 			defer f.Close()
 			w = f
 		}
-		listen = append(listen, tracer(w))
+		cfg.Trace = tracer(w)
 	}
 	var watch watcher
 	if o.watch {
-		listen = append(listen, watch.listen())
+		cfg.Trace, cfg.Quiet = watch.listen(cfg.Trace)
 	}
-	if o.pcap != "" {
-		c, err := newCapture(o.pcap, version, time.Now())
-		if err != nil {
-			return e.bad("%v", err)
-		}
-		defer func() {
-			if err := c.Close(); err != nil {
-				report("exec: --pcap: %v", err)
-			}
-		}()
-		listen = append(listen, c.Record)
-	}
-	cfg.Trace, cfg.Quiet = listen.record(), !o.trace.on
 	k, err := kernel.Boot(cfg)
 	if err != nil {
 		return failed(err)
@@ -243,8 +226,8 @@ type watcher struct {
 	order  []string
 }
 
-// listen returns what the machine is to tell what it does.
-func (w *watcher) listen() func(kernel.Record) {
+// listen returns what the machine is to tell everything it does, and whether that is for the watcher alone.
+func (w *watcher) listen(also func(kernel.Record)) (listen func(kernel.Record), quiet bool) {
 	w.counts = map[string]int{}
 	w.watch.Report = func(v invariant.Violation) {
 		w.mu.Lock()
@@ -254,7 +237,13 @@ func (w *watcher) listen() func(kernel.Record) {
 			w.order = append(w.order, text)
 		}
 	}
-	return w.watch.Record
+	if also == nil {
+		return w.watch.Record, true
+	}
+	return func(r kernel.Record) {
+		w.watch.Record(r)
+		also(r)
+	}, false
 }
 
 func (w *watcher) print(report func(format string, args ...any)) {

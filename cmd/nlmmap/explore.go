@@ -27,7 +27,7 @@ func exploreCommand() command {
 		name:    "explore",
 		summary: "search the schedules of a small program, or the outcomes of a litmus file",
 		help: `Usage: nlmmap explore [--kernel K] [--set NAME=VALUE ...] [--memory sc|tso|weak] [--scheduler S]
-                      [--budget TIME] [--only NAME,...] [--ignore NAME,...] [-json] PROGRAM
+                      [--budget TIME] [--only NAME,...] [--ignore NAME,...] [--fail-allocs N] [--signals N] [-json] PROGRAM
        nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE [--without STEPS] PROGRAM
        nlmmap explore [--kernel K ...] [--memory M] [--scheduler S] [--runs N] [-json] LITMUS-FILE
        nlmmap explore [--kernel K ...] [--memory M] --replay SWITCHES|FILE LITMUS-FILE
@@ -58,8 +58,10 @@ one line, with the number of schedules that led to it and what replays the first
 what random schedules lead to, and what every choice at every step does where that can be tried, it must have found.
 Each miss is printed with its program, and if two steps are to blame with these.
 
-Searches use all processors, and say the same on one (--workers). Schedulers: dfs (all schedules that can differ, the default), pct (bugs of a --depth with a probability that it prints),
-random, roundrobin, all (every choice at every step, for tiny programs). Switches are STEP:THREAD, in order.
+Searches use all processors, and say the same on one (--workers). Schedulers: dfs (all schedules that can differ, the
+default), pct (bugs of a --depth with a probability that it prints), random, roundrobin, all (every choice at every step, for
+tiny programs). Switches are STEP:THREAD, in order; STEP:fail is an allocation that finds no memory (--fail-allocs),
+STEP:signal a signal that ends a sleep (--signals).
 
 Exit codes: 0 nothing found, 1 a violation (of a litmus file: in one of its outcomes), 2 bad input.
 
@@ -87,6 +89,8 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	seed := flags.Uint64("seed", 0, "seed of the random schedulers")
 	depth := flags.Int("depth", 0, "depth of the bugs that pct looks for: how many pairs of steps must come in a certain order; 0 for 3")
 	timeouts := flags.Int("timeouts", 0, "timeouts of each task that may come at any point, 0 for 1, -1 for none")
+	failAllocs := flags.Int("fail-allocs", 0, "allocations of the kernel that may fail in a run, at any point where one is made")
+	signals := flags.Int("signals", 0, "signals that may come in a run, at any point where a task sleeps in a system call")
 	bound := flags.Int("bound", 0, "preemptions that dfs allows at most, 0 for no limit (a bounded search is not complete)")
 	cores := flags.Int("workers", 0, "how many schedules to run at a time, 0 for as many as there are processors: the result is the same")
 	only := flags.String("only", "", "invariants and defects to look for, separated by commas")
@@ -118,14 +122,14 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
 	}
 	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
-		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore)}
+		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals}
 	switch {
 	case *list:
 		return e.listPrograms()
 	case *random && len(rest) > 0:
 		return e.bad("explore: --random makes up its programs, and %q is one too many", rest[0])
 	case *random:
-		h := gen.Hunt{Schedules: *runs, Only: o.Only, Ignore: o.Ignore}
+		h := gen.Hunt{Schedules: *runs, Only: o.Only, Ignore: o.Ignore, FailAllocs: *failAllocs, Signals: *signals}
 		if flagGiven(flags, "kernel") || flagGiven(flags, "set") {
 			h.Versions = []kernel.Version{version}
 		}

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"nlmmap/scenario"
 	"nlmmap/trace"
@@ -20,7 +18,7 @@ func runCommand() command {
 	return command{
 		name:    "run",
 		summary: "run a scenario and print it with what the model did",
-		help: `Usage: nlmmap run [--kernel K] [--set NAME=VALUE ...] [--trace] [--pcap FILE] FILE|-
+		help: `Usage: nlmmap run [--kernel K] [--set NAME=VALUE ...] [--trace] FILE|-
 
 Prints the scenario with the outputs of the model, and watches the invariants (docs/invariants.md): one that the
 model breaks, by no known defect, is an error. The file needs no outputs; those it has are replaced.
@@ -29,7 +27,6 @@ A comment "# namespace: initial" above the first step makes it run in the initia
 Examples:
   nlmmap run testdata/kernels/4.4.1/tx_basic.txt
   nlmmap run --kernel 3.10.4 --trace my.txt
-  nlmmap run --pcap messages.pcapng my.txt
   nlmmap run --kernel 4.4.1 --set dump-reserve-in-frame=never my.txt
   printf 'socket a route\n\ngetsockname a\n' | nlmmap run -
 `,
@@ -42,7 +39,6 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 	var k kernelFlag
 	k.add(flags, versions.Default.String(), kernelUsage)
 	traced := flags.Bool("trace", false, "print every event to standard error")
-	pcap := flags.String("pcap", "", pcapUsage)
 	rest, code, ok := c.parse(e, flags, args)
 	if !ok {
 		return code
@@ -62,20 +58,10 @@ func runScenario(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("%v", err)
 	}
 	cfg := config{version: version, watch: true, initNet: f.InitNet()}
-	var listen listeners
 	if *traced {
-		listen = append(listen, (&trace.Printer{W: e.stderr}).Record)
+		cfg.listen = (&trace.Printer{W: e.stderr}).Record
 	}
-	finish := func() error { return nil }
-	if *pcap != "" {
-		c, err := newCapture(*pcap, version, time.Unix(0, 0)) // the file is the same whenever it is written
-		if err != nil {
-			return e.bad("%v", err)
-		}
-		listen, finish = append(listen, c.Record), c.Close
-	}
-	cfg.listen = listen.record()
-	if err := errors.Join(play(ctx, e, cfg, f), finish()); err != nil {
+	if err := play(ctx, e, cfg, f); err != nil {
 		fmt.Fprintf(e.stderr, "nlmmap: %s: %v\n", f.Name, err)
 		return exitDisagree
 	}

@@ -131,7 +131,7 @@ func (c *Counter) add(cur *kernel.Task, net *kernel.Net, which, much uint32) {
 	if !c.D.AddEvents || !c.nl.HasListeners(cur, Protocol, Changes) {
 		return
 	}
-	s := c.nl.NewSKB(uapi.NLMsgTotalSize(payloadLen))
+	s := c.nl.NewSKB(cur, uapi.NLMsgTotalSize(payloadLen))
 	if s == nil {
 		return
 	}

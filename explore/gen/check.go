@@ -79,12 +79,13 @@ func (m Miss) String() string {
 	return b.String()
 }
 
-// Options are the release and the memory model that a seed's program is checked on: all of them in turn. Of the
-// invariants only poll is left out, see docs/exploration.md.
+// Options are the release and the memory model that a seed's program is checked on, and whether an allocation may fail and
+// a signal come: all of them in turn. Of the invariants only poll is left out, see docs/exploration.md.
 func Options(seed uint64) explore.Options {
 	releases := kernel.Releases()
 	n := uint64(len(releases))
-	return explore.Options{Version: kernel.Version{Release: releases[seed%n]}, Memory: memmodel.Model(seed / n % 3), Seed: seed, Timeouts: 3, Ignore: []string{"poll"}}
+	mishaps := int(seed / n / 3 % 4)
+	return explore.Options{FailAllocs: mishaps % 2, Signals: mishaps / 2, Version: kernel.Version{Release: releases[seed%n]}, Memory: memmodel.Model(seed / n % 3), Seed: seed, Timeouts: 3, Ignore: []string{"poll"}}
 }
 
 // Seeds checks the programs of n seeds from first on, on most goroutines at most (0: one for each processor). What it

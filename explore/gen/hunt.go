@@ -27,6 +27,8 @@ type Hunt struct {
 	Schedules, Random int
 	// Only and Ignore are as in explore.Options. If both are empty, all known defects are ignored.
 	Only, Ignore []string
+	// FailAllocs and Signals are as in explore.Options.
+	FailAllocs, Signals int
 }
 
 // A Bag is what a hunt has brought.
@@ -79,7 +81,7 @@ func (c Catch) String() string {
 
 // Options are what the program of a seed runs under.
 func (h Hunt) Options(seed uint64) explore.Options {
-	o := explore.Options{Only: h.Only, Ignore: h.Ignore, Runs: or(h.Schedules, 200), Seed: seed}
+	o := explore.Options{Only: h.Only, Ignore: h.Ignore, FailAllocs: h.FailAllocs, Signals: h.Signals, Runs: or(h.Schedules, 200), Seed: seed}
 	if len(h.Only)+len(h.Ignore) == 0 {
 		o.Ignore = []string{explore.Known}
 	}
@@ -194,5 +196,5 @@ func (h Hunt) Check() error {
 	if h.Schedules < 0 || h.Random < 0 {
 		return fmt.Errorf("a number of schedules is negative")
 	}
-	return explore.Options{Only: h.Only, Ignore: h.Ignore}.Check()
+	return explore.Options{Only: h.Only, Ignore: h.Ignore, FailAllocs: h.FailAllocs, Signals: h.Signals}.Check()
 }

@@ -27,6 +27,7 @@ const (
 // outcomesOf are all that a seed's program can lead to, one a line; nothing for a program that is too large to store.
 func outcomesOf(t *testing.T, seed uint64) string {
 	o := gen.Options(seed)
+	o.FailAllocs, o.Signals = 0, 0
 	o.Memory, o.Runs = memmodel.SC, storedSchedules
 	set := explore.Outcomes(context.Background(), gen.New(seed, gen.Config{Tasks: 2}).Explore(), o)
 	if set.Err != nil {

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -49,11 +50,26 @@ func (s *Random) Next(_ *Run, _ *Thread, enabled []*Thread) *Thread {
 }
 
 // Choose implements Scheduler.
-func (s *Random) Choose(_ *Run, _ *Thread, n int) int { return s.rng.IntN(n) }
+func (s *Random) Choose(r *Run, _ *Thread, n int) int { return draw(r, s.rng, n) }
+
+// draw draws an outcome. A mishap is not as likely as none: else the first ones of a run would be all that is tried.
+func draw(r *Run, rng *rand.Rand, n int) int {
+	if r.mishap != NoMishap && rng.IntN(4) != 0 {
+		return 0
+	}
+	return rng.IntN(n)
+}
 
 // A Switch says that at step Step (counted from 0) thread Pick makes the step, or where the step is a choice that
-// outcome Pick is taken.
+// outcome Pick is taken. A negative Pick is a mishap that comes there: -Pick is the Mishap.
 type Switch struct{ Step, Pick int }
+
+func (s Switch) String() string {
+	if m := -s.Pick; m > 0 && m < len(mishapNames) {
+		return fmt.Sprintf("%d:%v", s.Step, Mishap(m))
+	}
+	return fmt.Sprintf("%d:%d", s.Step, s.Pick)
+}
 
 // Replay makes the Default step except at the given switches. A switch that is not possible at its step is passed over:
 // see Lost. It is the sparse form in which runs are written down.
@@ -66,16 +82,15 @@ type Replay struct {
 // Lost returns the switches that were not made: not possible at their step, or of a step that the run did not come to.
 func (s *Replay) Lost() []Switch { return slices.Concat(s.lost, s.Switches[s.pos:]) }
 
-// at returns what the switch for a step picks, -1 for none. It must be possible, else it is lost.
-func (s *Replay) at(step int, possible func(pick int) bool) int {
+// at makes the switch for a step, if there is one. Where it is not possible it is lost.
+func (s *Replay) at(step int, try func(pick int) (possible bool)) {
 	for ; s.pos < len(s.Switches) && s.Switches[s.pos].Step <= step; s.pos++ {
-		if sw := s.Switches[s.pos]; sw.Step == step && possible(sw.Pick) {
+		if sw := s.Switches[s.pos]; sw.Step == step && try(sw.Pick) {
 			s.pos++
-			return sw.Pick
+			return
 		}
 		s.lost = append(s.lost, s.Switches[s.pos])
 	}
-	return -1
 }
 
 // Next implements Scheduler.
@@ -96,7 +111,16 @@ func (s *Replay) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 
 // Choose implements Scheduler.
 func (s *Replay) Choose(r *Run, _ *Thread, n int) int {
-	return max(0, s.at(r.Steps()-1, func(pick int) bool { return pick >= 0 && pick < n }))
+	outcome := 0
+	s.at(r.Steps()-1, func(pick int) bool {
+		for i := 1; i < n; i++ {
+			if r.Switch(i).Pick == pick {
+				outcome = i
+			}
+		}
+		return outcome > 0
+	})
+	return outcome
 }
 
 // Default is the step that is no switch: the thread that made the last one goes on, when its stores have left its
@@ -171,7 +195,7 @@ func (s *Recorder) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 func (s *Recorder) Choose(r *Run, t *Thread, n int) int {
 	pick := s.Scheduler.Choose(r, t, n)
 	if pick != 0 {
-		s.Switches = append(s.Switches, Switch{r.Steps() - 1, pick})
+		s.Switches = append(s.Switches, r.Switch(pick))
 	}
 	return pick
 }
@@ -273,4 +297,4 @@ func (s *PCT) priority(t *Thread) int {
 }
 
 // Choose implements Scheduler.
-func (s *PCT) Choose(_ *Run, _ *Thread, n int) int { return s.rng.IntN(n) }
+func (s *PCT) Choose(r *Run, _ *Thread, n int) int { return draw(r, s.rng, n) }

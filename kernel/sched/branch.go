@@ -72,7 +72,7 @@ func (d *DFS) split() *DFS {
 
 // given is a step as it is on the way to a part of the tree: what a run does not find out again.
 func (n *node) given() node {
-	return node{outcomes: n.outcomes, known: n.known, pick: n.pick, usual: n.usual, op: n.op, enabled: n.enabled, back: n.back, done: n.done,
+	return node{outcomes: n.outcomes, known: n.known, mishap: n.mishap, pick: n.pick, usual: n.usual, op: n.op, enabled: n.enabled, back: n.back, done: n.done,
 		sleep: n.sleep, canGoOn: n.canGoOn, preempts: n.preempts}
 }
 

@@ -46,6 +46,7 @@ type DFS struct {
 // A node is one step of the present run and what is known about its alternatives.
 type node struct {
 	outcomes int // > 0: a choice of values, not of threads
+	mishap   Mishap
 	known    uint64
 	pick     int
 	usual    int // what Default picks
@@ -101,7 +102,7 @@ func (d *DFS) Switches() []Switch {
 		n := &d.stack[step]
 		if n.outcomes > 0 {
 			if n.pick > 0 {
-				list = append(list, Switch{step, n.pick})
+				list = append(list, switchTo(step, n.pick, n.mishap))
 			}
 		} else if n.pick != n.usual {
 			list = append(list, Switch{step, n.pick})
@@ -266,8 +267,8 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 func (d *DFS) Choose(r *Run, _ *Thread, outcomes int) int {
 	if d.depth == len(d.stack) {
 		n := d.push()
-		n.outcomes, n.known = outcomes, r.known
-	} else if d.stack[d.depth].outcomes != outcomes {
+		n.outcomes, n.known, n.mishap = outcomes, r.known, r.mishap
+	} else if n := &d.stack[d.depth]; n.outcomes != outcomes || n.mishap != r.mishap {
 		d.err = ErrNondeterministic
 		return 0
 	}

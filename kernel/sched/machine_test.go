@@ -26,6 +26,7 @@ type machine struct {
 	nowObj  sched.Obj
 	tasks   []*task
 	books   [2]string // of an observer
+	failed  int       // allocations: one may
 }
 
 type task struct {
@@ -48,6 +49,7 @@ func (t *task) Ready() bool { return t.woken }
 //	k          wake the queue
 //	y          spin until word 1 is not 0
 //	c          a choice of two values that goes into word 0
+//	m          something fails, if nothing else has in this run
 //	g          start a thread that stores to word 1
 //	oN pN      what an observer notes in book N, and what it looks up there
 //	vN         load word 0; if it is not 0 an observer looks at word N
@@ -132,6 +134,11 @@ func (t *task) do(op string) {
 	case 'c':
 		t.point(sched.Store, m.wordObj[0], true)
 		m.words[0] = 5 + t.th.Choose(2)
+	case 'm':
+		if t.th.Happens(sched.Fail, m.failed == 0) {
+			m.failed++
+			t.seen += "!"
+		}
 	case 'o':
 		t.point(sched.Enter, 0, false)
 		m.run.Touch(sched.Access{Cell: uint64(n), Write: true})
@@ -192,7 +199,7 @@ func drawThreads(t *rapid.T, left, spins int) threads {
 			if left <= 0 {
 				break
 			}
-			op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "g", "o0", "o1", "p0", "v0", "v1"}).Draw(t, "op")
+			op := rapid.SampledFrom([]string{"r0", "r1", "w0", "w1", "a0", "a1", "l0", "l1", "s", "S", "k", "y", "c", "m", "g", "o0", "o1", "p0", "v0", "v1"}).Draw(t, "op")
 			switch op[0] {
 			case 's', 'S':
 				left -= 3

@@ -158,7 +158,8 @@ type Scheduler interface {
 	// the thread that made the last step, or nil, and need not be enabled. A nil result ends the run.
 	Next(r *Run, cur *Thread, enabled []*Thread) *Thread
 	// Choose picks one of n possible outcomes of t's step that are not a matter of order: the value that a load sees
-	// on a machine with weak memory. 0 is what happens on an ordinary one. Each choice counts as a step.
+	// on a machine with weak memory, or whether a mishap comes (Run.Mishap). 0 is what usually happens. Each choice
+	// counts as a step.
 	Choose(r *Run, t *Thread, n int) int
 }
 
@@ -179,6 +180,7 @@ type Thread struct {
 	agent func()
 	owner *Thread
 	steps int
+	asked int // mishaps that could have happened to it
 }
 
 // Done reports whether the thread's function has returned.
@@ -203,6 +205,7 @@ type Run struct {
 	steps   int
 	touched []Access // by the present step
 	known   uint64   // outcomes of the present choice that a search need not try
+	mishap  Mishap   // that the present choice is about
 	nextObj Obj
 	err     error
 	abort   bool
@@ -307,8 +310,55 @@ func (t *Thread) ChooseNew(n int, known uint64) int {
 		return 0
 	}
 	r.steps++
-	r.known = known
+	r.known, r.mishap = known, NoMishap
 	return r.Scheduler.Choose(r, t, n)
+}
+
+// A Mishap is what may happen to a thread in a step of its own though nobody does it: the scheduler chooses. The usual
+// thing is that it does not.
+type Mishap int
+
+// The mishaps.
+const (
+	NoMishap Mishap = iota
+	Fail            // an allocation finds no memory
+	Signal          // a signal comes
+)
+
+var mishapNames = [...]string{"", "fail", "signal"}
+
+func (m Mishap) String() string { return mishapNames[m] }
+
+// ParseMishap reads what String writes.
+func ParseMishap(name string) (Mishap, bool) {
+	i := slices.Index(mishapNames[:], name)
+	return Mishap(i), i > 0
+}
+
+// Happens lets the scheduler choose whether a mishap comes in the present step. It is asked for every one that may come;
+// left tells whether the run has any left.
+func (t *Thread) Happens(m Mishap, left bool) bool {
+	r := t.run
+	t.asked++
+	if !left || r.abort {
+		return false
+	}
+	r.steps++
+	r.known, r.mishap = 0, m
+	return r.Scheduler.Choose(r, t, 2) == 1
+}
+
+// Mishap is what the present choice is about: NoMishap for a choice between values.
+func (r *Run) Mishap() Mishap { return r.mishap }
+
+// Switch is the switch to an outcome of the present choice.
+func (r *Run) Switch(outcome int) Switch { return switchTo(r.steps-1, outcome, r.mishap) }
+
+func switchTo(step, outcome int, m Mishap) Switch {
+	if m != NoMishap {
+		return Switch{step, -int(m)}
+	}
+	return Switch{step, outcome}
 }
 
 // Causal is a Scheduler that knows what must come before what.

@@ -28,6 +28,7 @@ type Step struct {
 	Thread  string // a name that is the same in every run
 	Op      Op
 	Choices []int // the outcomes that were picked in it
+	Mishaps []int // that came in it, by how many could have come to the thread until then
 	From    string
 	To      string
 	home    string // the thread, or whose store buffer it is
@@ -97,7 +98,12 @@ func (t *Trace) settle() {
 func (t *Trace) Choose(r *Run, th *Thread, n int) int {
 	pick := t.Scheduler.Choose(r, th, n)
 	s := &t.Steps[len(t.Steps)-1]
-	s.Choices = append(s.Choices, pick)
+	switch {
+	case r.mishap == NoMishap:
+		s.Choices = append(s.Choices, pick)
+	case pick > 0:
+		s.Mishaps = append(s.Mishaps, th.asked)
+	}
 	for len(t.index) < r.Steps() {
 		t.index = append(t.index, len(t.Steps)-1)
 	}
@@ -215,6 +221,7 @@ type Follow struct {
 
 	pos     int
 	choices []int
+	mishaps []int
 }
 
 // Next implements Scheduler.
@@ -235,7 +242,7 @@ func (f *Follow) Next(r *Run, _ *Thread, enabled []*Thread) *Thread {
 			return nil
 		}
 		f.pos++
-		f.choices = want.Choices
+		f.choices, f.mishaps = want.Choices, want.Mishaps
 		return t
 	}
 	f.lost(want.Op, "%v is not possible", want)
@@ -247,7 +254,13 @@ func (f *Follow) lost(op Op, format string, args ...any) {
 }
 
 // Choose implements Scheduler.
-func (f *Follow) Choose(_ *Run, t *Thread, n int) int {
+func (f *Follow) Choose(r *Run, t *Thread, n int) int {
+	if r.mishap != NoMishap {
+		if slices.Contains(f.mishaps, t.asked) {
+			return 1
+		}
+		return 0
+	}
 	if len(f.choices) == 0 {
 		f.Lost = fmt.Sprintf("%s has a choice of %d that it had not", t.Name, n)
 		return 0

@@ -147,7 +147,7 @@ func (a *Audit) answer(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr, 
 	t := &kernel.Timer{}
 	t.Fn = func(cur *kernel.Task) {
 		a.forget(cur, t)
-		s := a.nl.NewSKB(uapi.NLMsgTotalSize(len(payload)))
+		s := a.nl.NewSKB(cur, uapi.NLMsgTotalSize(len(payload)))
 		if s == nil {
 			return
 		}

@@ -52,6 +52,9 @@ func (l *lookup) input(cur *kernel.Task, m *afnetlink.Message) {
 		return
 	}
 	answer := l.nl.Clone(cur, m.SKB)
+	if answer == nil {
+		return
+	}
 	frn := make([]byte, resultLen)
 	answer.Read(cur, uapi.NLMsgHdrlen, frn)
 	l.lookup(cur, m.Net(), frn)

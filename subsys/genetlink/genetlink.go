@@ -243,7 +243,7 @@ func (g *Genetlink) getFamily(cur *kernel.Task, q *request) error {
 	if f == nil {
 		return err
 	}
-	s := g.nl.NewSKB(uapi.NLMsgGoodsize)
+	s := g.nl.NewSKB(cur, uapi.NLMsgGoodsize)
 	if s == nil {
 		return kernel.ENOBUFS
 	}

@@ -98,7 +98,7 @@ func (x *xfrm) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg
 // answer sends what was asked for, with the flags of the request in front.
 func (x *xfrm) answer(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr, typ uint16, flags, attrs []byte) error {
 	payload := append(slices.Clip(flags), attrs...)
-	s := x.nl.NewSKB(uapi.NLMsgTotalSize(len(payload)))
+	s := x.nl.NewSKB(cur, uapi.NLMsgTotalSize(len(payload)))
 	if s == nil {
 		return kernel.ENOBUFS
 	}

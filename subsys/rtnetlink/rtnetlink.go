@@ -109,7 +109,7 @@ const (
 // reply sends an answer to the requester, for which room bytes are allocated, of which some are left free before it:
 // rtnl_unicast. It is no ring message (spec 13.1).
 func (r *Rtnetlink) reply(cur *kernel.Task, q *request, room, headroom int, fill filler) error {
-	s := r.nl.NewSKB(room)
+	s := r.nl.NewSKB(cur, room)
 	if s == nil {
 		return kernel.ENOBUFS
 	}
@@ -129,7 +129,7 @@ func (r *Rtnetlink) notify(cur *kernel.Task, net *kernel.Net, group uint32, room
 		return
 	}
 	message := func() *afnetlink.SKB {
-		s := r.nl.NewSKB(room)
+		s := r.nl.NewSKB(cur, room)
 		if s == nil {
 			return nil
 		}

@@ -53,7 +53,7 @@ func (u *uevent) send(cur *kernel.Task, net *kernel.Net, action, path, subsystem
 	lines := append([]string{action + "@" + path, "ACTION=" + action, "DEVPATH=" + path, "SUBSYSTEM=" + subsystem}, env...)
 	lines = append(lines, fmt.Sprintf("SEQNUM=%d", seq))
 	text := strings.Join(lines, "\x00") + "\x00"
-	s := u.nl.NewSKB(len(text))
+	s := u.nl.NewSKB(cur, len(text))
 	if s == nil {
 		return
 	}
