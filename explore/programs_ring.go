@@ -1,6 +1,8 @@
 package explore
 
 import (
+	"errors"
+
 	"nlmmap/sys"
 	"nlmmap/uapi"
 	"nlmmap/userspace"
@@ -12,6 +14,7 @@ func ringPrograms() []Program {
 		{"ring-torn-down", "A ring is cleared while a message is built in it or announced by it.", ringTornDown},
 		{"ack-and-teardown", "A ring is cleared while an acknowledgement is built in it.", ackAndTeardown},
 		{"poll-and-teardown", "A ring is cleared while another process polls it.", pollAndTeardown},
+		{"ring-replaced", "A process replaces its ring by another one, maps it and reads, while acknowledgements come.", ringReplaced},
 		{"two-setups", "Two processes set the same ring in different ways, and messages go into it.", twoSetups},
 		{"two-mappers", "Two processes map one socket and both read it.", twoMappers},
 		{"fork-exit-mapping", "A process with a mapped ring forks, and parent and child unmap it.", forkExitMapping},
@@ -47,6 +50,43 @@ func pollAndTeardown(w *World) {
 	w.setRing(main, fd, uapi.NetlinkRxRing, ring(2, 512))
 	w.Go(w.forked(main, "poller"), func(t sys.Task) { w.poll(t, fd, 0) })
 	w.Go(main, func(t sys.Task) { w.changeRing(t, fd, uapi.NLMMapReq{}) })
+}
+
+func ringReplaced(w *World) {
+	main := w.Process("reader")
+	fd := w.Socket(main, uapi.NetlinkRoute, 1000)
+	w.setRing(main, fd, uapi.NetlinkRxRing, ring(1, 4096))
+	w.Go(w.forked(main, "sender"), func(t sys.Task) {
+		_, _ = sys.Sendto(t, fd, noop(1), dontwait, addr(0, 0))
+		w.Optional(func() { _, _ = sys.Sendto(t, fd, noop(2), dontwait, addr(0, 0)) })
+	})
+	w.Go(main, func(t sys.Task) {
+		frames, size := 2, 2048
+		err := t.Setsockopt(fd, uapi.SolNetlink, uapi.NetlinkRxRing, ring(frames, size).Bytes())
+		if errors.Is(err, sys.EBUSY) { // an acknowledgement is being built in the old one
+			frames, size = 1, 4096
+		} else {
+			w.Must(err)
+		}
+		base, err := t.Mmap(0, uapi.PageSize, uapi.ProtRead|uapi.ProtWrite, uapi.MapShared, fd, 0)
+		w.Must(err)
+		last := uint32(0)
+		for i := range frames {
+			frame := base + uint64(i*size)
+			if w.status(t, frame) != valid {
+				break
+			}
+			n, err := t.Load32(frame + uapi.NMLen)
+			w.Must(err)
+			msg := make([]byte, min(int(n), size-uapi.NLMMapHdrlen))
+			w.Must(t.ReadMem(frame+uapi.NLMMapHdrlen, msg))
+			if n := seq(msg); n > 0 && n <= last {
+				w.Violate("order", "frame %d has acknowledgement %d, the one before had %d", i, n, last)
+			}
+			last = seq(msg)
+			w.Must(t.Store32(frame+uapi.NMStatus, unused))
+		}
+	})
 }
 
 func twoSetups(w *World) {

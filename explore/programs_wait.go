@@ -20,6 +20,7 @@ func waitPrograms() []Program {
 		{"so-error-readers", "Two processes ask a socket that lost a message for its error: one is told.", soErrorReaders},
 		{"error-and-receive", "One process asks a socket that loses a message for its error, another waits in recvmsg for it.", errorAndReceive},
 		{"receive-timeout", "A process waits a while in recvmsg for a message that comes.", receiveTimeout},
+		{"descriptor-passed", "A process waits in poll for a descriptor that another one sends it.", descriptorPassed},
 		{"exit-while-waiting", "A thread waits in poll while another ends the process and a message comes.", exitWhileWaiting},
 	}
 }
@@ -170,6 +171,20 @@ func receiveTimeout(w *World) {
 		if got != 1 {
 			w.Violate("no-silent-loss", "one message was sent, %d came", got)
 		}
+	})
+}
+
+func descriptorPassed(w *World) {
+	main := w.Process("receiver")
+	from, to, err := main.Socketpair()
+	w.Must(err)
+	fd := w.Socket(main, uapi.NetlinkUsersock, 1000)
+	w.Go(w.forked(main, "sender"), func(t sys.Task) { w.Must(t.SendFD(from, fd)) })
+	w.Go(main, func(t sys.Task) {
+		w.poll(t, to, -1)
+		got, err := t.RecvFD(to)
+		w.Must(err)
+		w.Must(t.Close(got))
 	})
 }
 
