@@ -14,6 +14,7 @@ import (
 	"nlmmap/explore"
 	"nlmmap/internal/long"
 	"nlmmap/invariant"
+	"nlmmap/kernel"
 )
 
 var update = flag.Bool("update", false, "write the generated parts of docs/exploration.md and docs/invariants.md")
@@ -96,4 +97,45 @@ func TestInvariantsDoc(t *testing.T) {
 		fmt.Fprintf(&b, "* Checked: %s.\n", i.Checked)
 	}
 	fresh(t, "../docs/invariants.md", b.String())
+}
+
+// TestDeclaredDoc keeps the columns of docs/exploration.md true that say what the search of a program takes today.
+func TestDeclaredDoc(t *testing.T) {
+	const path, begin, end = "../docs/exploration.md", "<!-- declared -->\n", "<!-- /declared -->"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok1 := strings.Cut(string(text), begin)
+	table, tail, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	rows := 0
+	lines := strings.SplitAfter(table, "\n")
+	for i, line := range lines {
+		var name string
+		var was, schedules, wasSteps, steps int
+		if _, err := fmt.Sscanf(line, "| `%s | %d | %d | %d | %d |", &name, &was, &schedules, &wasSteps, &steps); err != nil {
+			continue
+		}
+		rows++
+		if schedules > 1000 && !*update && !long.Wanted() {
+			continue // takes a minute
+		}
+		p, ok := explore.Lookup(strings.TrimSuffix(name, "`"))
+		if !ok {
+			t.Fatalf("there is no program %s", name)
+		}
+		r := explore.Search(t.Context(), p, explore.Options{Version: kernel.Version{Release: kernel.Linux4_4}, Ignore: []string{explore.Known}})
+		if !r.Exhausted {
+			t.Errorf("%s: %v", name, r)
+			continue
+		}
+		lines[i] = fmt.Sprintf("| `%s | %d | %d | %d | %d |\n", name, was, r.Runs, wasSteps, r.Steps/int64(r.Runs))
+	}
+	if rows == 0 {
+		t.Errorf("no row of the table in %s says what a program takes", path)
+	}
+	fresh(t, path, head+begin+strings.Join(lines, "")+end+tail)
 }
