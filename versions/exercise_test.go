@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"nlmmap/defects"
+	"nlmmap/internal/long"
 	"nlmmap/kernel"
 	"nlmmap/scenario"
 	"nlmmap/scenario/sim"
@@ -220,7 +221,10 @@ func TestNumbersInRange(t *testing.T) {
 		least, most := d.Bounds()
 		for _, value := range []int{least, most} {
 			v := c.kernel(kernel.Linux4_4, fmt.Sprintf("%s=%d", d.Name, value))
-			for _, s := range c.recordings[kernel.Linux4_4] {
+			for i, s := range c.recordings[kernel.Linux4_4] {
+				if i%8 != 0 && !long.Wanted() {
+					continue
+				}
 				if _, failure := s.play(v); failure != "" {
 					t.Errorf("%v: %s: %s", v, s.file.Name, failure)
 				}
