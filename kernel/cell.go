@@ -56,13 +56,13 @@ func (w *word) load(cur *Task) {
 
 // change is the point of a write, which needs all guards.
 func (w *word) change(cur *Task, kind sched.Kind) {
-	if cur.th == nil {
-		return
-	}
 	w.check(cur)
-	cur.point(kind, w.id(cur), true, w.name)
+	if cur.th != nil {
+		cur.point(kind, w.id(cur), true, w.name)
+	}
 }
 
+// check warns of a change by who does not hold the guards.
 func (w *word) check(cur *Task) {
 	for _, l := range w.guards {
 		if l != nil && !l.Held(cur) && !cur.unwinding {
@@ -107,8 +107,8 @@ func (a *Atomic) Add(cur *Task, delta int64) int64 {
 
 // Count changes the value and does not look at it: the order of two such changes does not matter.
 func (a *Atomic) Count(cur *Task, delta int64) {
+	a.check(cur)
 	if cur.th != nil {
-		a.check(cur)
 		cur.th.Point(sched.Op{Kind: sched.RMW, Obj: a.id(cur), Write: true, Counts: sched.Blindly, Label: a.name})
 	}
 	a.v.Add(delta)
@@ -285,10 +285,10 @@ func (x *Index[K, V]) key(cur *Task, k K) sched.Obj {
 }
 
 func (x *Index[K, V]) changes(cur *Task, k K) {
+	x.all.check(cur)
 	if cur.th == nil {
 		return
 	}
-	x.all.check(cur)
 	cur.th.Point(sched.Op{Kind: sched.Store, Obj: x.key(cur, k), Write: true, Also: x.all.id(cur), Label: x.all.name})
 }
 
@@ -398,8 +398,7 @@ func (s *Shared[T]) Inspect(_ inspect.Key, look func(*T)) {
 	look(&s.v)
 }
 
-// A Guarded is a value that is touched only under its lock. In controlled mode touching it without is a warning of the
-// machine; in Free mode the race detector sees it.
+// A Guarded is a value that is touched only under its lock: touching it without is a warning of the machine.
 type Guarded[T any] struct {
 	v    T
 	lock *Mutex
@@ -410,7 +409,7 @@ func (g *Guarded[T]) Guard(lock *Mutex) { g.lock = lock }
 
 // Of returns the value to who holds the lock.
 func (g *Guarded[T]) Of(cur *Task) *T {
-	if cur.th != nil && g.lock != nil && !g.lock.Held(cur) {
+	if g.lock != nil && !g.lock.Held(cur) {
 		g.warn(cur)
 	}
 	return &g.v

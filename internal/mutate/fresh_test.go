@@ -257,12 +257,22 @@ func TestFresh(t *testing.T) {
 	t.Logf("%d of %d are caught", found.Load(), len(list))
 }
 
-// TestWriteFresh writes a mutant of TestFresh as a patch, for testdata/mutants.
+// TestWriteFresh writes a mutant of TestFresh as a patch, for testdata/mutants, or lists all with their numbers.
 func TestWriteFresh(t *testing.T) {
 	if *freshPatch == "" {
-		t.Skip("only with -fresh-patch FILE -fresh-only NUMBER")
+		t.Skip("only with -fresh-patch FILE -fresh-only NUMBER, or -fresh-patch FILE alone for a list")
 	}
 	all, _ := candidates(t, t.TempDir())
+	if *freshOnly < 0 {
+		var b strings.Builder
+		for _, c := range all {
+			fmt.Fprintf(&b, "%d\t%s:%d\t%s\t%v\n", c.Number, c.File, c.Line, c.Rule, c)
+		}
+		if err := os.WriteFile(*freshPatch, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	m := all[*freshOnly]
 	text, err := os.ReadFile(filepath.Join(root, m.File))
 	if err != nil {
