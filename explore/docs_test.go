@@ -56,17 +56,23 @@ func TestScoreboardDoc(t *testing.T) {
 	}
 	var b bytes.Buffer
 	explore.WriteScoreboard(&b, results)
-	const path, begin, end = "../docs/exploration.md", "<!-- scoreboard -->\n", "<!-- /scoreboard -->"
+	freshPart(t, "../docs/exploration.md", "scoreboard", b.String())
+}
+
+// freshPart does what fresh does with what stands between two comments with a name.
+func freshPart(t *testing.T, path, name, want string) {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
 	before, rest, ok1 := strings.Cut(string(text), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		t.Fatalf("%s has no place for the scoreboard", path)
+		t.Fatalf("%s has no place for %s", path, name)
 	}
-	fresh(t, path, before+begin+"\n"+b.String()+"\n"+end+after)
+	fresh(t, path, before+begin+"\n"+want+"\n"+end+after)
 }
 
 // TestInvariantsDoc keeps docs/invariants.md true.

@@ -71,6 +71,8 @@ type Options struct {
 	Workers int
 	// Progress is called now and then: with a failure as long as that is made smaller.
 	Progress func(Result)
+	// Full lets the table of a failure have every step; else those that tell nothing are folded.
+	Full bool
 	// Without are the optional steps of the program that are left out, counted from 1.
 	Without []int
 
@@ -363,7 +365,7 @@ func (w *World) end(err error) {
 		w.tell()
 		return
 	case errors.Is(err, sched.ErrSteps):
-		w.Violate("livelock", "%d steps and no end", w.run.Steps())
+		w.Violate("livelock", "%d steps and no end: a loop that waits for others has to call Yield in it, and a run that is really so long needs a larger MaxSteps", w.run.Steps())
 		w.tell()
 		return
 	}

@@ -3,7 +3,6 @@ package explore_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -200,22 +199,6 @@ func Example() {
 	// Output:
 	// assertion: the counter is 1 and not 2
 	// 1 switch
-}
-
-func TestFailurePrints(t *testing.T) {
-	r := explore.Explore(context.Background(), explore.Program{Name: "lossy", Setup: lossy}, explore.Options{})
-	var b strings.Builder
-	if err := r.Failure.Print(&b); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"violated: assertion", "main (0)", "second (1)", "load tx[0] status", "replay: nlmmap explore", "1000.tx:V"} {
-		if !strings.Contains(b.String(), want) && want != "1000.tx:V" {
-			t.Errorf("%q is missing in\n%s", want, b.String())
-		}
-	}
-	if os.Getenv("SHOW") != "" {
-		fmt.Println(b.String())
-	}
 }
 
 func BenchmarkSchedules(b *testing.B) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"nlmmap/invariant"
-	"nlmmap/kernel"
 	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/subsys"
@@ -208,120 +207,8 @@ func ParseSwitches(text string) ([]sched.Switch, error) {
 	return list, nil
 }
 
-// row is one step of a run.
-type row struct {
-	step   int
-	thread int
-	text   string
-	notes  []string
-	frames string
-}
-
-// rows replays the failure and writes down every step.
-func (f *Failure) rows() (threads []string, rows []row, err error) {
-	ob := &observer{}
-	o := f.Options
-	o.Without = f.LeftOut
-	w, err := once(f.Program, &o, &sched.Replay{Switches: f.Switches}, nil, func(w *World, s sched.Scheduler) sched.Scheduler {
-		ob.Scheduler, ob.w = s, w
-		w.watch.log = ob.event
-		return ob
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	ob.flush()
-	// What an agent does stands in the column of its owner.
-	column := map[int]int{}
-	for _, t := range w.run.Threads() {
-		if t.Owner() == nil {
-			column[t.ID] = len(threads)
-			threads = append(threads, fmt.Sprintf("%s (%d)", t.Name, t.ID))
-		}
-	}
-	for _, t := range w.run.Threads() {
-		if t.Owner() != nil {
-			column[t.ID] = column[t.Owner().ID]
-		}
-	}
-	for i := range ob.rows {
-		ob.rows[i].thread = column[ob.rows[i].thread]
-	}
-	return threads, ob.rows, nil
-}
-
-// observer writes down what the scheduler chose and what happened then.
-type observer struct {
-	sched.Scheduler
-	w      *World
-	rows   []row
-	states string
-}
-
-// flush completes the last row.
-func (ob *observer) flush() {
-	if len(ob.rows) == 0 {
-		return
-	}
-	if s := ob.w.watch.states(); s != ob.states {
-		ob.rows[len(ob.rows)-1].frames = s
-		ob.states = s
-	}
-}
-
-// Next implements sched.Scheduler.
-func (ob *observer) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *sched.Thread {
-	ob.flush()
-	t := ob.Scheduler.Next(r, cur, enabled)
-	if t != nil {
-		ob.rows = append(ob.rows, row{step: r.Steps(), thread: t.ID, text: ob.describe(t)})
-	}
-	return t
-}
-
-// Choose implements sched.Scheduler.
-func (ob *observer) Choose(r *sched.Run, t *sched.Thread, n int) int {
-	pick := ob.Scheduler.Choose(r, t, n)
-	if pick > 0 && r.Mishap() == sched.NoMishap { // of the others the kernel tells
-		ob.note(fmt.Sprintf("sees an old value (%d of %d)", pick, n-1))
-	}
-	return pick
-}
-
-func (ob *observer) describe(t *sched.Thread) string {
-	text := t.Op.String()
-	if place := ob.w.watch.place(t.Op); place != "" {
-		text = t.Op.Kind.String() + " " + place
-	}
-	if t.IsAgent() {
-		return fmt.Sprintf("~%d %s", t.ID, strings.TrimPrefix(text, "drain "))
-	}
-	return text
-}
-
-func (ob *observer) note(s string) {
-	if n := len(ob.rows); n > 0 {
-		ob.rows[n-1].notes = append(ob.rows[n-1].notes, s)
-	}
-}
-
-func (ob *observer) event(r kernel.Record) {
-	if ob.w.over {
-		return
-	}
-	switch e := r.Event.(type) {
-	case kernel.LockEvent, kernel.WakeEvent, kernel.Observation:
-	case kernel.SyscallEvent:
-		if e.Done {
-			ob.note(e.String())
-		}
-	default:
-		ob.note(r.Event.String())
-	}
-}
-
-// Print writes the failure for people: the invariant, a table with a column for each task and a row for each step,
-// the frames where they change, and how to replay it.
+// Print writes the failure for people: the invariant, a table with a column for each task and a row for each step that
+// tells something, the frames where they change, and how to replay it.
 func (f *Failure) Print(out io.Writer) error {
 	threads, rows, err := f.rows()
 	if err != nil {
@@ -332,12 +219,26 @@ func (f *Failure) Print(out io.Writer) error {
 		fmt.Fprintf(out, "  rule: %s\n", inv.Statement)
 	}
 	fmt.Fprintf(out, "  here: %s\n", f.Violation.What)
-	if f.Violation.Name != "assertion" {
-		fmt.Fprintf(out, "  blame: %v\n", f.Violation.Blame)
+	switch v := f.Violation; {
+	case v.Name == "assertion":
+	case v.Blame == invariant.Blame{} && (v.Name == "deadlock" || v.Name == "livelock"):
+		fmt.Fprintf(out, "  blame: the program, if nobody was to end this; else the kernel, by no known defect\n")
+	default:
+		fmt.Fprintf(out, "  blame: %v\n", v.Blame)
 	}
 	f.table(out, threads, rows)
-	fmt.Fprintf(out, "\nreplay: %s\n    or: %s\n", f.Command(), f.Snippet())
+	replay := []string{f.Snippet()}
+	if f.inTest || f.named() {
+		replay = []string{f.Command(), f.Snippet()}
+	}
+	fmt.Fprintf(out, "\nreplay: %s\n", strings.Join(replay, "\n    or: "))
 	return nil
+}
+
+// named reports whether the command line can name the program: one of the library, of a seed, or in a file.
+func (f *Failure) named() bool {
+	_, ok := Lookup(f.Program.Name)
+	return ok || strings.HasPrefix(f.Program.Name, "random-") || strings.HasSuffix(f.Program.Name, ".txt") || strings.Contains(f.Program.Name, "/")
 }
 
 // PrintOutcome replays a run of a program whose outcome is asked for, and writes it as Failure.Print does a failure.
@@ -359,39 +260,6 @@ func PrintOutcome(out io.Writer, p Program, o Options, switches []sched.Switch) 
 	f.table(out, threads, rows)
 	fmt.Fprintf(out, "\nreplay: %s\n", f.Command())
 	return nil
-}
-
-// table writes the steps of a run.
-func (f *Failure) table(out io.Writer, threads []string, rows []row) {
-	fmt.Fprintf(out, "program %s, kernel %v, memory %v, %d switches", f.Program.Name, f.Options.Version, f.Options.Memory, len(f.Switches))
-	if len(f.LeftOut) > 0 {
-		fmt.Fprintf(out, ", without optional steps %v", f.LeftOut)
-	}
-	fmt.Fprintf(out, "\n\n")
-	const width = 26
-	fmt.Fprintf(out, "%5s ", "step")
-	for _, t := range threads {
-		fmt.Fprintf(out, "%-*s", width, cut(t, width-1))
-	}
-	fmt.Fprintln(out, "frames")
-	legend := "~N X: store buffer slot N makes the task's store to X visible"
-	if f.Options.Memory != memmodel.SC {
-		fmt.Fprintf(out, "%5s %s\n", "", legend)
-	}
-	for _, r := range rows {
-		fmt.Fprintf(out, "%5d ", r.step)
-		for t := range threads {
-			cell := ""
-			if t == r.thread {
-				cell = r.text
-			}
-			fmt.Fprintf(out, "%-*s", width, cut(cell, width-1))
-		}
-		fmt.Fprintln(out, strings.TrimSpace(r.frames))
-		for _, n := range r.notes {
-			fmt.Fprintf(out, "%5s %s  %s\n", "", strings.Repeat(" ", width*r.thread), n)
-		}
-	}
 }
 
 // Snippet is the Go call that replays the failure.
@@ -456,11 +324,4 @@ func (f *Failure) Command() string {
 		c += " --without " + strings.Trim(strings.ReplaceAll(fmt.Sprint(f.LeftOut), " ", ","), "[]")
 	}
 	return c + fmt.Sprintf(" --replay %q %s", FormatSwitches(f.Switches), f.Program.Name)
-}
-
-func cut(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
 }

@@ -48,13 +48,16 @@ func printed(t testing.TB, f *Failure) string {
 	return b.String()
 }
 
-// replayTest runs p once. how is what testCommand has written: words KEY=VALUE, and switches.
+// replayTest runs p once. how is what testCommand has written: words KEY=VALUE, and switches; the word
+// full asks for every step.
 func replayTest(t testing.TB, p Program, o Options, how string) {
 	t.Helper()
 	var switches []string
 	for _, word := range strings.Fields(how) {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {
+		case "full":
+			o.Full = true
 		case "only":
 			o.Only = strings.Split(value, ",")
 		case "without":

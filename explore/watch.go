@@ -115,22 +115,23 @@ func (c *watch) states() string {
 	return s
 }
 
-// place names the part of a ring that an operation touches: "rx[0] status", "tx[1] message".
-func (c *watch) place(op sched.Op) string {
+// place names the part of a ring that an operation touches: "rx[0] status", "tx[1] message"; empty for something else.
+func (c *watch) place(op sched.Op) (place string, name ringName) {
 	if op.Obj == 0 || op.Len == 0 || op.Label != "" {
-		return ""
+		return "", name
 	}
 	for _, sk := range c.sockets() {
 		now := sk.Inspect(inspect.Key{})
 		for _, r := range []ringmm.State{now.RxRing, now.TxRing} {
 			for _, seg := range r.Segments() {
 				if seg.Mem.Obj() == op.Obj && r.FrameSize > 0 {
-					return r.Name + field(r.Geometry(), uint64(op.Off))
+					name = ringName{fmt.Sprintf("portid %v", now.Portid), r.Name + " ring"}
+					return r.Name + field(r.Geometry(), uint64(op.Off)), name
 				}
 			}
 		}
 	}
-	return fmt.Sprintf("freed ring +%d", op.Off)
+	return "", name
 }
 
 // field names the byte at off of a ring.

@@ -167,6 +167,7 @@ func Boot(cfg Config) (*Kernel, error) {
 	k.nets = []*Net{k.initNet}
 	k.pages.Named("pages", 0)
 	k.inodes.Named("inodes", 0)
+	k.clock.passes.name = "clock"
 	k.bus = memmodel.Bus{Run: cfg.Run, Model: cfg.Memory}
 	if cfg.Run != nil {
 		cfg.Run.Idle = k.idle
@@ -236,9 +237,13 @@ func (k *Kernel) Live(r Resource) int64 { return k.live[r].Load() }
 
 // AllocPages returns size bytes of zeroed ring memory, or ENOMEM when the machine has no room for it.
 func (k *Kernel) AllocPages(cur *Task, size int64) (*memmodel.Memory, error) {
-	if k.pages.Add(cur, size) > k.cfg.RAM || cur.NoMemory("ring memory") {
+	if k.pages.Add(cur, size) > k.cfg.RAM {
 		k.pages.Count(cur, -size)
 		return nil, Errorf(ENOMEM, "%d bytes do not fit the machine's %d", size, k.cfg.RAM)
+	}
+	if cur.NoMemory("ring memory") {
+		k.pages.Count(cur, -size)
+		return nil, ENOMEM
 	}
 	// With one task at a time an access outside is an error of the model; with several the modelled kernels do it.
 	report := func(what string) { k.Corrupt(nil, "memory", "ring memory: %s", what) }

@@ -39,7 +39,7 @@ func exploreCommand() command {
 
 Runs the program on a fresh machine again and again, each time under another schedule, until an invariant is violated,
 all schedules that can differ have been seen, or the budget is used up. A violation is minimised and printed as a table
-with a column for each task and a row for each step. docs/exploration.md tells how it works, docs/invariants.md what
+with a column for each task; steps that tell nothing are folded ("--full" has them all). docs/exploration.md tells how it works, docs/invariants.md what
 is watched for.
 
 A violation whose cause is a known defect of the kernel (docs/defects.md) is printed, and the search goes on for what lies
@@ -97,6 +97,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
 	replay := flags.String("replay", "", "run once with these `SWITCHES`, or those in a file")
 	without := flags.String("without", "", "optional `STEPS` of the program to leave out, for example 1,3")
+	full := flags.Bool("full", false, "print every step of a failure, and not only those that tell something")
 	list := flags.Bool("list", false, "list the programs and the invariants")
 	scoreboard := flags.Bool("scoreboard", false, "search for every known defect that needs concurrency, print a table")
 	random := flags.Bool("random", false, "search random programs, from --seed on")
@@ -122,7 +123,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
 	}
 	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
-		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals}
+		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals, Full: *full}
 	switch {
 	case *list:
 		return e.listPrograms()
