@@ -215,7 +215,8 @@ var layers = []struct {
 	{"scenario/boot", "guest internal/workers scenario scenario/live"},
 	{"guest", ""},
 	{"identify", "internal/workers kernel scenario scenario/sim versions"},
-	{"interpose", "kernel sys uapi subsys/inet"},
+	{"capture", "afnetlink kernel"},
+	{"interpose", "kernel sys uapi subsys/inet subsys/rtnetlink"},
 	{"trace", "kernel uapi"},
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlmmap/kernel"
+	"nlmmap/subsys/rtnetlink"
 	"nlmmap/sys"
 	"nlmmap/uapi"
 )
@@ -161,6 +162,10 @@ func (c *call) make() answer {
 	f, fd := c.s.lookup(c.th.proc, c.fd())
 	if f == nil || f.isEpoll() {
 		switch nr {
+		case unix.SYS_IOCTL:
+			if c.s.devices != nil && rtnetlink.IsDeviceRequest(uint32(c.arg(1))) && c.th.isSocket(c.fd()) {
+				return c.deviceIoctl()
+			}
 		case unix.SYS_RECVMSG, unix.SYS_RECVMMSG:
 			c.th.proc.changes() // descriptors may come
 		case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG:
@@ -171,13 +176,32 @@ func (c *call) make() answer {
 		return pass()
 	}
 	c.s.hangups()
-	if c.th.identity {
-		c.th.identity = false
-		if st, err := readStatus(c.th.tid); err == nil {
-			c.th.task.SetCredentials(st.cred)
-		}
-	}
+	c.follow()
 	return c.onSocket(nr, f, fd)
+}
+
+// deviceIoctl answers a request about a device, of which there are those of the model.
+func (c *call) deviceIoctl() answer {
+	c.follow()
+	var ifr [rtnetlink.IfreqLen]byte
+	if err := c.mem.read(c.arg(2), ifr[:]); err != nil {
+		return fail(err)
+	}
+	if err := c.s.devices.DeviceIoctl(c.th.task, c.s.net, uint32(c.arg(1)), &ifr); err != nil {
+		return fail(err)
+	}
+	return done(0, c.mem.write(c.arg(2), ifr[:]))
+}
+
+// follow gives the model's task the identity that the thread has, if that has changed.
+func (c *call) follow() {
+	if !c.th.identity {
+		return
+	}
+	c.th.identity = false
+	if st, err := readStatus(c.th.tid); err == nil {
+		c.th.task.SetCredentials(st.cred)
+	}
 }
 
 // fork lets a process have a child, or a thread.

@@ -104,7 +104,7 @@ func boot(t testing.TB, release kernel.Release) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Stack: system.Inet(m.net), Self: self,
+	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Stack: system.Inet(m.net), Devices: system.Rtnetlink, Self: self,
 		Report: func(format string, args ...any) { m.reported = append(m.reported, fmt.Sprintf(format, args...)) }})
 	if err != nil {
 		t.Fatal(err)

@@ -66,6 +66,12 @@ type thread struct {
 	identity bool
 }
 
+// isSocket reports whether a descriptor of the thread is a socket.
+func (t *thread) isSocket(fd int) bool {
+	name, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.tid, fd))
+	return err == nil && strings.HasPrefix(name, "socket:")
+}
+
 type replacement struct{ at, placeholder int }
 
 // status is what /proc/PID/status says of a thread.

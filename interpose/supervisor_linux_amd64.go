@@ -16,6 +16,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
+	"nlmmap/subsys/rtnetlink"
 )
 
 // Config says which machine programs run on.
@@ -25,6 +26,8 @@ type Config struct {
 	// Net is the network namespace that programs start in, and Stack its IP stack: UDP datagrams of programs pass its rules.
 	Net   *kernel.Net
 	Stack *inet.Stack
+	// Devices answers what programs ask and tell of network devices with ioctl(2). With nil the kernel underneath does.
+	Devices *rtnetlink.Rtnetlink
 	// MaxProcesses is how many processes there may be at once: fork fails with EAGAIN beyond. 0 means 4096.
 	MaxProcesses int
 	// Self is a program that calls Stub when IsStub says so, usually os.Executable. It is started to end the programs should this
@@ -36,17 +39,18 @@ type Config struct {
 
 // A Supervisor answers the netlink calls of programs.
 type Supervisor struct {
-	kernel *kernel.Kernel
-	net    *kernel.Net
-	stack  *inet.Stack
-	report func(format string, args ...any)
-	limit  int // of processes
-	guard  *guard
-	cur    *kernel.Task  // work in no program's name
-	holder *kernel.Task  // a process that has the files in flight
-	poller int           // epoll of pidfds, of the far ends of placeholders, and of wake
-	wake   int           // an eventfd
-	polled chan struct{} // closed when nobody polls any more
+	kernel  *kernel.Kernel
+	net     *kernel.Net
+	stack   *inet.Stack
+	devices *rtnetlink.Rtnetlink
+	report  func(format string, args ...any)
+	limit   int // of processes
+	guard   *guard
+	cur     *kernel.Task  // work in no program's name
+	holder  *kernel.Task  // a process that has the files in flight
+	poller  int           // epoll of pidfds, of the far ends of placeholders, and of wake
+	wake    int           // an eventfd
+	polled  chan struct{} // closed when nobody polls any more
 
 	births   sync.Mutex // numbers of tasks are given one after the other
 	arrivals sync.Mutex // new processes are entered one after the other
@@ -75,7 +79,7 @@ func New(cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interpose: epoll_create: %w", err)
 	}
-	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, stack: cfg.Stack, report: cfg.Report, limit: cfg.MaxProcesses, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
+	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, stack: cfg.Stack, devices: cfg.Devices, report: cfg.Report, limit: cfg.MaxProcesses, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
 		holder: cfg.Kernel.NewProcess("in flight", cfg.Net), processes: map[int]*process{}, threads: map[int]*thread{},
 		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]func(){}, calls: map[*call]bool{}, polled: make(chan struct{})}
 	if s.limit == 0 {

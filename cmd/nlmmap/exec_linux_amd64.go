@@ -184,7 +184,7 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 	if err != nil {
 		return failed(err)
 	}
-	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Report: report, MaxProcesses: o.processes, Self: self})
+	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Devices: system.Rtnetlink, Report: report, MaxProcesses: o.processes, Self: self})
 	if err != nil {
 		return failed(err)
 	}

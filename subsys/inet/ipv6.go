@@ -31,20 +31,18 @@ func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
 	if d.IPv6Off || !d.IPv6 {
 		return
 	}
-	host := Route{Table: TableLocal, Type: RTNLocal, Dev: LoIndex}
 	switch {
 	case d.Loopback():
-		a := Addr{Prefix: ipv6Loopback, Dev: d.Index, Scope: ScopeHost}
+		a := Addr{Prefix: ipv6Loopback, Dev: d.Index, Scope: ScopeHost, Flags: AddrPermanent, Preferred: Forever, Valid: Forever}
 		s.ipv6Addr(cur, a)
-		host.Dst = a.Prefix
-		s.ipv6Route(cur, host)
+		s.ipv6Route(cur, hostRoute6(a.Prefix.Addr()))
 	case d.Ethernet():
-		a := Addr{Prefix: netip.PrefixFrom(linkLocal(d.MAC), ipv6LinkLocal.Bits()), Dev: d.Index, Scope: ScopeLink}
-		s.ipv6Route(cur, Route{Table: TableLocal, Dst: ipv6Multicast, Type: RTNUnicast, Protocol: ProtoBoot, Dev: d.Index})
-		s.ipv6Route(cur, Route{Table: TableMain, Dst: ipv6LinkLocal, Type: RTNUnicast, Protocol: ProtoKernel, Dev: d.Index})
+		a := Addr{Prefix: netip.PrefixFrom(linkLocal(d.MAC), ipv6LinkLocal.Bits()), Dev: d.Index, Scope: ScopeLink,
+			Flags: AddrPermanent, Preferred: Forever, Valid: Forever}
+		s.ipv6Route(cur, multicastRoute6(d.Index))
+		s.ipv6Route(cur, a.networkRoute6())
 		s.ipv6Addr(cur, a)
-		host.Dst = netip.PrefixFrom(a.Prefix.Addr(), 128)
-		s.ipv6Route(cur, host)
+		s.ipv6Route(cur, hostRoute6(a.Prefix.Addr()))
 		group := ipv6MLDReports.As16()
 		n := Neigh{Dst: ipv6MLDReports, Dev: d.Index, State: NUDNoARP,
 			MAC: [6]byte{0x33, 0x33, group[12], group[13], group[14], group[15]}}
@@ -68,7 +66,7 @@ func (s *Stack) ipv6Addr(cur *kernel.Task, a Addr) {
 	known := false
 	s.ipv6.Change(cur, func(six *ipv6) {
 		if known = slices.Contains(six.addrs, a); !known {
-			six.addrs = append(slices.Clip(six.addrs), a)
+			six.insertAddr(a)
 		}
 	})
 	if !known {
@@ -81,7 +79,7 @@ func (s *Stack) ipv6Route(cur *kernel.Task, r Route) {
 	known := false
 	s.ipv6.Change(cur, func(six *ipv6) {
 		if known = slices.Contains(six.routes, r); !known {
-			six.routes = append(slices.Clip(six.routes), r)
+			six.insert(r)
 		}
 	})
 	if !known {
@@ -89,50 +87,35 @@ func (s *Stack) ipv6Route(cur *kernel.Task, r Route) {
 	}
 }
 
-// IPv6Addrs returns the IPv6 addresses, oldest first.
+// IPv6Addrs returns the IPv6 addresses, by device, wider scopes first, and then the newest first.
 func (s *Stack) IPv6Addrs(cur *kernel.Task) []Addr { return slices.Clone(s.ipv6.Get(cur).addrs) }
 
-// IPv6Routes returns the IPv6 routes, oldest first. Where none fits, destinations are unreachable.
+// IPv6Routes returns the IPv6 routes in the order of a dump. Where none fits, destinations are unreachable: see NullRoute6.
 func (s *Stack) IPv6Routes(cur *kernel.Task) []Route { return slices.Clone(s.ipv6.Get(cur).routes) }
 
 // IPv6Neighs returns the IPv6 neighbours, oldest first.
 func (s *Stack) IPv6Neighs(cur *kernel.Task) []Neigh { return slices.Clone(s.ipv6.Get(cur).neighs) }
 
-// ipv6Down is addrconf_ifdown: what a device has of IPv6 goes when it goes down, in the order in which it is told. lo keeps
-// what it has.
+// ipv6Down is addrconf_ifdown: what a device has of IPv6 goes when it goes down, in the order in which it is told. With lo the routes
+// to all own addresses go, which lead over it.
 func (s *Stack) ipv6Down(cur *kernel.Task, d Device) {
-	if d.Loopback() && !d.IPv6Off {
-		return
-	}
-	before := s.ipv6.Get(cur)
-	own := func(r Route) bool { // the route to an address of the device, which leads to lo
-		return slices.ContainsFunc(before.addrs, func(a Addr) bool { return a.Dev == d.Index && host(a.Prefix.Addr()) == r.Dst })
-	}
+	var gone []Neigh
 	s.ipv6.Change(cur, func(six *ipv6) {
-		six.neighs = slices.DeleteFunc(slices.Clone(six.neighs), func(n Neigh) bool { return n.Dev == d.Index })
-		six.routes = slices.DeleteFunc(slices.Clone(six.routes), func(r Route) bool { return r.Dev == d.Index || own(r) })
-		six.addrs = slices.DeleteFunc(slices.Clone(six.addrs), func(a Addr) bool { return a.Dev == d.Index })
+		rest := make([]Neigh, 0, len(six.neighs))
+		for _, n := range six.neighs {
+			if n.Dev == d.Index {
+				gone = append(gone, n)
+			} else {
+				rest = append(rest, n)
+			}
+		}
+		six.neighs = rest
 	})
-	for _, n := range before.neighs {
-		if n.Dev == d.Index {
-			s.tellNeigh(cur, n, true)
-		}
+	for _, n := range gone {
+		s.tellNeigh(cur, n, true)
 	}
-	for _, r := range before.routes {
-		if r.Dev == d.Index && !own(r) {
-			s.tellRoute(cur, r, true, 0, Cause{})
-		}
-	}
-	for _, a := range before.addrs {
-		if a.Dev == d.Index {
-			s.tellAddr(cur, a, true, Cause{})
-		}
-	}
-	for _, r := range before.routes {
-		if own(r) {
-			s.tellRoute(cur, r, true, 0, Cause{})
-		}
-	}
+	s.routes6Gone(cur, d.Index)
+	s.addrs6Gone(cur, d.Index)
 }
 
 // Sysctl sets what an administrator can set below /proc/sys, with a key with dots: ENOENT for what is not modelled. That is

@@ -87,11 +87,11 @@ func init() {
 		{uapi.AFInet, uapi.RTMGetroute}: (*Rtnetlink).getRoute,
 		{uapi.AFInet, rtmGetnetconf}:    (*Rtnetlink).getNetconf,
 
-		{uapi.AFInet6, uapi.RTMNewaddr}:  invalid,
-		{uapi.AFInet6, uapi.RTMDeladdr}:  invalid,
+		{uapi.AFInet6, uapi.RTMNewaddr}:  (*Rtnetlink).newAddr6,
+		{uapi.AFInet6, uapi.RTMDeladdr}:  (*Rtnetlink).delAddr6,
 		{uapi.AFInet6, uapi.RTMGetaddr}:  invalid,
-		{uapi.AFInet6, uapi.RTMNewroute}: needs(rtmsgLen, kernel.ENODEV),
-		{uapi.AFInet6, uapi.RTMDelroute}: needs(rtmsgLen, kernel.ENOENT),
+		{uapi.AFInet6, uapi.RTMNewroute}: (*Rtnetlink).newRoute6,
+		{uapi.AFInet6, uapi.RTMDelroute}: (*Rtnetlink).delRoute6,
 		{uapi.AFInet6, uapi.RTMGetroute}: (*Rtnetlink).getRoute6,
 		{uapi.AFInet6, rtmNewaddrlabel}:  invalid,
 		{uapi.AFInet6, rtmDeladdrlabel}:  invalid,
@@ -115,16 +115,6 @@ func (r *Rtnetlink) do(cur *kernel.Task, q *request) error {
 
 // invalid stands for handlers that say EINVAL to what programs have asked so far.
 func invalid(*Rtnetlink, *kernel.Task, *request) error { return kernel.EINVAL }
-
-// needs is a handler of which no more is modelled than the error for a request of zeros: EINVAL for a short one.
-func needs(n int, err error) doFunc {
-	return func(_ *Rtnetlink, _ *kernel.Task, q *request) error {
-		if q.short(n) {
-			return kernel.EINVAL
-		}
-		return err
-	}
-}
 
 // trafficControl answers as a kernel with traffic control, of which nothing is modelled, does to a request of zeros.
 func trafficControl(r *Rtnetlink, _ *kernel.Task, q *request) error {

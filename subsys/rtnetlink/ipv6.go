@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
@@ -62,20 +64,13 @@ func counters(n int) []byte {
 	return b
 }
 
-// unreachable is the IPv6 route of what no other is for.
-var unreachable = inet.Route{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Protocol: inet.ProtoKernel,
-	Type: inet.RTNUnreachable, Dev: inet.LoIndex, Priority: 1<<32 - 1}
-
-// ipv6Priority is the priority of routes that IPv6 makes by itself (IP6_RT_PRIO_ADDRCONF); that to an own address has 0.
-const ipv6Priority = 256
-
 // fillRoute6 is rt6_fill_node.
 func (r *Rtnetlink) fillRoute6(typ uint16, rt inet.Route) filler { return r.fillIPv6(typ, rt, rt.Dst) }
 
 // fillLookup6 is the answer to a request for an IPv6 route: nothing is reachable, and it is about the unspecified address
 // (spec 11.3), from one of the own addresses if there are any.
 func (r *Rtnetlink) fillLookup6(own []inet.Addr) filler {
-	rt := unreachable
+	rt := inet.NullRoute6
 	if len(own) > 0 {
 		rt.PrefSrc = own[0].Prefix.Addr()
 	}
@@ -93,17 +88,12 @@ func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler
 			a.putIP(rtaDst, dst.Addr())
 		}
 		a.putIP(rtaPrefsrc, rt.PrefSrc)
+		a.metrics(rt.Metrics, rt.Congestion)
+		a.putIP(rtaGateway, rt.Gateway)
 		a.put32(rtaOif, uint32(rt.Dev))
-		priority := rt.Priority
-		if priority == 0 && rt.Type == inet.RTNUnicast {
-			priority = ipv6Priority
-		}
-		a.put32(rtaPriority, priority)
+		a.put32(rtaPriority, rt.Priority)
 		info := make([]byte, 32)
-		if rt.Type == inet.RTNUnreachable {
-			code := -int32(inet.ENETUNREACH)
-			binary.LittleEndian.PutUint32(info[12:], uint32(code))
-		}
+		binary.LittleEndian.PutUint32(info[12:], uint32(error6(rt)))
 		a.put(rtaCacheinfo, info)
 		if r.D.IPv6RoutePref {
 			a.put(rtaPref, []byte{0})
@@ -112,17 +102,40 @@ func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler
 	}
 }
 
+// error6 is the error that an IPv6 route is, negative, 0 for one that leads somewhere.
+func error6(rt inet.Route) int32 {
+	switch rt.Type {
+	case inet.RTNBlackhole:
+		return -int32(unix.EINVAL)
+	case inet.RTNProhibit:
+		return -int32(inet.EACCES)
+	case inet.RTNThrow:
+		return -int32(unix.EAGAIN)
+	case inet.RTNUnreachable:
+		if rt.Table == 0 { // inet.NullRoute6
+			return -int32(inet.ENETUNREACH)
+		}
+		return -int32(inet.EHOSTUNREACH)
+	}
+	return 0
+}
+
 // fillAddr6 is inet6_fill_ifaddr, as an answer or a notification of an IPv6 address.
 func (r *Rtnetlink) fillAddr6(typ uint16, addr inet.Addr) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
-		header := []byte{uapi.AFInet6, byte(addr.Prefix.Bits()), inet.AddrPermanent, addr.Scope}
+		header := []byte{uapi.AFInet6, byte(addr.Prefix.Bits()), byte(addr.Flags), addr.Scope}
 		a, ok := begin(cur, s, h, typ, binary.LittleEndian.AppendUint32(header, uint32(addr.Dev)))
 		if !ok {
 			return false
 		}
-		a.putIP(ifaAddress, addr.Prefix.Addr())
-		a.put(ifaCacheinfo, forever())
-		r.putAddrFlags(&a, inet.AddrPermanent)
+		if addr.Peer.IsValid() {
+			a.putIP(ifaLocal, addr.Prefix.Addr())
+			a.putIP(ifaAddress, addr.Peer)
+		} else {
+			a.putIP(ifaAddress, addr.Prefix.Addr())
+		}
+		a.put(ifaCacheinfo, lifetimes(addr))
+		r.putAddrFlags(&a, addr.Flags)
 		return a.end()
 	}
 }
@@ -147,7 +160,7 @@ func (r *Rtnetlink) dumpRoutes6(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlin
 	if clonedOnly(cur, cb) {
 		return s.Len()
 	}
-	return list(cur, s, cb, append(r.inet.Stack(cb.Net).IPv6Routes(cur), unreachable), func(rt inet.Route) filler {
+	return list(cur, s, cb, append(r.inet.Stack(cb.Net).IPv6Routes(cur), inet.NullRoute6), func(rt inet.Route) filler {
 		return r.fillRoute6(uapi.RTMNewroute, rt)
 	})
 }
@@ -223,4 +236,132 @@ func fillAddrlabel(l addrlabel) filler {
 		a.put32(ifalLabel, l.label)
 		return a.end()
 	}
+}
+
+// route6Attrs are what a request for an IPv6 route may have.
+var route6Attrs = policy{rtaOif: least(4), rtaIif: least(4), rtaPriority: least(4), rtaGateway: least(16)}
+
+// route6Request is rtm_to_fib6_config: EINVAL for prefixes of more than 128 bits, for one of a source, and for an address that is
+// shorter than its prefix.
+func (r *Rtnetlink) route6Request(q *request) (rt inet.Route, err error) {
+	set, err := route6Attrs.parse(q.payload, rtmsgLen)
+	if err != nil {
+		return rt, err
+	}
+	h := q.payload
+	bits := int(h[1])
+	dst, err := prefix6(set[rtaDst], bits)
+	if err != nil || h[2] != 0 {
+		return rt, kernel.Errorf(kernel.EINVAL, "prefixes of %d and %d bits", bits, h[2])
+	}
+	rt = inet.Route{Dst: dst, Protocol: h[5], Type: h[7], Dev: int(int32(set.get32(rtaOif, 0))), Gateway: set.ip(rtaGateway, 16),
+		Priority: set.get32(rtaPriority, 0), PrefSrc: set.ip(rtaPrefsrc, 16)}
+	err = r.parseMetrics(&rt, set)
+	return rt, err
+}
+
+// prefix6 is an address of which the first bits count; those that are not there are 0.
+func prefix6(addr []byte, bits int) (netip.Prefix, error) {
+	if bits > 128 || len(addr) < (bits+7)/8 {
+		return netip.Prefix{}, kernel.EINVAL
+	}
+	var b [16]byte
+	copy(b[:], addr)
+	return netip.PrefixFrom(netip.AddrFrom16(b), bits), nil
+}
+
+// newRoute6 is inet6_rtm_newroute.
+func (r *Rtnetlink) newRoute6(cur *kernel.Task, q *request) error {
+	rt, err := r.route6Request(q)
+	if err != nil {
+		return err
+	}
+	return q.stack(r).AddRoute6(cur, q.cause(), rt, q.h.Flags)
+}
+
+// delRoute6 is inet6_rtm_delroute.
+func (r *Rtnetlink) delRoute6(cur *kernel.Task, q *request) error {
+	rt, err := r.route6Request(q)
+	if err != nil {
+		return err
+	}
+	return q.stack(r).DelRoute6(cur, q.cause(), rt)
+}
+
+// addr6Attrs are what a request for an IPv6 address may have.
+var addr6Attrs = policy{ifaAddress: least(16), ifaLocal: least(16), ifaCacheinfo: least(16), ifaFlags: least(4)}
+
+// addr6Request reads what NEWADDR and DELADDR say: EINVAL without an address, or for a local one and another that is no peer.
+func (r *Rtnetlink) addr6Request(q *request) (a inet.Addr, set attrSet, err error) {
+	if set, err = addr6Attrs.parse(q.payload, ifaddrmsgLen); err != nil {
+		return a, set, err
+	}
+	addr, local := set.ip(ifaAddress, 16), set.ip(ifaLocal, 16)
+	switch {
+	case local.IsValid() && addr.IsValid() && local != addr:
+		a.Peer = addr
+	case !local.IsValid():
+		local = addr
+	}
+	if !local.IsValid() {
+		return a, set, kernel.Errorf(kernel.EINVAL, "no address")
+	}
+	bits := int(q.payload[1])
+	if bits > 128 {
+		return a, set, kernel.Errorf(kernel.EINVAL, "a prefix of %d bits", bits)
+	}
+	a.Prefix, a.Dev = netip.PrefixFrom(local, bits), int(int32(binary.LittleEndian.Uint32(q.payload[4:])))
+	return a, set, nil
+}
+
+// settable6 are the flags of IPv6 addresses that a request can set: NODAD, HOMEADDRESS, and where they are known MANAGETEMPADDR and
+// NOPREFIXROUTE.
+const settable6 = 0x02 | 0x10 | 0x100 | inet.AddrNoPrefixRoute
+
+// newAddr6 is inet6_rtm_newaddr: beside the errors of the request ENODEV, EINVAL for lifetimes that contradict each other, and
+// EEXIST for an address that is there, unless it is to be replaced.
+func (r *Rtnetlink) newAddr6(cur *kernel.Task, q *request) error {
+	a, set, err := r.addr6Request(q)
+	if err != nil {
+		return err
+	}
+	a.Preferred, a.Valid = inet.Forever, inet.Forever
+	if info, ok := set[ifaCacheinfo]; ok {
+		a.Preferred, a.Valid = binary.LittleEndian.Uint32(info), binary.LittleEndian.Uint32(info[4:])
+	}
+	stack := q.stack(r)
+	if _, ok := stack.Device(cur, a.Dev); !ok {
+		return kernel.Errorf(kernel.ENODEV, "no device %d", a.Dev)
+	}
+	if a.Valid == 0 || a.Preferred > a.Valid {
+		return kernel.Errorf(kernel.EINVAL, "lifetimes %d and %d", a.Preferred, a.Valid)
+	}
+	a.Flags = uint32(q.payload[2])
+	if r.hasAddrFlags() {
+		a.Flags = set.get32(ifaFlags, a.Flags)
+	}
+	a.Flags &= settable6
+	if a.Valid == inet.Forever {
+		a.Flags |= inet.AddrPermanent
+	}
+	if q.h.Flags&uapi.NLMFExcl == 0 && q.h.Flags&uapi.NLMFReplace != 0 && stack.ChangeAddr6(cur, a) {
+		return nil
+	}
+	return stack.AddAddr6(cur, a)
+}
+
+// delAddr6 is inet6_rtm_deladdr: ENODEV, ENXIO for a device without IPv6, EADDRNOTAVAIL.
+func (r *Rtnetlink) delAddr6(cur *kernel.Task, q *request) error {
+	a, _, err := r.addr6Request(q)
+	if err != nil {
+		return err
+	}
+	d, ok := q.stack(r).Device(cur, a.Dev)
+	switch {
+	case !ok:
+		return kernel.Errorf(kernel.ENODEV, "no device %d", a.Dev)
+	case !d.IPv6:
+		return kernel.Errorf(unix.ENXIO, "%s has no IPv6", d.Name)
+	}
+	return q.stack(r).DelAddr6(cur, a.Dev, a.Prefix)
 }

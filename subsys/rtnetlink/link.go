@@ -139,18 +139,22 @@ func ifinfomsg(family byte, d inet.Device, change uint32) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, ifinfomsgLen)
 	b[0] = family
-	typ := uint16(arphrdEther)
-	switch {
-	case d.Loopback():
-		typ = arphrdLoopback
-	case d.Kind == inet.KindNlmon:
-		typ = arphrdNetlink
-	}
-	le.PutUint16(b[2:], typ)
+	le.PutUint16(b[2:], linkType(d))
 	le.PutUint32(b[4:], uint32(d.Index))
 	le.PutUint32(b[8:], d.Shown())
 	le.PutUint32(b[12:], change)
 	return b
+}
+
+// linkType is the type of a device, which says what its addresses are.
+func linkType(d inet.Device) uint16 {
+	switch {
+	case d.Loopback():
+		return arphrdLoopback
+	case d.Kind == inet.KindNlmon:
+		return arphrdNetlink
+	}
+	return arphrdEther
 }
 
 // A linkRequest is what a request says of a link.
@@ -261,6 +265,17 @@ func validateLink(l *linkRequest, found bool) error {
 	return nil
 }
 
+// checkAddress is the check of ndo_set_mac_address: EOPNOTSUPP where the device keeps its address, EADDRNOTAVAIL for one of a group.
+func (r *Rtnetlink) checkAddress(d inet.Device, addr []byte) error {
+	switch {
+	case d.Loopback() && !r.D.LoAddress:
+		return kernel.EOPNOTSUPP
+	case d.Ethernet() && !unicastMAC(addr):
+		return kernel.Errorf(unix.EADDRNOTAVAIL, "no address of a device")
+	}
+	return nil
+}
+
 func unicastMAC(addr []byte) bool {
 	return addr[0]&1 == 0 && [6]byte(addr) != [6]byte{}
 }
@@ -338,11 +353,8 @@ func (r *Rtnetlink) setLink(cur *kernel.Task, stack *inet.Stack, d inet.Device, 
 		return kernel.EOPNOTSUPP
 	}
 	if addr, ok := l.attrs[iflaAddress]; ok {
-		if d.Loopback() && !r.D.LoAddress {
-			return kernel.EOPNOTSUPP
-		}
-		if d.Ethernet() && !unicastMAC(addr) {
-			return kernel.Errorf(unix.EADDRNOTAVAIL, "no address of a device")
+		if err := r.checkAddress(d, addr); err != nil {
+			return err
 		}
 		set(func(d *inet.Device) { copy(d.MAC[:], addr) })
 		stack.AddressChanged(cur, d.Index)

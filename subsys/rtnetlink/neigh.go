@@ -208,24 +208,24 @@ func (r *Rtnetlink) neighFamilies(family byte) []byte {
 
 // neighTables numbers the neighbours of a family, 0 for all, in the order of a dump.
 func (r *Rtnetlink) neighTables(cur *kernel.Task, stack *inet.Stack, family byte) (at func(i int) (inet.Neigh, bool)) {
-	var tables []func(i int) (inet.Neigh, bool)
-	var sizes []int
+	var all []inet.Neigh
 	for _, f := range r.neighFamilies(family) {
-		if f == uapi.AFInet {
-			sizes = append(sizes, stack.NumNeighs(cur))
-			tables = append(tables, func(i int) (inet.Neigh, bool) { return stack.NeighAt(cur, i) })
-			continue
+		for i := 0; ; i++ {
+			n, ok := stack.NeighAt(cur, i)
+			if !ok {
+				break
+			}
+			if n.Dst.Is6() == (f == uapi.AFInet6) {
+				all = append(all, n)
+			}
 		}
-		six := stack.IPv6Neighs(cur)
-		sizes = append(sizes, len(six))
-		tables = append(tables, func(i int) (inet.Neigh, bool) { return six[i], true })
+		if f == uapi.AFInet6 {
+			all = append(all, stack.IPv6Neighs(cur)...)
+		}
 	}
 	return func(i int) (n inet.Neigh, ok bool) {
-		for t, size := range sizes {
-			if i < size {
-				return tables[t](i)
-			}
-			i -= size
+		if i < len(all) {
+			return all[i], true
 		}
 		return n, false
 	}

@@ -123,7 +123,13 @@ func (r *Rtnetlink) routeRequest(q *request) (rt inet.Route, err error) {
 	if rt.PrefSrc == unspecified {
 		rt.PrefSrc = netip.Addr{}
 	}
-	return rt, rt.ParseMetrics(set[rtaMetrics], r.D.RouteMetrics)
+	err = r.parseMetrics(&rt, set)
+	return rt, err
+}
+
+// parseMetrics reads the metrics of a route: EINVAL for one that there is not.
+func (r *Rtnetlink) parseMetrics(rt *inet.Route, set attrSet) error {
+	return rt.ParseMetrics(set[rtaMetrics], r.D.RouteMetrics)
 }
 
 // newRoute is inet_rtm_newroute.

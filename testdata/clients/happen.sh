@@ -7,3 +7,9 @@ happen() {
   ip neigh add 10.5.0.9 lladdr 02:00:00:00:00:0b nud permanent dev m0; sleep 0.2
   ip rule add from 10.5.0.0/24 table 7 pref 100; sleep 0.2; ip link del m0; sleep 0.2
 }
+happen6() {
+  ip link add m0 address 02:00:00:00:00:0a type dummy; sleep 0.2; ip link set m0 up; sleep 0.3
+  ip addr add 2001:db8::1/64 dev m0 nodad; sleep 0.3; ip -6 route add 2001:db8:1::/48 via 2001:db8::5; sleep 0.3
+  ip -6 neigh add 2001:db8::9 lladdr 02:00:00:00:00:0b nud permanent dev m0; sleep 0.3
+  ip addr del 2001:db8::1/64 dev m0; sleep 0.3; ip link set m0 down; sleep 0.3; ip link del m0; sleep 0.5
+}

@@ -1,0 +1,184 @@
+package inet
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"nlmmap/kernel"
+)
+
+// Priorities of IPv6 routes: of those that a request does not give one, of those that come with addresses, and of the last one,
+// which makes every other destination unreachable.
+const (
+	priorityUser     = 1024
+	priorityAddrconf = 256
+)
+
+// NullRoute6 is the last IPv6 route of every namespace (ip6_null_entry), which is in no table.
+var NullRoute6 = Route{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Protocol: ProtoKernel, Type: RTNUnreachable, Dev: LoIndex,
+	Priority: 1<<32 - 1}
+
+// order6 is that of a walk over the tree of IPv6 routes, which comes to a network after those in it (fib6_walk).
+func (r Route) order6(o Route) int {
+	switch {
+	case r.Dst == o.Dst:
+		return cmp.Compare(r.Priority, o.Priority)
+	case r.Dst.Bits() < o.Dst.Bits() && r.Dst.Contains(o.Dst.Addr()):
+		return 1
+	case o.Dst.Bits() < r.Dst.Bits() && o.Dst.Contains(r.Dst.Addr()):
+		return -1
+	}
+	return r.Dst.Addr().Compare(o.Dst.Addr())
+}
+
+// insert enters a route behind those that are alike.
+func (six *ipv6) insert(r Route) {
+	at := len(six.routes)
+	for i, o := range six.routes {
+		if o.order6(r) > 0 {
+			at = i
+			break
+		}
+	}
+	six.routes = slices.Insert(slices.Clone(six.routes), at, r)
+}
+
+// reject reports whether a route is an error.
+func (r Route) reject() bool { return r.Type >= RTNBlackhole && r.Type <= RTNThrow }
+
+// AddRoute6 adds an IPv6 route, changes one (RouteReplace), or adds one more to the same destination: ip6_route_add.
+//
+// Errors: ENODEV for a device that there is not, EINVAL for a gateway that cannot be one, EHOSTUNREACH for one that is not
+// reached directly, EEXIST, ENOENT when there is nothing to change.
+func (s *Stack) AddRoute6(cur *kernel.Task, by Cause, r Route, flags uint16) error {
+	d, known := s.Device(cur, r.Dev)
+	if r.Dev != 0 && (!known || !d.IPv6) {
+		return kernel.Errorf(kernel.ENODEV, "no device %d", r.Dev)
+	}
+	r.Table, r.Dst = TableMain, r.Dst.Masked()
+	if r.Priority == 0 {
+		r.Priority = priorityUser
+	}
+	if r.Type == RTNUnicast && known && d.Loopback() && !r.Dst.Addr().IsLoopback() {
+		r.Type = RTNUnreachable
+	}
+	switch {
+	case r.reject():
+		r.Dev, r.Gateway = LoIndex, netip.Addr{}
+	case r.Gateway.IsValid():
+		if err := s.gateway6(cur, &r); err != nil {
+			return err
+		}
+	}
+	if r.Dev == 0 {
+		return kernel.Errorf(kernel.ENODEV, "no device")
+	}
+	if r.PrefSrc.IsValid() && !slices.ContainsFunc(s.IPv6Addrs(cur), func(a Addr) bool { return a.Prefix.Addr() == r.PrefSrc }) {
+		return kernel.Errorf(kernel.EINVAL, "%v is no address of this host", r.PrefSrc)
+	}
+	var err error
+	s.ipv6.Change(cur, func(six *ipv6) { err = six.add(r, flags) })
+	if err == nil {
+		s.tellRoute(cur, r, false, 0, by)
+	}
+	return err
+}
+
+// gateway6 looks whether a gateway is reached directly, and over which device.
+func (s *Stack) gateway6(cur *kernel.Task, r *Route) error {
+	gw := r.Gateway
+	if slices.ContainsFunc(s.IPv6Addrs(cur), func(a Addr) bool { return a.Prefix.Addr() == gw }) || gw.IsMulticast() || gw.IsLoopback() {
+		return kernel.Errorf(kernel.EINVAL, "%v cannot be a gateway", gw)
+	}
+	if !gw.IsLinkLocalUnicast() {
+		hop, ok := s.lookup6(cur, gw, r.Dev)
+		if !ok || hop.reject() || hop.Gateway.IsValid() {
+			return kernel.Errorf(EHOSTUNREACH, "%v is not reached directly", gw)
+		}
+		r.Dev = hop.Dev
+	}
+	if r.Dev == 0 || r.Dev == LoIndex {
+		return kernel.Errorf(kernel.EINVAL, "no device for the gateway %v", gw)
+	}
+	return nil
+}
+
+// lookup6 returns the most specific route to an address, over a device if that is not 0.
+func (s *Stack) lookup6(cur *kernel.Task, dst netip.Addr, dev int) (r Route, ok bool) {
+	for _, o := range s.IPv6Routes(cur) { // those in a network come before it
+		if o.Dst.Contains(dst) && (dev == 0 || o.Dev == dev || o.Type == RTNLocal) {
+			return o, true
+		}
+	}
+	return NullRoute6, false
+}
+
+// add is fib6_add.
+func (six *ipv6) add(r Route, flags uint16) error {
+	replace := flags&RouteReplace != 0
+	for i, o := range six.routes {
+		switch {
+		case o.Dst != r.Dst || o.Priority != r.Priority:
+			continue
+		case flags&RouteExcl != 0:
+			return kernel.Errorf(kernel.EEXIST, "there is a route to %v", r.Dst)
+		case replace:
+			six.routes = slices.Clone(six.routes)
+			six.routes[i] = r
+			return nil
+		case o.Dev == r.Dev && o.Gateway == r.Gateway:
+			return kernel.Errorf(kernel.EEXIST, "there is this route to %v", r.Dst)
+		}
+	}
+	if replace && flags&RouteCreate == 0 {
+		return kernel.Errorf(kernel.ENOENT, "no route to %v", r.Dst)
+	}
+	six.insert(r)
+	return nil
+}
+
+// DelRoute6 removes the first IPv6 route to a destination that has the priority, the gateway and the device of r, where that says
+// them: ip6_route_del. ESRCH when there is none, ENOENT for the last one, which stays.
+func (s *Stack) DelRoute6(cur *kernel.Task, by Cause, r Route) error {
+	r.Dst = r.Dst.Masked()
+	fits := func(o Route) bool {
+		return o.Dst == r.Dst && (r.Dev == 0 || o.Dev == r.Dev) && (!r.Gateway.IsValid() || o.Gateway == r.Gateway) &&
+			(r.Priority == 0 || o.Priority == r.Priority)
+	}
+	var gone Route
+	found := false
+	s.ipv6.Change(cur, func(six *ipv6) {
+		if i := slices.IndexFunc(six.routes, fits); i >= 0 {
+			gone, found = six.routes[i], true
+			six.routes = slices.Delete(slices.Clone(six.routes), i, i+1)
+		}
+	})
+	switch {
+	case found:
+		s.tellRoute(cur, gone, true, 0, by)
+		return nil
+	case fits(NullRoute6):
+		return kernel.Errorf(kernel.ENOENT, "the last route stays")
+	}
+	return kernel.Errorf(kernel.ESRCH, "no route to %v", r.Dst)
+}
+
+// routes6Gone removes the IPv6 routes over a device: rt6_ifdown.
+func (s *Stack) routes6Gone(cur *kernel.Task, dev int) {
+	var gone []Route
+	s.ipv6.Change(cur, func(six *ipv6) {
+		rest := make([]Route, 0, len(six.routes))
+		for _, r := range six.routes {
+			if r.Dev == dev {
+				gone = append(gone, r)
+			} else {
+				rest = append(rest, r)
+			}
+		}
+		six.routes = rest
+	})
+	for _, r := range gone {
+		s.tellRoute(cur, r, true, 0, Cause{})
+	}
+}
