@@ -176,7 +176,12 @@ func (f *finder) blame(order []int) (*Hidden, error) {
 	h.Outcomes[0], steps, h.Switches[0] = f.run(after(good), true)
 	h.Outcomes[1], _, h.Switches[1] = f.run(after(bad), false)
 	i := swaps[good]
-	h.First, h.Second = steps[i], steps[i+1]
+	if i+1 < len(steps) {
+		h.First, h.Second = steps[i], steps[i+1]
+	} else { // the order could not be followed so far, which showed in nothing
+		order := after(good)
+		h.First, h.Second = f.trace.Steps[order[i]], f.trace.Steps[order[i+1]]
+	}
 	h.Switches[0], h.Switches[1] = slices.Clone(h.Switches[0]), slices.Clone(h.Switches[1])
 	return h, nil
 }

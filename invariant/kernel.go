@@ -56,7 +56,7 @@ func publication(c check) {
 	}
 	for _, t := range c.touches {
 		f := t.f
-		if t.ring.tx || f.owner != ready || f.touched {
+		if t.ring.tx || f.owner != ready || f.touched || t.waits(c.task) {
 			continue
 		}
 		// In free mode other tasks write meanwhile: what the program itself reads is compared, and the rest at rest.
@@ -80,6 +80,12 @@ func publication(c check) {
 			return
 		}
 	}
+}
+
+// waits reports whether a task's own store to the frame waits: it reads that, and the watch has not been told yet.
+func (t touch) waits(task *kernel.Task) bool {
+	off, size, ok := t.ring.place(t.pos)
+	return ok && task.CPU().HasStored(t.ring.mem, off, size)
 }
 
 // A headerWord is a word of a frame's header that was published.

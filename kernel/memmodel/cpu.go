@@ -120,6 +120,11 @@ func (c *CPU) TellWaiting(m *Memory, off, n int) {
 	}
 }
 
+// HasStored reports whether a store of the CPU to a place waits, so that others do not see it yet.
+func (c *CPU) HasStored(m *Memory, off, n int) bool {
+	return c != nil && slices.ContainsFunc(c.buffer, func(s *store) bool { return s.mem == m && overlap(off, n, s.off, len(s.data)) })
+}
+
 // A store waits in a store buffer.
 type store struct {
 	mem   *Memory

@@ -28,6 +28,7 @@ type Step struct {
 	Thread  string // a name that is the same in every run
 	Op      Op
 	Choices []int // the outcomes that were picked in it
+	among   []int // of how many each
 	Mishaps []int // that came in it, by how many could have come to the thread until then
 	From    string
 	To      string
@@ -100,7 +101,7 @@ func (t *Trace) Choose(r *Run, th *Thread, n int) int {
 	s := &t.Steps[len(t.Steps)-1]
 	switch {
 	case r.mishap == NoMishap:
-		s.Choices = append(s.Choices, pick)
+		s.Choices, s.among = append(s.Choices, pick), append(s.among, n)
 	case pick > 0:
 		s.Mishaps = append(s.Mishaps, th.asked)
 	}
@@ -215,13 +216,15 @@ type Follow struct {
 	Steps []Step
 	Order []int
 	// Lost says where the run could not go on as it should; empty if it could. Idly is set where that was a thread that
-	// gives way, or a wake-up of one that has left its queue: whether these steps are made depends on others, but shows in nothing.
+	// gives way, or a wake-up of one that has left its queue: whether these steps are made depends on others, but shows in
+	// nothing. And where a load has another number of values to choose from: what one of two loads does not choose any more the
+	// other did, in every order the same pairs, but their numbers are others.
 	Lost string
 	Idly bool
 
-	pos     int
-	choices []int
-	mishaps []int
+	pos            int
+	choices, among []int
+	mishaps        []int
 }
 
 // Next implements Scheduler.
@@ -242,7 +245,7 @@ func (f *Follow) Next(r *Run, _ *Thread, enabled []*Thread) *Thread {
 			return nil
 		}
 		f.pos++
-		f.choices, f.mishaps = want.Choices, want.Mishaps
+		f.choices, f.among, f.mishaps = want.Choices, want.among, want.Mishaps
 		return t
 	}
 	f.lost(want.Op, "%v is not possible", want)
@@ -265,10 +268,11 @@ func (f *Follow) Choose(r *Run, t *Thread, n int) int {
 		f.Lost = fmt.Sprintf("%s has a choice of %d that it had not", t.Name, n)
 		return 0
 	}
-	pick := f.choices[0]
-	f.choices = f.choices[1:]
-	if pick >= n {
-		f.Lost = fmt.Sprintf("%s has a choice of %d and not the one it made, %d", t.Name, n, pick)
+	pick, among := f.choices[0], f.among[0]
+	f.choices, f.among = f.choices[1:], f.among[1:]
+	if n != among {
+		f.Lost = fmt.Sprintf("%s has a choice of %d where it had one of %d", t.Name, n, among)
+		f.Idly = true
 		return 0
 	}
 	return pick
