@@ -49,7 +49,7 @@ func (d *DFS) split() *DFS {
 		if pick < 0 {
 			continue
 		}
-		part := &DFS{Bound: d.Bound, fresh: i, branch: branch{base: i + 1}}
+		part := &DFS{fresh: i, branch: branch{base: i + 1}}
 		for k := range d.stack[:i+1] {
 			part.stack = append(part.stack, d.stack[k].given())
 		}
@@ -72,8 +72,8 @@ func (d *DFS) split() *DFS {
 
 // given is a step as it is on the way to a part of the tree: what a run does not find out again.
 func (n *node) given() node {
-	return node{outcomes: n.outcomes, known: n.known, mishap: n.mishap, pick: n.pick, usual: n.usual, op: n.op, enabled: n.enabled, back: n.back, done: n.done,
-		sleep: n.sleep, canGoOn: n.canGoOn, preempts: n.preempts}
+	return node{outcomes: n.outcomes, known: n.known, mishap: n.mishap, pick: n.pick, usual: n.usual, op: n.op, enabled: n.enabled,
+		back: n.back, done: n.done, sleep: n.sleep}
 }
 
 // leadsTo reports whether the part begins with what step n of its parent tries now.

@@ -14,9 +14,9 @@ import (
 )
 
 // found is what Each takes from a search of a program by a number of goroutines, until it has taken most results.
-func (p threads) found(workers, most, bound int) []string {
+func (p threads) found(workers, most int) []string {
 	var list []string
-	d := &sched.DFS{Bound: bound}
+	d := &sched.DFS{}
 	sched.Each(d, workers, func(d *sched.DFS) string {
 		out := p.outcome(d)
 		return fmt.Sprint(out, d.Repeated(), d.Switches())
@@ -34,14 +34,13 @@ func (p threads) found(workers, most, bound int) []string {
 func TestEach(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawThreads(t, 12, 1)
-		bound := rapid.IntRange(0, 2).Draw(t, "bound")
 		most := 3000
 		if rapid.IntRange(0, 3).Draw(t, "stops early") == 0 {
 			most = rapid.IntRange(1, 50).Draw(t, "most")
 		}
-		want := p.found(1, most, bound)
+		want := p.found(1, most)
 		for _, workers := range []int{2, 4, 9} {
-			if got := p.found(workers, most, bound); !slices.Equal(got, want) {
+			if got := p.found(workers, most); !slices.Equal(got, want) {
 				t.Fatalf("%v: %d goroutines find\n%q\none finds\n%q", p, workers, got, want)
 			}
 		}

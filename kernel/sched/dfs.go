@@ -21,10 +21,6 @@ import (
 //
 // A program may have at most 64 threads, agents included.
 type DFS struct {
-	// Bound limits preemptions, switches away from a thread that could go on; 0 means no limit. With a limit not all
-	// schedules within it are found, because the reduction may have dropped their representatives.
-	Bound int
-
 	stack   []node
 	depth   int // steps made in the present run
 	fresh   int // first step whose races are not known from an earlier run
@@ -56,9 +52,7 @@ type node struct {
 	back     uint64 // to be tried
 	done     uint64 // tried
 	sleep    uint64 // need not be tried
-	canGoOn  bool   // the thread of the step before, or a store of it, is enabled
-	preempts int
-	index    int32 // the step's number among its thread's
+	index    int32  // the step's number among its thread's
 	clock    []int32
 	touched  []Access   // by the step
 	would    [][]Access // by the steps of threads that were tried here or sleep, by thread
@@ -85,6 +79,8 @@ func (n *node) setTouches(t int, list []Access) {
 
 // ErrNondeterministic means that the same choices did not give the same run.
 var ErrNondeterministic = errors.New("the same choices gave another run: something besides the schedule decides")
+
+var errManyThreads = errors.New("more than 64 threads and store buffer slots")
 
 // Err is not nil when the search cannot go on.
 func (d *DFS) Err() error { return d.err }
@@ -186,23 +182,10 @@ func (d *DFS) next(i int) int {
 		}
 		return -1
 	}
-	for left := n.back &^ n.done &^ n.sleep &^ (1 << n.pick); left != 0; left &= left - 1 {
-		t := bits.TrailingZeros64(left)
-		if d.Bound == 0 || d.preempts(i, t) <= d.Bound {
-			return t
-		}
+	if left := n.back &^ n.done &^ n.sleep &^ (1 << n.pick); left != 0 {
+		return bits.TrailingZeros64(left)
 	}
 	return -1
-}
-
-// preempts is the number of preemptions up to a step if it picks a thread: of steps that are not the usual one though
-// the thread that made the step before could go on.
-func (d *DFS) preempts(step, pick int) int {
-	n := &d.stack[step]
-	if pick != n.usual && n.canGoOn {
-		return n.preempts + 1
-	}
-	return n.preempts
 }
 
 // push makes room for a step, reusing what earlier runs have allocated.
@@ -220,7 +203,7 @@ func (d *DFS) push() *node {
 // Next implements Scheduler.
 func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 	if len(r.threads) > 64 {
-		d.err = errors.New("more than 64 threads and store buffer slots")
+		d.err = errManyThreads
 		return nil
 	}
 	d.settle()
@@ -241,9 +224,7 @@ func (d *DFS) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 	} else {
 		n := d.push()
 		n.enabled = set
-		usual := Default(cur, enabled)
-		n.usual = usual.ID
-		n.canGoOn = cur != nil && (usual == cur || usual.owner == cur || cur.owner != nil && (usual == cur.owner || usual.owner == cur.owner))
+		n.usual = Default(cur, enabled).ID
 		for _, t := range r.threads {
 			n.ops = append(n.ops, t.Op)
 		}
@@ -289,7 +270,6 @@ func (d *DFS) inherit(n *node) {
 		if p.outcomes > 0 {
 			continue
 		}
-		n.preempts = d.preempts(i, p.pick)
 		for s := (p.sleep | p.done) &^ (1 << p.pick); s != 0; s &= s - 1 {
 			t := bits.TrailingZeros64(s)
 			if !clash(p.ops[t], p.touches(t), p.op, p.touched) {

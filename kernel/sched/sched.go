@@ -181,6 +181,7 @@ type Thread struct {
 	owner *Thread
 	steps int
 	asked int // mishaps that could have happened to it
+	born  int // 1 + the step in which it was made, 0 before the first
 }
 
 // Done reports whether the thread's function has returned.
@@ -203,6 +204,7 @@ type Run struct {
 	chosen  *Thread
 	cur     *Thread
 	steps   int
+	idles   int      // how often Idle did something
 	touched []Access // by the present step
 	known   uint64   // outcomes of the present choice that a search need not try
 	mishap  Mishap   // that the present choice is about
@@ -237,7 +239,7 @@ func (r *Run) Steps() int { return r.steps }
 // Go adds a thread. It starts when it is chosen. It may be called from a running thread, whose step then is the cause
 // of all that the new one does.
 func (r *Run) Go(name string, fn func(*Thread)) *Thread {
-	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: Op{Kind: Start, After: r.steps}}
+	t := &Thread{ID: len(r.threads), Name: name, run: r, Op: Op{Kind: Start, After: r.steps}, born: r.steps}
 	r.threads = append(r.threads, t)
 	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
 		t.yield = yield
@@ -419,6 +421,7 @@ func (r *Run) pick() *Thread {
 		waiting := r.findEnabled()
 		late := len(r.enabled) > 0 && r.enabled[0].late() && !slices.ContainsFunc(r.enabled, func(t *Thread) bool { return !t.late() })
 		if (late || len(r.enabled) == 0) && r.Idle != nil && r.Idle(late) {
+			r.idles++
 			continue
 		}
 		if len(r.enabled) == 0 {
