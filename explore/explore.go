@@ -45,8 +45,11 @@ type Options struct {
 	Memory  memmodel.Model
 	// Scheduler is "dfs" (or empty), "pct", "random", "roundrobin" or "all".
 	Scheduler string
-	// Bound limits the preemptions of dfs, 0 means none; Depth is the depth of bugs that pct looks for, 0 means 3.
+	// Bound limits the preemptions of dfs, 0 means none. Deepen lets dfs try all schedules without preemptions first, then
+	// those with one, and so on, to the bound if there is one. An old value that a load sees counts as a preemption, and so
+	// does a store that waits while its task goes on. Depth is the depth of bugs that pct looks for, 0 means 3.
 	Bound, Depth int
+	Deepen       bool
 	Seed         uint64
 	// Runs and Time end the search; 0 means no limit of runs, and a minute.
 	Runs int
@@ -93,6 +96,8 @@ type Result struct {
 	// not Exhausted; LeftOut then says which.
 	Exhausted bool
 	LeftOut   string
+	// Bounds are the limits of preemptions within which all schedules were tried, one after the other.
+	Bounds []Bound
 	// Failure is the first violation, minimised; nil if there was none.
 	Failure *Failure
 	// FoundAfter is the number of runs until then.
@@ -108,6 +113,12 @@ type Result struct {
 	Err error
 }
 
+// A Bound is a limit of preemptions, and how many runs all schedules within it took.
+type Bound struct {
+	Preemptions int `json:"preemptions"`
+	Runs        int `json:"runs"`
+}
+
 func (r Result) String() string {
 	s := fmt.Sprintf("%d schedules (%d cut short as repetitions), %d steps, %v", r.Runs, r.Pruned, r.Steps, r.Elapsed.Round(time.Millisecond))
 	switch {
@@ -119,6 +130,9 @@ func (r Result) String() string {
 		s += ": all schedules, nothing found"
 	case r.LeftOut != "":
 		s += ": nothing found, and not all schedules: " + r.LeftOut
+	case len(r.Bounds) > 0:
+		s += fmt.Sprintf(": nothing found within the budget, in which there was time for all schedules with at most %d preemptions",
+			r.Bounds[len(r.Bounds)-1].Preemptions)
 	default:
 		s += ": nothing found within the budget"
 		if r.Chance > 0 {
@@ -343,7 +357,7 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	if w.fail != nil || w.crashed || cut != nil && cut() {
 		return w, nil
 	}
-	if d, ok := s.(*sched.DFS); ok && d.Err() != nil {
+	if d, ok := s.(interface{ Err() error }); ok && d.Err() != nil {
 		return w, nil
 	}
 	w.safely("a check at the end", func() { w.end(err) })
@@ -436,6 +450,9 @@ func (o Options) Check() error {
 	}
 	if o.Scheduler != "" && !slices.Contains(Schedulers(), o.Scheduler) {
 		return fmt.Errorf("no scheduler %q: there are %s", o.Scheduler, strings.Join(Schedulers(), ", "))
+	}
+	if (o.Deepen || o.Bound > 0) && o.Scheduler != "" && o.Scheduler != "dfs" {
+		return fmt.Errorf("scheduler %s knows no bound of preemptions: dfs does", o.Scheduler)
 	}
 	if o.Memory < memmodel.SC || o.Memory > memmodel.Weak {
 		return fmt.Errorf("there is no memory model %d: there are sc, tso and weak", o.Memory)

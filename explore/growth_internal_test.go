@@ -2,6 +2,7 @@ package explore
 
 import (
 	"testing"
+	"time"
 
 	"nlmmap/internal/long"
 	"nlmmap/kernel"
@@ -39,6 +40,48 @@ func TestGrowth(t *testing.T) {
 			r := Search(t.Context(), acks(i+1), Options{Version: kernel.Version{Release: kernel.Linux4_4}, Memory: m})
 			if !r.Exhausted || r.Runs != want {
 				t.Errorf("%v, %d messages: %v, want %d schedules", m, i+1, r, want)
+			}
+		}
+	}
+}
+
+// flow is acks over a ring of two frames: the sender waits until the frame that is next is free.
+func flow(n int) Program {
+	return Program{Name: "flow", Setup: func(w *World) {
+		main := w.Process("reader")
+		s := w.Open(main, uapi.NetlinkRoute, userspace.Config{RX: ring(2, 1024), Portid: 1000})
+		w.Go(w.forked(main, "sender"), func(t sys.Task) {
+			for i := range n {
+				for w.status(t, s.RX.Addr(uint32(i%2))) != unused {
+					t.Yield()
+				}
+				w.send(t, s.FD(), noop(uint32(i+1)), addr(0, 0))
+			}
+		})
+		w.Go(main, func(sys.Task) {
+			for range n {
+				w.next(s.RX)
+			}
+		})
+	}}
+}
+
+// TestGrowthWithin: within a bound of preemptions a message more takes the schedules that docs/exploration.md says, and
+// nothing is found.
+func TestGrowthWithin(t *testing.T) {
+	for bound, models := range map[int]map[memmodel.Model][]int{
+		1: {memmodel.SC: {82, 189, 277, 385, 489}, memmodel.TSO: {120, 281, 401, 563, 699}, memmodel.Weak: {160, 373, 519, 731, 893}},
+		2: {memmodel.SC: {1546, 5820, 9781, 16273, 21387}, memmodel.TSO: {2309, 9559, 17222}, memmodel.Weak: {3052, 12276}},
+	} {
+		for m, want := range models {
+			if !long.Wanted() {
+				want = want[:3-bound]
+			}
+			for i, want := range want {
+				r := Search(t.Context(), flow(i+1), Options{Version: kernel.Version{Release: kernel.Linux4_4}, Memory: m, Bound: bound, Time: 10 * time.Minute})
+				if len(r.Bounds) != 1 || r.Failure != nil || r.Runs != want {
+					t.Errorf("%v, bound %d, %d messages: %v, want %d schedules", m, bound, i+1, r, want)
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type ran struct {
 	err            error
 	steps, threads int
 	repeated       bool // cut short as a repetition
+	again          bool // it was made before
 	broken         bool // cut short because the search cannot go on
 	length         int  // of pct: within how many steps it changes priorities
 	seen           []Violation
@@ -70,7 +72,16 @@ func (s *searcher) runs() error {
 			s.res.LeftOut = fmt.Sprintf("%d rotations were tried", rotations)
 		}
 	default:
-		s.exhaust()
+		switch o := &s.o; {
+		case o.Deepen && o.Bound == 0:
+			s.deepen(0, -1)
+		case o.Deepen:
+			s.deepen(0, o.Bound)
+		case o.Bound > 0:
+			s.deepen(o.Bound, o.Bound)
+		default:
+			s.exhaust()
+		}
 	}
 	return s.err
 }
@@ -80,7 +91,7 @@ const rotations = 16
 
 // exhaust makes all runs that can differ.
 func (s *searcher) exhaust() {
-	d, whole := &sched.DFS{Bound: s.o.Bound}, true
+	d, whole := &sched.DFS{}, true
 	sched.Each(d, max(s.o.Workers, 1), func(d *sched.DFS) ran {
 		r := s.run(d, d.Repeated)
 		r.repeated, r.broken, r.switches = d.Repeated(), d.Err() != nil, d.Switches()
@@ -89,14 +100,36 @@ func (s *searcher) exhaust() {
 		whole = s.take(r)
 		return whole
 	})
-	switch {
-	case !whole:
-	case d.Err() != nil:
-		s.err = d.Err()
-	case d.Bound > 0:
-		s.res.LeftOut = fmt.Sprintf("those with more than %d preemptions were left out, and some with fewer", d.Bound)
-	default:
-		s.res.Exhausted = true
+	s.err = cmp.Or(s.err, d.Err())
+	s.res.Exhausted = whole && s.err == nil
+}
+
+// deepen makes all runs with at most first preemptions, then with one more, and so on until last, or until there are no
+// others.
+func (s *searcher) deepen(first, last int) {
+	for limit := first; ; limit++ {
+		b := &sched.Bounded{Limit: limit}
+		runs := s.res.Runs
+		for b.More() {
+			r := s.run(b, b.Repeated)
+			r.repeated, r.broken, r.switches = b.Repeated(), b.Err() != nil, b.Switches()
+			r.again = limit > first && b.Surprises() < limit
+			if !s.take(r) {
+				return
+			}
+		}
+		if s.err = b.Err(); s.err != nil {
+			return
+		}
+		s.res.Bounds = append(s.res.Bounds, Bound{limit, s.res.Runs - runs})
+		switch {
+		case !b.Cut():
+			s.res.Exhausted = true
+			return
+		case limit == last:
+			s.res.LeftOut = fmt.Sprintf("those with more than %d preemptions were left out", limit)
+			return
+		}
 	}
 }
 
@@ -170,6 +203,9 @@ func (s *searcher) take(r ran) bool {
 	res.Length, res.Threads = max(res.Length, r.steps), max(res.Threads, r.threads)
 	if r.repeated {
 		res.Pruned++
+	}
+	if r.again {
+		return s.goesOn()
 	}
 	for _, v := range r.seen {
 		res.Violations[v.Name]++

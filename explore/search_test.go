@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 
+	"nlmmap/defects"
 	"nlmmap/explore"
 	"nlmmap/kernel"
 	"nlmmap/kernel/memmodel"
@@ -85,5 +86,26 @@ func TestWorkersFail(t *testing.T) {
 		if !<-ended {
 			t.Errorf("%d workers: the search goes on", workers)
 		}
+	}
+}
+
+// TestDeepen: every defect that needs concurrency is found with few preemptions, and with fewer all was tried before.
+func TestDeepen(t *testing.T) {
+	list, err := defects.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range explore.Scores(list) {
+		p, _ := explore.Lookup(s.Program)
+		o := explore.Options{Version: kernel.Version{Release: s.On}, Memory: s.Memory, Only: []string{s.Invariant}, Deepen: true, Bound: 2}
+		r := explore.Search(t.Context(), p, o)
+		if r.Failure == nil || r.Failure.Violation.Blame.Defect != s.Defect {
+			t.Errorf("%s with %s: %v", s.Defect, s.Program, r)
+			continue
+		}
+		if v, err := explore.Replay(p, o, r.Failure.Switches); err != nil || v == nil || *v != r.Failure.Violation {
+			t.Errorf("%s with %s: the replay gives %v, %v", s.Defect, s.Program, v, err)
+		}
+		t.Logf("%s with %s: %d preemptions, schedule %d", s.Defect, s.Program, len(r.Bounds), r.FoundAfter)
 	}
 }

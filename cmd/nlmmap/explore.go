@@ -91,7 +91,8 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	timeouts := flags.Int("timeouts", 0, "timeouts of each task that may come at any point, 0 for 1, -1 for none")
 	failAllocs := flags.Int("fail-allocs", 0, "allocations of the kernel that may fail in a run, at any point where one is made")
 	signals := flags.Int("signals", 0, "signals that may come in a run, at any point where a task sleeps in a system call")
-	bound := flags.Int("bound", 0, "preemptions that dfs allows at most, 0 for no limit (a bounded search is not complete)")
+	bound := flags.Int("bound", 0, "preemptions that dfs allows at most, 0 for no limit")
+	deepen := flags.Bool("deepen", false, "let dfs try all schedules without preemptions first, then all with one, and so on")
 	cores := flags.Int("workers", 0, "how many schedules to run at a time, 0 for as many as there are processors: the result is the same")
 	only := flags.String("only", "", "invariants and defects to look for, separated by commas")
 	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
@@ -122,7 +123,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if *budget <= 0 {
 		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
 	}
-	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
+	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Deepen: *deepen, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
 		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals, Full: *full}
 	switch {
 	case *list:
@@ -222,6 +223,9 @@ func (e env) explore(ctx context.Context, p explore.Program, o explore.Options, 
 
 func (e env) printResult(p explore.Program, o explore.Options, r explore.Result) error {
 	fmt.Fprintf(e.stdout, "%s on %v, memory %v: %v\n", p.Name, o.Version, o.Memory, r)
+	for _, b := range r.Bounds {
+		fmt.Fprintf(e.stdout, "  at most %d preemptions: %d schedules, complete\n", b.Preemptions, b.Runs)
+	}
 	if r.Failure == nil {
 		return nil
 	}
@@ -239,6 +243,9 @@ func (e env) searchProgress(o *explore.Options) (stop func()) {
 		if time.Since(last) > time.Second {
 			last = time.Now()
 			fmt.Fprintf(e.stderr, "\r%d schedules, %v ", r.Runs, r.Elapsed.Round(time.Second))
+			if n := len(r.Bounds); n > 0 {
+				fmt.Fprintf(e.stderr, "(nothing with at most %d preemptions) ", r.Bounds[n-1].Preemptions)
+			}
 			if r.Failure != nil {
 				fmt.Fprintf(e.stderr, "(found, looking for fewer switches than %d) ", len(r.Failure.Switches))
 			}
@@ -268,12 +275,14 @@ func (e env) resultJSON(p explore.Program, o explore.Options, results []explore.
 		Steps     int64              `json:"steps"`
 		Exhausted bool               `json:"exhausted"`
 		LeftOut   string             `json:"leftOut,omitempty"`
+		Bounds    []explore.Bound    `json:"bounds,omitempty"`
 		Violation *explore.Violation `json:"violation,omitempty"`
 		Switches  string             `json:"switches,omitempty"`
 		Found     []violationFound   `json:"found,omitempty"`
 	}{Program: p.Name, Kernel: o.Version.String(), Memory: o.Memory.String()}
 	for _, r := range results {
 		out.Schedules, out.Steps, out.Exhausted, out.LeftOut = out.Schedules+r.Runs, out.Steps+r.Steps, r.Exhausted, r.LeftOut
+		out.Bounds = r.Bounds
 		if r.Failure != nil {
 			out.Found = append(out.Found, violationOf(r.Failure))
 		}

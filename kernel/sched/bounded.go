@@ -1,9 +1,12 @@
 package sched
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Bounded goes through all schedules with at most Limit surprises, one run after the other, each as DFS does. A surprise is
-// a preemption, a switch away from a thread that could go on, or an outcome of Choose that is not the first; what Default
+// a preemption, a switch away from a thread that could go on, or an outcome of Choose that is not the usual one; what Default
 // does is none, and who goes on after a thread that waits or has come to its end is free. So the number of schedules grows
 // with the Limit-th power of their length and not exponentially, and most bugs need one surprise or two.
 //
@@ -14,25 +17,28 @@ import "math/bits"
 type Bounded struct {
 	Limit int
 
-	stack   []surprise
-	depth   int
-	begun   bool
-	pruned  bool
-	cut     bool
-	err     error
-	visited map[uint64]int // the fewest surprises with which a state was come to
+	stack  []surprise
+	depth  int
+	begun  bool
+	pruned bool
+	cut    bool
+	err    error
+	states map[uint64]int // with how many surprises one may be passed over: those with which it was come to before
 	past
 }
 
 // A surprise is one step of the present run: what may be picked at it.
 type surprise struct {
-	choice  bool // of a value, not of a thread
+	choice  bool // of an outcome, not of a thread
+	mishap  Mishap
 	pick    int
 	usual   int    // what costs nothing
 	left    uint64 // still to be tried
 	free    bool   // nothing costs
 	used    int    // surprises before it
 	enabled uint64
+	leads   []uint64 // to which states, in the order of the bits of left that were there first
+	from    uint64   // these bits
 }
 
 // Err is not nil when the search cannot go on.
@@ -44,12 +50,15 @@ func (b *Bounded) Repeated() bool { return b.pruned }
 // Cut reports whether the limit has left schedules out.
 func (b *Bounded) Cut() bool { return b.cut }
 
+// Surprises is how many the present run has.
+func (b *Bounded) Surprises() int { return b.used() }
+
 // Switches returns the present run as switches for Replay.
 func (b *Bounded) Switches() []Switch {
 	var list []Switch
 	for step, s := range b.stack[:b.depth] {
 		if s.pick != s.usual {
-			list = append(list, Switch{step, s.pick})
+			list = append(list, switchTo(step, s.pick, s.mishap))
 		}
 	}
 	return list
@@ -63,8 +72,8 @@ func (b *Bounded) More() bool {
 	if b.begun && !b.advance() {
 		return false
 	}
-	if b.visited == nil {
-		b.visited = map[uint64]int{}
+	if b.states == nil {
+		b.states = map[uint64]int{}
 	}
 	b.begun, b.pruned, b.depth = true, false, 0
 	b.past.reset()
@@ -79,14 +88,58 @@ func (b *Bounded) advance() bool {
 			continue
 		}
 		if !s.free && s.used == b.Limit {
-			b.cut = true
+			b.cut = b.cut || slices.ContainsFunc(s.tries(), func(pick int) bool { return !b.known(s, pick) })
 			continue
 		}
-		s.pick = bits.TrailingZeros64(s.left)
-		s.left &= s.left - 1
-		b.stack = b.stack[:i+1]
-		return true
+		for _, pick := range s.tries() {
+			s.left &^= 1 << pick
+			if !b.known(s, pick) {
+				s.pick = pick
+				b.stack = b.stack[:i+1]
+				return true
+			}
+		}
 	}
+	return false
+}
+
+// tries is what is still to be tried at a step.
+func (s *surprise) tries() []int {
+	var list []int
+	for left := s.left; left != 0; left &= left - 1 {
+		list = append(list, bits.TrailingZeros64(left))
+	}
+	return list
+}
+
+// known reports whether it is known before a thread is picked that the state to which it leads need not be gone through.
+func (b *Bounded) known(s *surprise, pick int) bool {
+	if s.choice {
+		return false
+	}
+	used := s.used
+	if !s.free {
+		used++
+	}
+	least, ok := b.states[s.leads[bits.OnesCount64(s.from&(1<<pick-1))]]
+	return ok && least <= used
+}
+
+// visit notes a state, which has two names, and reports whether it was gone through with as few surprises before.
+func (b *Bounded) visit(arrived, anyhow uint64, used int, free bool) (again bool) {
+	for _, name := range [...]uint64{arrived, anyhow} {
+		if least, ok := b.states[name]; ok && least <= used {
+			return true
+		}
+	}
+	if len(b.states) >= mostStates {
+		return false
+	}
+	b.states[arrived] = used
+	if !free {
+		used++ // whoever comes here otherwise needs one surprise more than who comes in this way, at most
+	}
+	b.states[anyhow] = used
 	return false
 }
 
@@ -108,7 +161,7 @@ func (b *Bounded) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 		b.err = errManyThreads
 		return nil
 	}
-	b.past.settle(r)
+	arrived := b.past.settle(r)
 	var set uint64
 	for _, t := range enabled {
 		set |= 1 << t.ID
@@ -121,18 +174,20 @@ func (b *Bounded) Next(r *Run, cur *Thread, enabled []*Thread) *Thread {
 	} else {
 		usual := Default(cur, enabled)
 		s := surprise{usual: usual.ID, pick: usual.ID, left: set &^ (1 << usual.ID), enabled: set, used: b.used(), free: !goesOn(cur, usual)}
-		state := b.past.state(r, enabled, cur, s.free)
-		if least, ok := b.visited[state]; ok && least <= s.used {
+		if b.visit(arrived, b.past.state(r, enabled), s.used, s.free) {
 			b.pruned = true
 			return nil
 		}
-		if len(b.visited) < mostStates {
-			b.visited[state] = s.used
+		for _, t := range enabled {
+			if t != usual {
+				s.leads = append(s.leads, b.past.after(t))
+			}
 		}
+		s.from = s.left
 		b.stack = append(b.stack, s)
 	}
 	next := r.threads[b.stack[b.depth].pick]
-	b.past.begin(r, next)
+	b.past.begin(next)
 	b.depth++
 	return next
 }
@@ -152,10 +207,10 @@ func (b *Bounded) Choose(r *Run, _ *Thread, outcomes int) int {
 		if outcomes < 64 {
 			all = 1<<outcomes - 1
 		}
-		b.stack = append(b.stack, surprise{choice: true, left: all &^ 1, used: b.used()})
+		b.stack = append(b.stack, surprise{choice: true, mishap: r.mishap, left: all &^ 1, used: b.used()})
 	}
 	s := &b.stack[b.depth]
-	if !s.choice {
+	if !s.choice || s.mishap != r.mishap {
 		b.err = ErrNondeterministic
 		return 0
 	}

@@ -5,15 +5,14 @@ package sched
 // the same steps, in orders that do not matter, have the same numbers.
 type past struct {
 	threads []history
-	objects [][]happened // steps that touched each object
-	cells   map[uint64][]happened
-	steps   []uint64 // the number of each step; of a choice that of the step in which it was made
-	epoch   uint64   // what had happened when time last passed for want of anything else
+	events  []happened
+	objects [][]int32 // events that touched each object
+	cells   map[uint64][]int32
+	looks   []int32 // events in which an observer looked at an object
+	steps   []int32 // the event of each step, also of a choice in it
+	epoch   uint64  // what had happened when time last passed for want of anything else
 	idles   int
-	open    bool // the last step may still touch something
-	last    happened
-	thread  int
-	choices uint64
+	open    bool // the last event may still touch something
 }
 
 // A history is what a past knows of a thread.
@@ -22,10 +21,12 @@ type history struct {
 	latest uint64
 }
 
-// happened is a step.
+// happened is a step of a thread with the choices in it.
 type happened struct {
 	op      Op
 	touched []Access
+	thread  int
+	choices uint64
 	number  uint64
 }
 
@@ -52,7 +53,8 @@ func text(s string) uint64 {
 }
 
 func (p *past) reset() {
-	p.threads, p.steps = p.threads[:0], p.steps[:0]
+	p.threads, p.steps, p.looks = p.threads[:0], p.steps[:0], p.looks[:0]
+	p.events = p.events[:0]
 	for i := range p.objects {
 		p.objects[i] = p.objects[i][:0]
 	}
@@ -60,10 +62,12 @@ func (p *past) reset() {
 	p.epoch, p.idles, p.open = 0, 0, false
 }
 
-// settle records the last step, when all that it touched is known, and notes the threads that are new.
-func (p *past) settle(r *Run) {
+// settle records the last step, when all that it touched is known, and notes the threads that are new. It returns a number
+// for the state that the step has led to.
+func (p *past) settle(r *Run) (arrived uint64) {
 	if p.open {
 		p.record(r)
+		arrived = p.arrived(p.all(), p.events[len(p.events)-1].thread)
 	}
 	if r.idles != p.idles {
 		p.idles = r.idles
@@ -72,6 +76,20 @@ func (p *past) settle(r *Run) {
 	for id := len(p.threads); id < len(r.threads); id++ {
 		p.threads = append(p.threads, history{name: p.name(r, r.threads[id])})
 	}
+	return arrived
+}
+
+// arrived is a number for a state by what has happened and whose step was the last: that is whom it is no surprise to see
+// go on, and who, if it gives way, waits for another.
+func (p *past) arrived(all uint64, last int) uint64 { return mix(all, p.epoch, p.threads[last].name) }
+
+// after is the number of the state that a thread's step leads to, if it touches nothing that it has not announced, and
+// some other number if it does.
+func (p *past) after(t *Thread) uint64 {
+	h := &p.threads[t.ID]
+	e := happened{op: t.Op, thread: t.ID}
+	latest := p.number(&e)
+	return p.arrived(p.all()-h.share()+mix(h.name, latest), t.ID)
 }
 
 // name is a number for a thread that is the same in every run: by who made it when, and as which.
@@ -93,81 +111,111 @@ func (p *past) step(after int) uint64 {
 	if after == 0 {
 		return 0
 	}
-	return p.steps[after-1]
+	return p.events[p.steps[after-1]].number
 }
 
 // begin notes a step that thread t is going to make.
-func (p *past) begin(r *Run, t *Thread) {
-	p.open, p.thread, p.choices = true, t.ID, 0
-	p.last = happened{op: t.Op}
-	p.steps = append(p.steps, 0)
+func (p *past) begin(t *Thread) {
+	p.steps = append(p.steps, int32(len(p.events)))
+	if len(p.events) < cap(p.events) {
+		p.events = p.events[:len(p.events)+1]
+	} else {
+		p.events = append(p.events, happened{})
+	}
+	e := &p.events[len(p.events)-1]
+	*e = happened{op: t.Op, thread: t.ID, touched: e.touched[:0]}
+	p.open = true
 }
 
 // chosen notes an outcome that the step picks.
 func (p *past) chosen(outcome int) {
-	p.choices = mix(p.choices, uint64(outcome)+1)
-	p.steps = append(p.steps, 0)
+	last := len(p.events) - 1
+	p.steps = append(p.steps, int32(last))
+	p.events[last].choices = mix(p.events[last].choices, uint64(outcome)+1)
 }
 
+// record gives the last event its number.
 func (p *past) record(r *Run) {
-	e := &p.last
-	e.touched = append([]Access(nil), r.touched...)
-	before := uint64(0) // what it depends on, in whatever order that came
-	for _, o := range [...]Obj{e.op.Obj, e.op.Also} {
-		if o == 0 {
+	p.open = false
+	last := int32(len(p.events) - 1)
+	e := &p.events[last]
+	e.touched = append(e.touched, r.touched...)
+	e.number = p.number(e)
+	p.threads[e.thread].latest = e.number
+	for i, o := range [...]Obj{e.op.Obj, e.op.Also} {
+		if o != 0 && (i == 0 || o != e.op.Obj) {
+			for int(o) >= len(p.objects) {
+				p.objects = append(p.objects, nil)
+			}
+			p.objects[o] = append(p.objects[o], last)
+		}
+	}
+	looked := false
+	for _, a := range e.touched {
+		if a.Obj != 0 {
+			looked = true
 			continue
 		}
-		for int(o) >= len(p.objects) {
-			p.objects = append(p.objects, nil)
+		if p.cells == nil {
+			p.cells = map[uint64][]int32{}
 		}
-		for i := range p.objects[o] {
-			if d := &p.objects[o][i]; d.op.Dependent(e.op) {
+		p.cells[a.Cell] = append(p.cells[a.Cell], last)
+	}
+	if looked {
+		p.looks = append(p.looks, last)
+	}
+}
+
+// number is that of an event which comes after all that was recorded.
+func (p *past) number(e *happened) uint64 {
+	before := uint64(0) // what it depends on, in whatever order that came
+	meet := func(list []int32) {
+		for _, i := range list {
+			if d := &p.events[i]; clash(d.op, d.touched, e.op, e.touched) {
 				before += mix(d.number)
 			}
 		}
 	}
-	for _, a := range e.touched {
-		for i := range p.cells[a.Cell] {
-			if d := &p.cells[a.Cell][i]; conflict(d.touched, e.touched) {
-				before += mix(d.number)
-			}
+	for i, o := range [...]Obj{e.op.Obj, e.op.Also} {
+		if o != 0 && (i == 0 || o != e.op.Obj) && int(o) < len(p.objects) {
+			meet(p.objects[o])
 		}
+	}
+	for _, a := range e.touched {
+		if a.Obj == 0 {
+			meet(p.cells[a.Cell])
+		} else if int(a.Obj) < len(p.objects) {
+			meet(p.objects[a.Obj])
+		}
+	}
+	if e.op.Write {
+		meet(p.looks)
 	}
 	for _, s := range e.op.Since {
 		before += mix(p.step(s))
 	}
-	t := &p.threads[p.thread]
-	e.number = mix(t.name, t.latest, p.choices, before, p.step(e.op.After), p.epoch)
-	t.latest = e.number
-	for i := len(p.steps) - 1; i >= 0 && p.steps[i] == 0; i-- {
-		p.steps[i] = e.number
-	}
-	for i, o := range [...]Obj{e.op.Obj, e.op.Also} {
-		if o != 0 && (i == 0 || o != e.op.Obj) {
-			p.objects[o] = append(p.objects[o], *e)
-		}
-	}
-	for _, a := range e.touched {
-		if p.cells == nil {
-			p.cells = map[uint64][]happened{}
-		}
-		p.cells[a.Cell] = append(p.cells[a.Cell], *e)
-	}
-	p.open = false
+	t := &p.threads[e.thread]
+	return mix(t.name, t.latest, e.choices, before, p.step(e.op.After), p.epoch)
 }
 
 // all is a number for all that has happened.
-func (p *past) all() uint64 {
-	h := uint64(0)
-	for _, t := range p.threads {
-		h += mix(t.name, t.latest)
+func (p *past) all() (sum uint64) {
+	for i := range p.threads {
+		sum += p.threads[i].share()
 	}
-	return h
+	return sum
 }
 
-// state is a number for the state of a run: what has happened, what comes next, and who made the last step where that is not
-// all the same.
-func (p *past) state(r *Run, enabled []*Thread, cur *Thread, free bool) uint64 {
+// share is what a thread contributes to that.
+func (h *history) share() uint64 {
+	if h.latest == 0 {
+		return 0
+	}
+	return mix(h.name, h.latest)
+}
+
+// state is a number for the state of a run by what has happened, what comes next, and who can do it.
+func (p *past) state(r *Run, enabled []*Thread) uint64 {
 	h := uint64(0)
 	for _, t := range r.threads {
 		if !t.done {
@@ -176,9 +224,6 @@ func (p *past) state(r *Run, enabled []*Thread, cur *Thread, free bool) uint64 {
 	}
 	for _, t := range enabled {
 		h += mix(p.threads[t.ID].name, 3)
-	}
-	if !free {
-		h += mix(p.threads[cur.ID].name, 4)
 	}
 	return mix(h, p.all(), p.epoch)
 }
