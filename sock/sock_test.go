@@ -99,7 +99,9 @@ func TestBufferLimits(t *testing.T) {
 func send(s *sock.Sock[struct{}], cur *kernel.Task, text string) {
 	m := skb.New[struct{}](s.K, len(text))
 	m.Put(cur, []byte(text))
+	s.ReceiveQueue.Lock.Lock(cur)
 	s.ReceiveQueue.Append(cur, m)
+	s.ReceiveQueue.Lock.Unlock(cur)
 	s.DataReady(cur)
 }
 
