@@ -93,13 +93,14 @@ type Kernel struct {
 
 	cfg Config
 
-	families  [64]Family // by address family
-	initNet   *Net
-	tasks     []*Task // all that have not been reaped
-	lastPid   Atomic
-	processes Index[int, *group] // by tgid
-	nets      []*Net             // by ID
-	taskMu    sync.Mutex         // tasks and nets in Free mode
+	families    [64]Family          // by address family
+	unixOptions func(*Task) Options // nil for none
+	initNet     *Net
+	tasks       []*Task // all that have not been reaped
+	lastPid     Atomic
+	processes   Index[int, *group] // by tgid
+	nets        []*Net             // by ID
+	taskMu      sync.Mutex         // tasks and nets in Free mode
 
 	clock  clock
 	live   [nResources]atomic.Int64 // only Close looks at them

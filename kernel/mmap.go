@@ -4,8 +4,12 @@ import (
 	"nlmmap/uapi"
 )
 
-// mmapTop is where the search for room for a mapping starts, downwards.
-const mmapTop = 0x7fff_f000_0000
+// taskSize is where user addresses end (TASK_SIZE), mmapTop where the search for room for a mapping starts, downwards: above
+// it a process has its stack.
+const (
+	taskSize = 1<<47 - uapi.PageSize
+	mmapTop  = 0x7fff_f000_0000
+)
 
 // mremapMax bounds what a mapping can grow to, in bytes, as the machine keeps word of each page.
 const mremapMax = 4 << 30
@@ -17,14 +21,14 @@ func checkRange(addr, length uint64) error {
 	if addr&pageMask != 0 {
 		return Errorf(EINVAL, "address %#x is not a multiple of the page size", addr)
 	}
-	if length == 0 || length > mmapTop || addr > mmapTop-length {
+	if length == 0 || length > taskSize || addr > taskSize-length {
 		return Errorf(EINVAL, "length %d", length)
 	}
 	return nil
 }
 
 // Mmap maps length bytes of a file and returns the address. Without MAP_FIXED addr is ignored. Length 0 or an offset
-// that is not a multiple of the page size is EINVAL, a range that ends above mmapTop ENOMEM; the file may refuse with errors of its own (spec 3.1).
+// that is not a multiple of the page size is EINVAL, a range that ends above taskSize ENOMEM; the file may refuse with errors of its own (spec 3.1).
 func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (uint64, error) {
 	_, err := syscall(t, MmapCall{length, prot, flags, fd, offset}, func() (n int, err error) {
 		if offset&pageMask != 0 {
@@ -39,7 +43,7 @@ func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (ui
 			return 0, Errorf(EINVAL, "length 0")
 		}
 		length = pageAlign(length)
-		if length == 0 || length > mmapTop {
+		if length == 0 || length > taskSize {
 			return 0, ENOMEM
 		}
 		as := t.as
@@ -49,7 +53,7 @@ func (t *Task) Mmap(addr, length uint64, prot, flags, fd int, offset uint64) (ui
 			if addr&pageMask != 0 {
 				return 0, Errorf(EINVAL, "address %#x is not a multiple of the page size", addr)
 			}
-			if addr > mmapTop-length {
+			if addr > taskSize-length {
 				return 0, Errorf(ENOMEM, "no memory at %#x", addr)
 			}
 			as.unmap(t, addr, addr+length)
@@ -128,14 +132,14 @@ func (t *Task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 		if err := checkRange(addr, oldlen); err != nil {
 			return 0, err
 		}
-		if newlen == 0 || newlen > mmapTop || fixed && newaddr&pageMask != 0 {
+		if newlen == 0 || newlen > taskSize || fixed && newaddr&pageMask != 0 {
 			return 0, EINVAL
 		}
 		if newlen > max(oldlen, mremapMax) {
 			return 0, Errorf(ENOMEM, "a mapping of %d bytes", newlen)
 		}
 		oldlen, newlen = pageAlign(oldlen), pageAlign(newlen)
-		if fixed && newaddr > mmapTop-newlen {
+		if fixed && newaddr > taskSize-newlen {
 			return 0, Errorf(EINVAL, "no memory at %#x", newaddr)
 		}
 		if fixed && addr < newaddr+newlen && newaddr < addr+oldlen {

@@ -204,14 +204,24 @@ func (t *Task) Getsockopt(fd, level, name, optlen int) (val []byte, err error) {
 	return val, err
 }
 
+// Options are what a socket has of level SOL_SOCKET. Package sock has them for all families.
+type Options interface {
+	Setsockopt(cur *Task, name int, val []byte) error
+	Getsockopt(cur *Task, name, optlen int) ([]byte, error)
+}
+
+// UnixOptions says what gives UNIX sockets their options. Without any they have none.
+func (k *Kernel) UnixOptions(options func(cur *Task) Options) { k.unixOptions = options }
+
 // unixSock is one end of a pair of UNIX datagram sockets: enough to have descriptors in flight, and to refuse what is meant
-// for netlink. Options of level SOL_SOCKET are not modelled.
+// for netlink. Its options are kept and change nothing.
 type unixSock struct {
-	k      *Kernel
-	peer   *unixSock
-	lock   Spinlock
-	inside Guarded[unixState]
-	wait   WaitQueue
+	k       *Kernel
+	options Options // nil for none
+	peer    *unixSock
+	lock    Spinlock
+	inside  Guarded[unixState]
+	wait    WaitQueue
 }
 
 // unixState is what the lock of a UNIX socket guards.
@@ -227,8 +237,11 @@ type unixMsg struct {
 	file *File // nil for none
 }
 
-func (k *Kernel) newUnixSock() *unixSock {
-	u := &unixSock{k: k}
+func (t *Task) newUnixSock() *unixSock {
+	u := &unixSock{k: t.k}
+	if t.k.unixOptions != nil {
+		u.options = t.k.unixOptions(t)
+	}
 	u.lock.Name = "unix_sock"
 	u.inside.Guard(&u.lock.Mutex)
 	return u
@@ -237,7 +250,7 @@ func (k *Kernel) newUnixSock() *unixSock {
 // Socketpair makes two connected UNIX datagram sockets, which carry descriptors.
 func (t *Task) Socketpair() (a, b int, err error) {
 	a, err = syscall(t, SocketpairCall{uapi.AFUnix, uapi.SockDgram}, func() (int, error) {
-		ua, ub := t.k.newUnixSock(), t.k.newUnixSock()
+		ua, ub := t.newUnixSock(), t.newUnixSock()
 		ua.peer, ub.peer = ub, ua
 		a, err := t.files.install(t, t.k.newFile(ua))
 		if err != nil {
@@ -343,22 +356,25 @@ func (u *unixSock) Recvmsg(cur *Task, m *Msghdr, flags int) (int, error) {
 }
 
 // Setsockopt implements SocketOps: the family has no options of its own.
-func (u *unixSock) Setsockopt(_ *Task, level, _ int, _ []byte) error {
-	if level == uapi.SolSocket {
-		return Errorf(ENOPROTOOPT, "options of UNIX sockets are not modelled")
+func (u *unixSock) Setsockopt(cur *Task, level, name int, val []byte) error {
+	switch {
+	case level != uapi.SolSocket:
+		return EOPNOTSUPP
+	case u.options == nil:
+		return ENOPROTOOPT
 	}
-	return EOPNOTSUPP
+	return u.options.Setsockopt(cur, name, val)
 }
 
 // Getsockopt implements SocketOps. There is never a pending error.
-func (u *unixSock) Getsockopt(_ *Task, level, name, _ int) ([]byte, error) {
+func (u *unixSock) Getsockopt(cur *Task, level, name, optlen int) ([]byte, error) {
 	switch {
 	case level != uapi.SolSocket:
 		return nil, EOPNOTSUPP
-	case name == uapi.SoError:
-		return make([]byte, 4), nil
+	case u.options == nil:
+		return nil, ENOPROTOOPT
 	}
-	return nil, Errorf(ENOPROTOOPT, "options of UNIX sockets are not modelled")
+	return u.options.Getsockopt(cur, name, optlen)
 }
 
 // RecvFD receives a descriptor. EAGAIN when none is in flight.

@@ -86,17 +86,17 @@ func (as *AddressSpace) free(start, end uint64) bool {
 			return false
 		}
 	}
-	return end <= mmapTop
+	return end <= taskSize
 }
 
 // unmappedArea returns the highest free range below mmapTop.
 func (as *AddressSpace) unmappedArea(size uint64) uint64 {
 	end := uint64(mmapTop)
 	for i := len(as.vmas) - 1; i >= 0; i-- {
-		if as.vmas[i].End+uapi.PageSize+size <= end {
+		if as.vmas[i].End+size <= end {
 			break
 		}
-		end = as.vmas[i].Start - uapi.PageSize
+		end = min(end, as.vmas[i].Start)
 	}
 	return end - size
 }

@@ -44,10 +44,22 @@ var socketDirectives = []form{
 		run:     setsockopt,
 	},
 	{
+		syntax:  compile("setsockopt FD level=N option=N value=N [optlen=N]"),
+		help:    "sets an option that has no name here",
+		example: "setsockopt a level=1 option=2 value=1",
+		run:     setAnyOption,
+	},
+	{
 		syntax:  compile("getsockopt FD " + settable + "|bpf_extensions|error|rx_ring|tx_ring [optlen=N]"),
 		help:    "prints value=N, for a pending error its name",
 		example: "getsockopt a error",
 		run:     getsockopt,
+	},
+	{
+		syntax:  compile("getsockopt FD level=N option=N [optlen=N]"),
+		help:    "prints len= and the bytes of an option that has no name here, at most optlen (4 if not given)",
+		example: "getsockopt a level=1 option=17 optlen=12",
+		run:     getAnyOption,
 	},
 	{
 		syntax:  compile("filter FD return=N"),
@@ -134,20 +146,34 @@ func (c *call) name(get func(fd int) ([]byte, error)) (string, error) {
 }
 
 func setsockopt(c *call) (string, error) {
-	d, err := c.task.fd(c.args.word(0))
-	if err != nil {
-		return "", err
-	}
 	o := options[c.args.word(1)]
 	val := binary.LittleEndian.AppendUint32(nil, uint32(c.args.num(2)))
 	if c.args.word(1) == "rcvtimeo" || c.args.word(1) == "sndtimeo" {
 		val = timeval(c.args.num(2))
+	}
+	return c.setOption(o, val)
+}
+
+// setAnyOption sets an option that has no name.
+func setAnyOption(c *call) (string, error) {
+	return c.setOption(c.args.option(), binary.LittleEndian.AppendUint32(nil, uint32(c.args.get("value", 0))))
+}
+
+func (c *call) setOption(o option, val []byte) (string, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return "", err
 	}
 	n, err := c.args.optlen(len(val))
 	if err != nil {
 		return "", err
 	}
 	return ok(c.task.Setsockopt(d.fd, o.level, o.name, resized(val, n)))
+}
+
+// option is one that is given by its numbers.
+func (a args) option() option {
+	return option{int(int32(a.get("level", 0))), int(int32(a.get("option", 0)))}
 }
 
 // timeval is a time in milliseconds as the options for timeouts take it (struct timeval).
@@ -157,16 +183,7 @@ func timeval(ms int64) []byte {
 }
 
 func getsockopt(c *call) (string, error) {
-	d, err := c.task.fd(c.args.word(0))
-	if err != nil {
-		return "", err
-	}
-	o := options[c.args.word(1)]
-	n, err := c.args.optlen(4)
-	if err != nil {
-		return "", err
-	}
-	b, err := c.task.Getsockopt(d.fd, o.level, o.name, n)
+	b, err := c.getOption(options[c.args.word(1)])
 	if err != nil {
 		return "", err
 	}
@@ -175,6 +192,27 @@ func getsockopt(c *call) (string, error) {
 		return ErrnoName(unix.Errno(v)), nil
 	}
 	return fmt.Sprintf("value=%d", v), nil
+}
+
+// getAnyOption prints the bytes of an option that has no name.
+func getAnyOption(c *call) (string, error) {
+	b, err := c.getOption(c.args.option())
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("len=%d hex=%x", len(b), b), nil
+}
+
+func (c *call) getOption(o option) ([]byte, error) {
+	d, err := c.task.fd(c.args.word(0))
+	if err != nil {
+		return nil, err
+	}
+	n, err := c.args.optlen(4)
+	if err != nil {
+		return nil, err
+	}
+	return c.task.Getsockopt(d.fd, o.level, o.name, n)
 }
 
 // optlen is the length that an option is passed with. A negative one is EINVAL whatever the option; of one that is

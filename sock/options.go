@@ -2,6 +2,7 @@ package sock
 
 import (
 	"encoding/binary"
+	"math"
 
 	"nlmmap/kernel"
 	"nlmmap/uapi"
@@ -10,7 +11,7 @@ import (
 // plain are options that every socket keeps for whoever asks, and that change nothing for one without a network below it.
 type plain struct {
 	flags  uint64 // those of plainFlags that are on, by number
-	ints   [4]int32
+	ints   [6]int32
 	linger [2]uint32
 }
 
@@ -20,10 +21,12 @@ const (
 	mark
 	busyPoll
 	pacingRate
+	lowat
+	peekOff
 )
 
 // initialPlain is what a new socket has.
-var initialPlain = plain{ints: [4]int32{pacingRate: -1}}
+var initialPlain = plain{ints: [6]int32{pacingRate: -1, lowat: 1, peekOff: -1}}
 
 // plainFlags are on or off. SO_BSDCOMPAT can be set, too, and is off for ever.
 const plainFlags = 1<<uapi.SoDebug | 1<<uapi.SoReuseaddr | 1<<uapi.SoDontroute | 1<<uapi.SoBroadcast | 1<<uapi.SoKeepalive |
@@ -73,7 +76,7 @@ func (s *Sock[C]) setPlain(cur *kernel.Task, change func(*plain)) {
 // setOther sets the options that have nothing to do with messages (sock_setsockopt). v is the first word of the value.
 //
 // Errors: EPERM for a priority outside 0 to 6 and for a mark without CAP_NET_ADMIN, and for a locked filter that is to be
-// unlocked; EACCES for SO_DEBUG without it; EOPNOTSUPP for SO_PEEK_OFF, and for eBPF filters, which the modelled kernels were
+// unlocked; EACCES for SO_DEBUG without it; EOPNOTSUPP for SO_PEEK_OFF, which UNIX sockets have, and for eBPF filters, which the modelled kernels were
 // built without; ENOPROTOOPT for options that can only be read or do not exist.
 func (s *Sock[C]) setOther(cur *kernel.Task, name int, v int32, val []byte) error {
 	at, isInt := s.d.plainInt(name)
@@ -92,7 +95,12 @@ func (s *Sock[C]) setOther(cur *kernel.Task, name int, v int32, val []byte) erro
 				o.flags |= 1 << name
 			}
 		})
-	case name == uapi.SoBsdcompat, name == uapi.SoRcvlowat && v <= 1 && v >= 0: // a netlink socket is readable with one byte
+	case name == uapi.SoBsdcompat:
+	case name == uapi.SoRcvlowat: // a datagram makes readable whatever this says
+		if v < 0 {
+			v = math.MaxInt32
+		}
+		s.setPlain(cur, func(o *plain) { o.ints[lowat] = max(v, 1) })
 	case name == uapi.SoLinger:
 		if len(val) < 8 {
 			return kernel.EINVAL
@@ -106,7 +114,10 @@ func (s *Sock[C]) setOther(cur *kernel.Task, name int, v int32, val []byte) erro
 		}
 		s.locked.Store(cur, boolean(v != 0))
 	case name == uapi.SoPeekOff:
-		return kernel.EOPNOTSUPP
+		if s.Family != uapi.AFUnix {
+			return kernel.EOPNOTSUPP
+		}
+		s.setPlain(cur, func(o *plain) { o.ints[peekOff] = v })
 	case (name == uapi.SoAttachBPF || name == uapi.SoAttachReuseportEBPF) && s.d.has(name):
 		if len(val) != 4 {
 			return kernel.EINVAL
@@ -132,7 +143,9 @@ func (s *Sock[C]) getOther(cur *kernel.Task, name int) ([]byte, error) {
 		return word(int64(s.options(cur).flags >> name & 1))
 	case name == uapi.SoBsdcompat, name == uapi.SoAcceptconn:
 		return word(0)
-	case name == uapi.SoRcvlowat, name == uapi.SoSndlowat:
+	case name == uapi.SoRcvlowat:
+		return word(int64(s.options(cur).ints[lowat]))
+	case name == uapi.SoSndlowat:
 		return word(1)
 	case name == uapi.SoLinger:
 		o := s.options(cur)
@@ -150,7 +163,10 @@ func (s *Sock[C]) getOther(cur *kernel.Task, name int) ([]byte, error) {
 	case name == uapi.SoPeername:
 		return nil, kernel.Errorf(kernel.EINVAL, "there is no peer's name of that length")
 	case name == uapi.SoPeekOff:
-		return nil, kernel.EOPNOTSUPP
+		if s.Family != uapi.AFUnix {
+			return nil, kernel.EOPNOTSUPP
+		}
+		return word(int64(s.options(cur).ints[peekOff]))
 	case name == uapi.SoBPFExtensions:
 		if n := s.d.BPFExtensions; n != 0 {
 			return word(int64(n))

@@ -110,8 +110,15 @@ type Sock[C any] struct {
 
 // Init prepares a socket of cur with one reference. destruct runs when the last one is gone. It has no inode number yet.
 func (s *Sock[C]) Init(cur *kernel.Task, family, typ, protocol int, d *Differences, destruct func(cur *kernel.Task)) {
+	s.prepare(cur, family, typ, protocol, d)
+	s.destruct = destruct
+	s.K.Count(kernel.ResSocket, 1)
+}
+
+// prepare gives a socket its first values.
+func (s *Sock[C]) prepare(cur *kernel.Task, family, typ, protocol int, d *Differences) {
 	s.K, s.Net, s.Family, s.Type, s.Protocol = cur.Kernel(), cur.Net(), family, typ, protocol
-	s.Opener, s.d, s.destruct = cur.Cred(), d, destruct
+	s.Opener, s.d = cur.Cred(), d
 	s.ReceiveQueue.Init("receive queue")
 	s.WriteQueue.Init("write queue")
 	s.Rcvbuf.Named("rcvbuf", DefaultBuf)
@@ -127,7 +134,15 @@ func (s *Sock[C]) Init(cur *kernel.Task, family, typ, protocol int, d *Differenc
 	s.rcvtimeo.Named("rcvtimeo", int64(kernel.Forever))
 	s.sndtimeo.Named("sndtimeo", int64(kernel.Forever))
 	s.refs.Named("sock refs", 1)
-	s.K.Count(kernel.ResSocket, 1)
+}
+
+// ServeUnix gives UNIX sockets the options of level SOL_SOCKET.
+func ServeUnix(k *kernel.Kernel, d *Differences) {
+	k.UnixOptions(func(cur *kernel.Task) kernel.Options {
+		s := new(Sock[struct{}])
+		s.prepare(cur, uapi.AFUnix, uapi.SockDgram, 0, d)
+		return s
+	})
 }
 
 // Hold takes a reference: sock_hold.

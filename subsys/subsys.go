@@ -17,6 +17,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/sock"
 	"nlmmap/subsys/audit"
 	"nlmmap/subsys/fiblookup"
 	"nlmmap/subsys/genetlink"
@@ -100,9 +101,10 @@ func Register(k *kernel.Kernel) (*System, error) {
 func RegisterWith(k *kernel.Kernel, d *Differences) *System {
 	s := &System{Kernel: k, IP: inet.Register(k, &d.Inet)}
 	s.Netlink = afnetlink.RegisterWith(k, &d.Netlink)
+	sock.ServeUnix(k, &s.Netlink.D.Sock)
 	s.Rtnetlink = rtnetlink.Register(s.Netlink, s.IP, &d.Rtnetlink)
 	s.Genetlink = genetlink.Register(s.Netlink, &d.Genetlink)
-	s.Sockdiag = sockdiag.Register(s.Netlink, &d.Sockdiag)
+	s.Sockdiag = sockdiag.Register(s.Netlink, s.IP, &d.Sockdiag)
 	s.Audit = audit.Register(s.Netlink, &d.Audit)
 	s.NFNetlink = nfnetlink.Register(s.Netlink, &d.NFNetlink)
 	s.NFQueue = nfqueue.Register(s.NFNetlink, &d.NFQueue)

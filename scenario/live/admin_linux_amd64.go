@@ -149,7 +149,7 @@ func interfaceFlags(name string) (uint16, error) {
 
 // askInterface asks with an ioctl: package net would ask from whatever thread, that is in another namespace.
 func askInterface(name string, what uint) (*unix.Ifreq, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}

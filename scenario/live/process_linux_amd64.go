@@ -74,6 +74,9 @@ func (tr *tracer) another(start func() (*task, error)) (*task, error) {
 // scratchFd is the scratch as a descriptor of a new process.
 const scratchFd = 0
 
+// scratchHint is where tasks have the scratch: far from the scenario's mappings, which begin at the top.
+const scratchHint = 1 << 40
+
 // spawn starts a process that is stopped before its first instruction and makes it a task.
 func spawn(tr *tracer) (*task, error) {
 	const self = "/proc/self/exe"
@@ -115,7 +118,7 @@ func (t *task) setUp() error {
 		return err
 	}
 	var err error
-	t.p.scratch, err = t.syscall(unix.SYS_MMAP, 0, areas*areaSize, unix.PROT_READ|unix.PROT_WRITE,
+	t.p.scratch, err = t.syscall(unix.SYS_MMAP, scratchHint, areas*areaSize, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_SHARED|unix.MAP_NORESERVE, scratchFd, 0)
 	if err != nil {
 		return err

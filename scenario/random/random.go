@@ -17,7 +17,6 @@
 //   - answers of the audit subsystem, which a kernel thread sends, without time for it; never in a ring;
 //   - a log that waits for its timer;
 //   - statistics of several sockets, whose order is that of a hash table;
-//   - iSCSI and SCSI transport, which the modelled kernels have and many others do not;
 //   - rings beside a tap, which crash Linux 3.19;
 //   - packets with what only a driver can make (linear=, stamped, received): only the model has them.
 package random

@@ -42,6 +42,7 @@ var steps = []step{
 	{5, hasFD, func(m *maker) { m.step("stat %s", m.fd().name) }},
 	{4, hasFD, (*maker).setsockopt},
 	{4, hasFD, (*maker).getsockopt},
+	{1, hasFD, (*maker).anyOption},
 	{2, hasFD, func(m *maker) { m.step("getsockname %s", m.fd().name) }},
 	{1, hasFD, func(m *maker) { m.step("getpeername %s", m.fd().name) }},
 	{2, hasFD, (*maker).connect},
@@ -140,7 +141,7 @@ var protocols = []string{
 func (m *maker) open() {
 	d := fd{name: m.name("s"), sock: &socket{protocol: pick(m, protocols...)}}
 	if m.one(40) {
-		d.sock.protocol = pick(m, "1", "3", "5", "7", "14", "17", "20", "21", "31", "32", "255", "-1")
+		d.sock.protocol = pick(m, "1", "3", "5", "7", "8", "14", "17", "18", "20", "21", "31", "32", "255", "-1")
 	}
 	m.opened[d.sock.protocol]++
 	m.step("socket %s %s%s", d.name, d.sock.protocol, m.option(8, " type=%s", pick(m, "dgram", "dgram", "stream")))
@@ -285,6 +286,23 @@ func (m *maker) setsockopt() {
 		value = pick(m, 0, 1, 2000, 4000, 10000, 100000, 1<<30, -1)
 	}
 	m.step("setsockopt %s %s %d%s", d.name, o, value, m.option(20, " optlen=%d", pick(m, 0, 1, 3, 8, -1)))
+}
+
+// anyOption sets or reads an option by its number: one without effect on messages, or none at all.
+func (m *maker) anyOption() {
+	level, number := 1, pick(m, 2, 3, 5, 6, 9, 10, 12, 15, 16, 18, 19, 29, 30, 34, 35, 38, 39, 40, 43, 44, 99)
+	switch {
+	case m.one(6):
+		level, number = 270, pick(m, 0, 12, 99)
+	case m.one(6):
+		level = pick(m, 0, 6, 17, 271, -1)
+	}
+	size := m.option(10, " optlen=%d", pick(m, 0, 1, 3, 8, -1))
+	if m.one(2) {
+		m.step("getsockopt %s level=%d option=%d%s", m.fd().name, level, number, size)
+		return
+	}
+	m.step("setsockopt %s level=%d option=%d value=%d%s", m.fd().name, level, number, pick(m, 0, 1, 2, 7, -1), size)
 }
 
 func (m *maker) getsockopt() {

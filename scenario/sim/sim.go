@@ -144,6 +144,7 @@ func (m *Machine) Packet(d scenario.Datagrams) (sent, failed int, err error) {
 		m.stack().Output(m.admin, p)
 		sent++
 	}
+	from.Close(m.admin)
 	return sent, failed, nil
 }
 

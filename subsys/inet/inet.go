@@ -14,7 +14,11 @@
 //	output.go   SendUDP ──► Output ──► rule, rule, ... ──► delivered, dropped, or queued until Reinject
 package inet
 
-import "nlmmap/kernel"
+import (
+	"net/netip"
+
+	"nlmmap/kernel"
+)
 
 // Inet is the network stack of a machine.
 type Inet struct {
@@ -40,6 +44,7 @@ type Notifier struct {
 	Addr  func(cur *kernel.Task, s *Stack, a Addr, gone bool, by Cause)
 	Route func(cur *kernel.Task, s *Stack, r Route, gone bool, flags uint16, by Cause) // flags: RouteReplace, RouteAppend
 	Rule  func(cur *kernel.Task, s *Stack, r PolicyRule, gone bool, by Cause)
+	Gone  func(cur *kernel.Task, s *Stack, from netip.AddrPort) // a UDP socket
 }
 
 // LinkChange is what happened to a device.

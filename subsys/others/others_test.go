@@ -1,6 +1,7 @@
 package others_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -13,9 +14,13 @@ import (
 func TestRequests(t *testing.T) {
 	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
 		m.Task = m.Task.Kernel().NewProcess("init", m.Task.Kernel().InitNet())
-		for _, proto := range []int{uapi.NetlinkXFRM, uapi.NetlinkISCSI, uapi.NetlinkSCSITransport} {
-			if code := m.Open(proto, 1000, 0).Ack(16, 0, make([]byte, 4)); code != -22 {
-				t.Errorf("protocol %d: %d", proto, code)
+		if code := m.Open(uapi.NetlinkXFRM, 1000, 0).Ack(16, 0, make([]byte, 4)); code != -22 {
+			t.Errorf("XFRM: %d", code)
+		}
+		for _, proto := range []int{uapi.NetlinkISCSI, uapi.NetlinkSCSITransport} {
+			_, err := m.Task.Socket(uapi.AFNetlink, uapi.SockRaw, proto)
+			if !errors.Is(err, kernel.EPROTONOSUPPORT) {
+				t.Errorf("protocol %d: %v", proto, err)
 			}
 		}
 		for _, typ := range []uint16{18, 21} {

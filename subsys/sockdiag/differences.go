@@ -32,7 +32,8 @@ func (d *Differences) Table() []kernel.Difference {
 		{
 			Name: "diag-groups-open", Spec: "15.4",
 			Value: kernel.Switch(&d.GroupsOpen, kernel.Since(kernel.Linux4_4)),
-			Text:  "Everybody may join the groups, to which nothing modelled is sent.",
+			Text: "Everybody may join the groups, and group 2 is told of UDP sockets that go. Without it joining takes a " +
+				"right, and nothing is sent.",
 		},
 	}
 }

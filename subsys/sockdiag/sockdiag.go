@@ -15,6 +15,7 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
 	"nlmmap/uapi"
 )
 
@@ -50,8 +51,11 @@ type Sockdiag struct {
 }
 
 // Register brings the subsystem up: sock_diag_init and netlink_diag_init.
-func Register(nl *afnetlink.Netlink, differences *Differences) *Sockdiag {
+func Register(nl *afnetlink.Netlink, ip *inet.Inet, differences *Differences) *Sockdiag {
 	d := &Sockdiag{D: *differences, nl: nl}
+	if d.D.GroupsOpen {
+		ip.Notify(inet.Notifier{Gone: d.gone})
+	}
 	nl.KernelCreate(uapi.NetlinkSockDiag, afnetlink.KernelCfg{NonrootRecv: d.D.GroupsOpen, Input: d.input})
 	return d
 }
