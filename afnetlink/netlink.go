@@ -19,6 +19,7 @@ import (
 	"fmt"
 
 	"nlmmap/kernel"
+	"nlmmap/sock"
 	"nlmmap/ringmm"
 	"nlmmap/uapi"
 )
@@ -73,6 +74,7 @@ func RegisterWith(k *kernel.Kernel, d *Differences) *Netlink {
 	case TapFull:
 		nl.tapCopy = nl.tapCopied
 	}
+	sock.ServeUnix(k, &nl.D.Sock)
 	nl.table.init()
 	nl.taps.Named("netlink_tap_all")
 	k.Register(uapi.AFNetlink, nl)

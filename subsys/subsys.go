@@ -17,7 +17,6 @@ import (
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
-	"nlmmap/sock"
 	"nlmmap/subsys/audit"
 	"nlmmap/subsys/fiblookup"
 	"nlmmap/subsys/genetlink"
@@ -101,7 +100,6 @@ func Register(k *kernel.Kernel) (*System, error) {
 func RegisterWith(k *kernel.Kernel, d *Differences) *System {
 	s := &System{Kernel: k, IP: inet.Register(k, &d.Inet)}
 	s.Netlink = afnetlink.RegisterWith(k, &d.Netlink)
-	sock.ServeUnix(k, &s.Netlink.D.Sock)
 	s.Rtnetlink = rtnetlink.Register(s.Netlink, s.IP, &d.Rtnetlink)
 	s.Genetlink = genetlink.Register(s.Netlink, &d.Genetlink)
 	s.Sockdiag = sockdiag.Register(s.Netlink, s.IP, &d.Sockdiag)

@@ -28,7 +28,7 @@ func (d *Sockdiag) gone(cur *kernel.Task, s *inet.Stack, from netip.AddrPort) {
 	binary.BigEndian.PutUint16(b[4:], from.Port())
 	copy(b[8:], from.Addr().AsSlice())
 	b = uapi.AppendAttr(b, inetDiagShutdown, []byte{0})
-	m := d.nl.NewSKB(destroyRoom)
+	m := d.nl.NewSKB(cur, destroyRoom)
 	if m == nil {
 		return
 	}

@@ -53,10 +53,11 @@ type Sockdiag struct {
 // Register brings the subsystem up: sock_diag_init and netlink_diag_init.
 func Register(nl *afnetlink.Netlink, ip *inet.Inet, differences *Differences) *Sockdiag {
 	d := &Sockdiag{D: *differences, nl: nl}
-	if d.D.GroupsOpen {
+	open := d.D.GroupsOpen
+	if open {
 		ip.Notify(inet.Notifier{Gone: d.gone})
 	}
-	nl.KernelCreate(uapi.NetlinkSockDiag, afnetlink.KernelCfg{NonrootRecv: d.D.GroupsOpen, Input: d.input})
+	nl.KernelCreate(uapi.NetlinkSockDiag, afnetlink.KernelCfg{NonrootRecv: open, Input: d.input})
 	return d
 }
 
