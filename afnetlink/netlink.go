@@ -19,8 +19,8 @@ import (
 	"fmt"
 
 	"nlmmap/kernel"
-	"nlmmap/sock"
 	"nlmmap/ringmm"
+	"nlmmap/sock"
 	"nlmmap/uapi"
 )
 
