@@ -96,6 +96,8 @@ type Result struct {
 	// not Exhausted; LeftOut then says which.
 	Exhausted bool
 	LeftOut   string
+	// Covered is the share of the schedules that was seen: 1 if all were, an estimate for dfs when its time was over, else 0.
+	Covered float64
 	// Bounds are the limits of preemptions within which all schedules were tried, one after the other.
 	Bounds []Bound
 	// Failure is the first violation, minimised; nil if there was none.
@@ -135,11 +137,22 @@ func (r Result) String() string {
 			r.Bounds[len(r.Bounds)-1].Preemptions)
 	default:
 		s += ": nothing found within the budget"
+		if r.Covered > 0 {
+			s += ", about " + Percent(r.Covered) + " of all schedules"
+		}
 		if r.Chance > 0 {
 			s += fmt.Sprintf(" (a bug of the depth looked for is found by one schedule in %.0f at least)", 1/r.Chance)
 		}
 	}
 	return s
+}
+
+// Percent writes a share that was estimated.
+func Percent(share float64) string {
+	if share < 0.01 {
+		return "less than 1 %"
+	}
+	return fmt.Sprintf("%.0f %%", 100*share)
 }
 
 // A Violation is an invariant that a run broke, with who is to blame.

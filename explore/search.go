@@ -32,7 +32,8 @@ type ran struct {
 	repeated       bool // cut short as a repetition
 	again          bool // it was made before
 	broken         bool // cut short because the search cannot go on
-	length         int  // of pct: within how many steps it changes priorities
+	covered        float64
+	length         int // of pct: within how many steps it changes priorities
 	seen           []Violation
 	fail           *Violation
 	outcome        string
@@ -47,6 +48,12 @@ func (s *searcher) search() Result {
 	s.start = time.Now()
 	s.res.Err = s.runs()
 	s.res.Elapsed = time.Since(s.start)
+	switch {
+	case s.res.Exhausted:
+		s.res.Covered = 1
+	case s.res.Failure != nil || s.o.Runs > 0 && s.res.Runs >= s.o.Runs:
+		s.res.Covered = 0 // it depends on who was where, and what is said of so many runs does not
+	}
 	return s.res
 }
 
@@ -94,7 +101,7 @@ func (s *searcher) exhaust() {
 	d, whole := &sched.DFS{}, true
 	sched.Each(d, max(s.o.Workers, 1), func(d *sched.DFS) ran {
 		r := s.run(d, d.Repeated)
-		r.repeated, r.broken, r.switches = d.Repeated(), d.Err() != nil, d.Switches()
+		r.repeated, r.broken, r.switches, r.covered = d.Repeated(), d.Err() != nil, d.Switches(), d.Covered()
 		return r
 	}, func(r ran) bool {
 		whole = s.take(r)
@@ -200,6 +207,7 @@ func (s *searcher) take(r ran) bool {
 	res := &s.res
 	res.Runs++
 	res.Steps += int64(r.steps)
+	res.Covered = r.covered
 	res.Length, res.Threads = max(res.Length, r.steps), max(res.Threads, r.threads)
 	if r.repeated {
 		res.Pruned++

@@ -3,7 +3,9 @@ package explore_test
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"nlmmap/defects"
 	"nlmmap/explore"
@@ -107,5 +109,20 @@ func TestDeepen(t *testing.T) {
 			t.Errorf("%s with %s: the replay gives %v, %v", s.Defect, s.Program, v, err)
 		}
 		t.Logf("%s with %s: %d preemptions, schedule %d", s.Defect, s.Program, len(r.Bounds), r.FoundAfter)
+	}
+}
+
+// TestCovered: a search that was cut short by its budget says about how much of it is done, one that was not all.
+func TestCovered(t *testing.T) {
+	p, _ := explore.Lookup("two-senders")
+	o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_4}, Time: 20 * time.Millisecond}
+	for _, o.Workers = range []int{1, 2} {
+		if r := explore.Search(t.Context(), p, o); r.Exhausted || r.Covered <= 0 || r.Covered >= 1 || !strings.Contains(r.String(), "% of all schedules") {
+			t.Errorf("%v, %f is covered", r, r.Covered)
+		}
+	}
+	p, _ = explore.Lookup("reader-and-ack")
+	if r := explore.Search(t.Context(), p, explore.Options{}); r.Covered != 1 {
+		t.Errorf("%v, %f is covered", r, r.Covered)
 	}
 }

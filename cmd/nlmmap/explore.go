@@ -243,6 +243,9 @@ func (e env) searchProgress(o *explore.Options) (stop func()) {
 		if time.Since(last) > time.Second {
 			last = time.Now()
 			fmt.Fprintf(e.stderr, "\r%d schedules, %v ", r.Runs, r.Elapsed.Round(time.Second))
+			if r.Covered > 0 && r.Failure == nil {
+				fmt.Fprintf(e.stderr, "(about %s) ", explore.Percent(r.Covered))
+			}
 			if n := len(r.Bounds); n > 0 {
 				fmt.Fprintf(e.stderr, "(nothing with at most %d preemptions) ", r.Bounds[n-1].Preemptions)
 			}
@@ -276,13 +279,14 @@ func (e env) resultJSON(p explore.Program, o explore.Options, results []explore.
 		Exhausted bool               `json:"exhausted"`
 		LeftOut   string             `json:"leftOut,omitempty"`
 		Bounds    []explore.Bound    `json:"bounds,omitempty"`
+		Covered   float64            `json:"covered,omitempty"`
 		Violation *explore.Violation `json:"violation,omitempty"`
 		Switches  string             `json:"switches,omitempty"`
 		Found     []violationFound   `json:"found,omitempty"`
 	}{Program: p.Name, Kernel: o.Version.String(), Memory: o.Memory.String()}
 	for _, r := range results {
 		out.Schedules, out.Steps, out.Exhausted, out.LeftOut = out.Schedules+r.Runs, out.Steps+r.Steps, r.Exhausted, r.LeftOut
-		out.Bounds = r.Bounds
+		out.Bounds, out.Covered = r.Bounds, r.Covered
 		if r.Failure != nil {
 			out.Found = append(out.Found, violationOf(r.Failure))
 		}

@@ -107,6 +107,36 @@ func (d *DFS) Switches() []Switch {
 	return list
 }
 
+// Covered estimates the share of the search that is done, the present run included: as if what is to be tried at a step
+// were as much for each of the threads. What the search does not know yet that it has to try is not in it, so that it says too
+// much in the beginning.
+func (d *DFS) Covered() float64 {
+	done, share := 0.0, 1.0 // of all, and of what the steps so far have left
+	for i := range d.stack[:min(d.depth, len(d.stack))] {
+		if tried, all := d.stack[i].alternatives(); all > 1 {
+			share /= float64(all)
+			done += share * float64(tried)
+		}
+	}
+	return done + share
+}
+
+// alternatives is how many threads or outcomes are to be tried at a step, and how many of them were.
+func (n *node) alternatives() (tried, all int) {
+	if n.outcomes == 0 {
+		return bits.OnesCount64(n.done &^ (1 << n.pick)), bits.OnesCount64((n.back | 1<<n.pick) &^ n.sleep)
+	}
+	for o := range n.outcomes {
+		if o > 0 && o < 64 && n.known&(1<<o) != 0 {
+			continue
+		}
+		if all++; o < n.pick {
+			tried++
+		}
+	}
+	return tried, all
+}
+
 // More prepares the next run and reports whether there is one.
 func (d *DFS) More() bool {
 	if d.err != nil {

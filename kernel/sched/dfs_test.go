@@ -146,3 +146,31 @@ func TestDFSSwitchesReplay(t *testing.T) {
 		t.Errorf("only %d runs", d.Runs())
 	}
 }
+
+// TestCovered: the share that is done is about the runs that were made among all there are, once a few were, and in the end
+// it is 1.
+func TestCovered(t *testing.T) {
+	for _, p := range []threads{
+		{{"a0", "a0", "a0", "a0", "a0"}, {"a0", "a0", "a0", "a0", "a0"}}, // 252: all orders
+		{{"a0", "a0", "a0"}, {"a0", "a0"}, {"a0", "a0"}},                 // 210
+		{{"a0", "r1", "a1"}, {"a1", "r0", "a0"}, {"r0", "c", "r1"}},
+		{{"c", "c", "c", "c"}, {"r1"}}, // 16: nothing but choices
+	} {
+		var covered []float64
+		d := &sched.DFS{}
+		for d.More() {
+			p.outcome(d)
+			covered = append(covered, d.Covered())
+		}
+		if last := covered[len(covered)-1]; last < 0.999 || last > 1.001 {
+			t.Errorf("%v: at the end %.3f is covered", p, last)
+		}
+		for i := len(covered) / 10; i < len(covered); i++ {
+			if real := float64(i+1) / float64(len(covered)); covered[i] > 5*real || covered[i] < real/5 {
+				t.Errorf("%v: after %d of %d runs %.3f is said to be covered", p, i+1, len(covered), covered[i])
+				break
+			}
+		}
+		t.Logf("%v: %d runs; of a tenth %.3f, of a half %.3f is said to be covered", p, len(covered), covered[len(covered)/10], covered[len(covered)/2])
+	}
+}
