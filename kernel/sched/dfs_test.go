@@ -166,7 +166,7 @@ func TestCovered(t *testing.T) {
 			t.Errorf("%v: at the end %.3f is covered", p, last)
 		}
 		for i := len(covered) / 10; i < len(covered); i++ {
-			if real := float64(i+1) / float64(len(covered)); covered[i] > 5*real || covered[i] < real/5 {
+			if truly := float64(i+1) / float64(len(covered)); covered[i] > 5*truly || covered[i] < truly/5 {
 				t.Errorf("%v: after %d of %d runs %.3f is said to be covered", p, i+1, len(covered), covered[i])
 				break
 			}
