@@ -78,15 +78,17 @@ func (c Conditions) hold(v kernel.Version, table versions.Table) bool {
 }
 
 // An Exploration is how a defect is found that takes more than one thread: a program of package explore violates an
-// invariant under a memory model.
+// invariant under a memory model. At is the function of the model that the defect is in: a search that does not come
+// there says nothing of it.
 type Exploration struct {
 	Program   string         `json:"program"`
 	Memory    memmodel.Model `json:"memory"`
 	Invariant string         `json:"invariant"`
+	At        string         `json:"at"`
 }
 
 func (e Exploration) String() string {
-	return e.Program + " under " + e.Memory.String() + " violates " + e.Invariant
+	return e.Program + " under " + e.Memory.String() + " violates " + e.Invariant + " at " + e.At
 }
 
 // A Defect is one of them.
@@ -211,6 +213,22 @@ func (l List) Shows(d Defect, v kernel.Version) bool {
 
 // Has reports whether a release has the defect.
 func (d Defect) Has(r kernel.Release) bool { return slices.Contains(d.In, r) }
+
+// Fixed returns the release on which a search can show that the defect is gone: the next newer one than the last that has it,
+// or the newest that is older. Where another difference makes it impossible (Unless) it is not gone. ok is false if there
+// is none.
+func (l List) Fixed(d Defect) (fixed kernel.Release, ok bool) {
+	on, _, _ := d.Shown()
+	for _, r := range kernel.Releases() {
+		if d.Has(r) || anyHolds(d.Unless, kernel.Version{Release: r}, l.table) {
+			continue
+		}
+		if fixed, ok = r, true; r > on {
+			break
+		}
+	}
+	return fixed, ok
+}
 
 // Shown returns the releases on which a search for the defect is worth while: the newest that has it, and the next
 // newer one that does not, or the newest such if all that lack it are older. ok is false if all have it, or none.

@@ -151,14 +151,14 @@ func (d *Defect) set(key, value string, in *Releases, table versions.Table) erro
 		d.History = value
 	case "explore":
 		words := strings.Fields(value)
-		if len(words) != 5 || words[1] != "under" || words[3] != "violates" {
-			return fmt.Errorf("%q: expected PROGRAM under MEMORY violates INVARIANT", value)
+		if len(words) != 7 || words[1] != "under" || words[3] != "violates" || words[5] != "at" {
+			return fmt.Errorf("%q: expected PROGRAM under MEMORY violates INVARIANT at FUNCTION", value)
 		}
 		memory, err := memmodel.ParseModel(words[2])
 		if err != nil {
 			return err
 		}
-		d.Explored = append(d.Explored, Exploration{words[0], memory, words[4]})
+		d.Explored = append(d.Explored, Exploration{words[0], memory, words[4], words[6]})
 	case "scenario":
 		d.File = value
 	case "outside":

@@ -74,6 +74,9 @@ type Options struct {
 	Workers int
 	// Progress is called now and then: with a failure as long as that is made smaller.
 	Progress func(Result)
+	// Reach is a function of the model, as "ringmm.(*Ring).Forward", for Result.Reached to count the runs that make a step in
+	// it; empty for none.
+	Reach string
 	// Full lets the table of a failure have every step; else those that tell nothing are folded.
 	Full bool
 	// Without are the optional steps of the program that are left out, counted from 1.
@@ -104,6 +107,8 @@ type Result struct {
 	Failure *Failure
 	// FoundAfter is the number of runs until then.
 	FoundAfter int
+	// Reached is the number of runs with a step in Options.Reach.
+	Reached int
 	// Length is the most steps that a run had, Threads the most threads, store buffers included.
 	Length, Threads int
 	// Chance is what pct promises: the least probability that one run finds a bug of the depth that it looks for, 0 for
@@ -179,6 +184,7 @@ type World struct {
 	unruly   bool
 	calm     bool
 	crashed  bool // something has panicked
+	reached  bool // a step was made in Options.Reach
 	mishaps  int  // allocations that failed, and signals
 	gaveUp   bool // a task ended because of one
 }
@@ -312,6 +318,9 @@ type guard struct {
 
 // Next implements sched.Scheduler.
 func (g guard) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *sched.Thread {
+	if f := g.w.opts.Reach; f != "" && !g.w.reached {
+		g.w.reached = within(f)
+	}
 	if g.w.fail != nil || g.w.crashed {
 		return nil
 	}
@@ -470,6 +479,9 @@ func (o Options) Check() error {
 	if o.Memory < memmodel.SC || o.Memory > memmodel.Weak {
 		return fmt.Errorf("there is no memory model %d: there are sc, tso and weak", o.Memory)
 	}
+	if o.Timeouts < -1 {
+		return fmt.Errorf("there cannot be %d timeouts: -1 means none", o.Timeouts)
+	}
 	for _, step := range o.Without {
 		if step < 1 {
 			return fmt.Errorf("optional steps are counted from 1, there is no step %d", step)
@@ -519,10 +531,25 @@ func Replay(p Program, o Options, switches []sched.Switch) (*Violation, error) {
 	if err != nil {
 		return nil, err
 	}
+	return w.fail, w.followed(replay)
+}
+
+// followed returns an error for a replay with switches or optional steps that the run does not have.
+func (w *World) followed(replay *sched.Replay) error {
 	if lost := replay.Lost(); lost != nil {
-		return w.fail, fmt.Errorf("%w: %v", ErrSwitch, FormatSwitches(lost[:1]))
+		return fmt.Errorf("%w: %v", ErrSwitch, FormatSwitches(lost[:1]))
 	}
-	return w.fail, nil
+	return w.hasSteps()
+}
+
+// hasSteps returns an error if a step is to be left out that the program does not have.
+func (w *World) hasSteps() error {
+	for _, step := range w.opts.Without {
+		if step > w.optional {
+			return fmt.Errorf("the program has %d optional steps, there is no step %d to leave out", w.optional, step)
+		}
+	}
+	return nil
 }
 
 // ErrSwitch is what Replay returns for a switch that the run does not come to, or to a thread that cannot go on there:

@@ -218,3 +218,16 @@ func BenchmarkExhaustive(b *testing.B) {
 	b.ReportMetric(float64(r.Runs)/b.Elapsed().Seconds(), "schedules/s")
 	b.ReportMetric(float64(r.Steps)/b.Elapsed().Seconds(), "points/s")
 }
+
+// TestReach: that nothing is found where the code in question is never at work shows nothing. 4.1.18 reads no TX ring.
+func TestReach(t *testing.T) {
+	s := explore.Score{Defect: "tx-error-loses-progress", Program: "tx-refill", Invariant: "tx-bounded", At: "afnetlink.(*Sock).mmapSendmsg",
+		On: kernel.Linux4_5, Absent: kernel.Linux4_1}
+	r, err := s.Play(context.Background(), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problem := r.Problem(); !strings.Contains(problem, "never comes to") || r.Found.Reached == 0 {
+		t.Errorf("%q, %v", problem, r.Found)
+	}
+}

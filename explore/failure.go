@@ -207,12 +207,17 @@ func ParseSwitches(text string) ([]sched.Switch, error) {
 	return list, nil
 }
 
-// Print writes the failure for people: the invariant, a table with a column for each task and a row for each step that
+// Print writes the failure, or a run without a violation, for people: the invariant, a table with a column for each task and a row for each step that
 // tells something, the frames where they change, and how to replay it.
 func (f *Failure) Print(out io.Writer) error {
 	threads, rows, err := f.rows()
 	if err != nil {
 		return err
+	}
+	if f.Violation.Name == "" {
+		fmt.Fprintf(out, "nothing is violated: the run violates no invariant\n")
+		f.table(out, threads, rows)
+		return nil
 	}
 	fmt.Fprintf(out, "violated: %s\n", f.Violation.Name)
 	if inv, ok := invariant.Lookup(f.Violation.Name); ok {

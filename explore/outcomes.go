@@ -83,8 +83,15 @@ func Outcomes(ctx context.Context, p Program, o Options) OutcomeSet {
 
 // ReplayOutcome runs p once with the given switches and returns what that led to.
 func ReplayOutcome(p Program, o Options, switches []sched.Switch) (Outcome, error) {
+	if err := o.Check(); err != nil {
+		return Outcome{}, err
+	}
 	o.KeepGoing = true
-	w, err := once(p, &o, &sched.Replay{Switches: switches}, nil, nil)
+	replay := &sched.Replay{Switches: switches}
+	w, err := once(p, &o, replay, nil, nil)
+	if err == nil {
+		err = w.followed(replay)
+	}
 	if err != nil {
 		return Outcome{}, err
 	}

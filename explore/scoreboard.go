@@ -18,6 +18,8 @@ type Score struct {
 	Memory  memmodel.Model
 	// Invariant is what is seen to be violated.
 	Invariant string
+	// At is the function of the model that has the defect, or had it: a search that does not reach it shows nothing.
+	At string
 	// On is a release that has the defect, Absent one that does not; Everywhere if all have it.
 	On, Absent kernel.Release
 }
@@ -29,12 +31,13 @@ const Everywhere kernel.Release = -1
 func Scores(list defects.List) []Score {
 	var scores []Score
 	for _, d := range list.Defects {
-		on, absent, fixed := d.Shown()
+		on, _, _ := d.Shown()
+		absent, fixed := list.Fixed(d)
 		if !fixed {
 			absent = Everywhere
 		}
 		for _, x := range d.Explored {
-			scores = append(scores, Score{d.Name, x.Program, x.Memory, x.Invariant, on, absent})
+			scores = append(scores, Score{d.Name, x.Program, x.Memory, x.Invariant, x.At, on, absent})
 		}
 	}
 	return scores
@@ -54,7 +57,7 @@ func (s Score) Play(ctx context.Context, budget time.Duration) (ScoreResult, err
 	if !ok {
 		return ScoreResult{}, fmt.Errorf("no program %q", s.Program)
 	}
-	o := Options{Version: kernel.Version{Release: s.On}, Memory: s.Memory, Only: []string{s.Invariant}, Time: budget}
+	o := Options{Version: kernel.Version{Release: s.On}, Memory: s.Memory, Only: []string{s.Invariant}, Time: budget, Reach: s.At}
 	r := ScoreResult{Score: s, Found: Explore(ctx, p, o)}
 	if s.Absent != Everywhere {
 		o.Version.Release = s.Absent
@@ -64,8 +67,8 @@ func (s Score) Play(ctx context.Context, budget time.Duration) (ScoreResult, err
 	return r, nil
 }
 
-// Problem says in what the result falls short, empty if in nothing: the defect is found, in blamed as such and in at most 4 switches, and
-// where it is absent the search is complete and finds nothing.
+// Problem says in what the result falls short, empty if in nothing: the defect is found, blamed as such and in at most 4
+// switches, and where it is absent the search is complete, comes to the code in question and finds nothing.
 func (r ScoreResult) Problem() string {
 	switch {
 	case r.Found.Err != nil:
@@ -76,6 +79,8 @@ func (r ScoreResult) Problem() string {
 		return fmt.Sprintf("blamed on %v", r.Found.Failure.Violation.Blame)
 	case len(r.Found.Failure.Switches) > 4:
 		return fmt.Sprintf("%d switches are needed", len(r.Found.Failure.Switches))
+	case r.Found.Reached == 0:
+		return "found without a step in " + r.At
 	case r.Without == nil:
 		return ""
 	case r.Without.Err != nil:
@@ -84,27 +89,29 @@ func (r ScoreResult) Problem() string {
 		return "found where it should be absent: " + r.Without.Failure.Violation.Error()
 	case !r.Without.Exhausted:
 		return "the search of the version without it is not complete: " + r.Without.String()
+	case r.Without.Reached == 0:
+		return "the search of the version without it never comes to " + r.At
 	}
 	return ""
 }
 
 // WriteScoreboard prints results as a Markdown table. It has no times, so that it is the same on every machine.
 func WriteScoreboard(w io.Writer, results []ScoreResult) {
-	fmt.Fprintln(w, "| defect | program | memory | violated | on | schedules until found | switches | absent on | schedules, all |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| defect | program | memory | violated | on | schedules until found | switches | code | absent on | schedules, all | of them in that code |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range results {
 		found, switches := "not found", "-"
 		if f := r.Found.Failure; f != nil {
 			found, switches = fmt.Sprint(r.Found.FoundAfter), fmt.Sprint(len(f.Switches))
 		}
-		absent, size := "-", "-"
+		absent, size, reached := "-", "-", "-"
 		if r.Without != nil {
-			absent, size = r.Absent.String(), fmt.Sprint(r.Without.Runs)
+			absent, size, reached = r.Absent.String(), fmt.Sprint(r.Without.Runs), fmt.Sprint(r.Without.Reached)
 			if !r.Without.Exhausted {
 				size += " (not complete)"
 			}
 		}
-		fmt.Fprintf(w, "| `%s` | %s | %v | %s | %v | %s | %s | %s | %s |\n", r.Defect, r.Program, r.Memory, r.Invariant, r.On,
-			found, switches, absent, size)
+		fmt.Fprintf(w, "| `%s` | %s | %v | %s | %v | %s | %s | `%s` | %s | %s | %s |\n", r.Defect, r.Program, r.Memory, r.Invariant, r.On,
+			found, switches, r.At, absent, size, reached)
 	}
 }

@@ -36,6 +36,7 @@ type ran struct {
 	length         int // of pct: within how many steps it changes priorities
 	seen           []Violation
 	fail           *Violation
+	reached        bool // Options.Reach
 	outcome        string
 	switches       []sched.Switch
 }
@@ -193,10 +194,13 @@ func (s *searcher) recorded(by sched.Scheduler) ran {
 // run makes a run.
 func (s *searcher) run(by sched.Scheduler, cut func() bool) ran {
 	w, err := once(s.p, &s.resolved, by, cut, nil)
+	if err == nil && w.fail == nil && (cut == nil || !cut()) {
+		err = w.hasSteps() // a run that was cut short may not have come to all
+	}
 	if err != nil {
 		return ran{err: err}
 	}
-	return ran{steps: w.run.Steps(), threads: len(w.run.Threads()), seen: w.seen, fail: w.fail, outcome: w.outcome}
+	return ran{steps: w.run.Steps(), threads: len(w.run.Threads()), seen: w.seen, fail: w.fail, reached: w.reached, outcome: w.outcome}
 }
 
 // take notes what came of a run, and reports whether the search goes on.
@@ -211,6 +215,9 @@ func (s *searcher) take(r ran) bool {
 	res.Length, res.Threads = max(res.Length, r.steps), max(res.Threads, r.threads)
 	if r.repeated {
 		res.Pruned++
+	}
+	if r.reached {
+		res.Reached++
 	}
 	if r.again {
 		return s.goesOn()

@@ -125,11 +125,32 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	}
 	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Deepen: *deepen, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
 		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals, Full: *full}
+	mode, takes := "a program", "kernel set memory scheduler budget runs seed depth timeouts fail-allocs signals bound deepen workers only ignore without full json"
 	switch {
 	case *list:
+		mode, takes = "--list", ""
+	case *random:
+		mode, takes = "--random", "kernel set memory seed programs budget runs fail-allocs signals only ignore workers full json"
+	case *scoreboard:
+		mode, takes = "--scoreboard", "budget workers"
+	case *checkSearch:
+		mode, takes = "--check-search", "seed programs budget workers"
+	case flagGiven(flags, "replay"):
+		mode, takes = "--replay", "kernel set memory seed budget timeouts fail-allocs signals only ignore without workers full"
+	}
+	if extra := extraFlag(flags, strings.TrimPrefix(mode, "--"), strings.Fields(takes)); extra != "" {
+		return e.bad("explore: --%s means nothing for %s", extra, mode)
+	}
+	if mode[0] == '-' && mode != "--replay" && len(rest) > 0 {
+		return e.bad("explore: %s takes no program, and %q is one too many", mode, rest[0])
+	}
+	switch {
+	case *depth != 0 && *scheduler != "pct":
+		return e.bad("explore: only pct looks for bugs of a --depth, not %s", *scheduler)
+	case (*bound != 0 || *deepen) && *scheduler != "dfs":
+		return e.bad("explore: only dfs has a --bound and --deepen, not %s", *scheduler)
+	case *list:
 		return e.listPrograms()
-	case *random && len(rest) > 0:
-		return e.bad("explore: --random makes up its programs, and %q is one too many", rest[0])
 	case *random:
 		h := gen.Hunt{Schedules: *runs, Only: o.Only, Ignore: o.Ignore, FailAllocs: *failAllocs, Signals: *signals}
 		if flagGiven(flags, "kernel") || flagGiven(flags, "set") {
@@ -307,7 +328,7 @@ func (e env) replayProgram(p explore.Program, o explore.Options, text string) in
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	f := explore.Failure{Program: p, Options: o, Switches: switches, LeftOut: o.Without, Violation: explore.Violation{Name: "nothing", What: "the run violates no invariant"}}
+	f := explore.Failure{Program: p, Options: o, Switches: switches, LeftOut: o.Without}
 	if v != nil {
 		f.Violation = *v
 	}
@@ -382,6 +403,16 @@ func program(name string) (explore.Program, error) {
 		return explore.Program{}, fmt.Errorf("no program %q: did you mean %q?", name, near)
 	}
 	return explore.Program{}, fmt.Errorf("no program %q; \"nlmmap explore --list\" lists them", name)
+}
+
+// extraFlag returns a flag that was set though it is neither what a mode is called nor one that it takes, empty for none.
+func extraFlag(flags *flag.FlagSet, mode string, takes []string) (extra string) {
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name != mode && !slices.Contains(takes, f.Name) {
+			extra = f.Name
+		}
+	})
+	return extra
 }
 
 // flagGiven reports whether a flag was set, be it to nothing.

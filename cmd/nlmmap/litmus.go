@@ -75,8 +75,13 @@ func (e env) outcomes(ctx context.Context, p explore.Program, o explore.Options,
 		}
 	} else {
 		how := "not all schedules, the budget was used up"
-		if set.Exhausted {
+		switch {
+		case set.Exhausted:
 			how = "all schedules that can differ"
+		case set.LeftOut != "":
+			how = "not all schedules: " + set.LeftOut
+		case o.Scheduler != "dfs" && o.Scheduler != "all":
+			how = "those that " + o.Scheduler + " drew, which need not be all"
 		}
 		fmt.Fprintf(e.stdout, "%s on %v, memory %v: outcomes %d, schedules %d, steps %d, %v: %s\n", p.Name, o.Version, o.Memory,
 			len(set.Outcomes), schedules, set.Steps, set.Elapsed.Round(time.Millisecond), how)
