@@ -581,6 +581,21 @@ func TestScratch(t *testing.T) {
 	}))
 }
 
+// TestInterruptedTooEarly: a call that an interrupt finds not begun is made all the same.
+func TestInterruptedTooEarly(t *testing.T) {
+	main := newTarget(t).main
+	check(t, main.tr.do(func() error {
+		if err := unix.Tgkill(main.p.tgid, main.tid, interrupt); err != nil {
+			return err
+		}
+		pid, err := main.syscall(unix.SYS_GETPID)
+		if int(pid) != main.p.tgid {
+			t.Errorf("getpid of %d returned %d", main.p.tgid, pid)
+		}
+		return err
+	}))
+}
+
 func TestLargeSend(t *testing.T) {
 	main := newTarget(t).Main()
 	a, b, err := main.Socketpair()

@@ -193,33 +193,52 @@ func (t *task) wait() (unix.WaitStatus, error) {
 // ends in sys.SIGSEGV or sys.SIGBUS. With a limit, which only a system call can have, waiting longer
 // ends in sys.ErrBlocks.
 func (t *task) exec(line uint64, limit time.Duration, set func(*unix.PtraceRegs)) (unix.PtraceRegs, error) {
-	if err := t.prepare(line, set); err != nil || limit == 0 {
-		if err == nil {
-			_, err = t.runToEnd()
+	for {
+		if err := t.prepare(line, set); err != nil {
+			return t.last, err
 		}
-		return t.last, err
+		var taken bool
+		var err error
+		switch {
+		case limit == 0:
+			_, err = t.runToEnd()
+		case t.job != nil:
+			taken, err = t.runBeside(limit)
+		default:
+			taken, err = t.runWithin(limit)
+		}
+		switch {
+		case err != nil || !taken:
+			return t.last, err
+		case t.begun(line):
+			return t.last, blocked(t.last, limit)
+		}
 	}
-	if t.job != nil {
-		return t.execBeside(limit)
+}
+
+// begun reports whether a task that was interrupted had begun its call: on a busy machine it may not have run at all.
+func (t *task) begun(line uint64) bool {
+	call := line // where the instruction is
+	if line == lineDelayed {
+		call += 5
 	}
+	return t.last.Rip > t.p.code+call
+}
+
+// runWithin lets the task make a system call, which is interrupted after the limit. The registers are in t.last.
+func (t *task) runWithin(limit time.Duration) (taken bool, err error) {
 	sent := make(chan struct{})
 	timer := time.AfterFunc(limit, func() {
 		_ = unix.Tgkill(t.p.tgid, t.tid, interrupt)
 		close(sent)
 	})
-	taken, err := t.runToEnd()
-	regs := t.last
+	taken, err = t.runToEnd()
 	if !timer.Stop() && !taken && !t.dead {
 		// The signal came too late for this call and must not hit the next one.
 		<-sent
-		if err := t.takeInterrupt(); err != nil {
-			return regs, err
-		}
+		return false, errors.Join(err, t.swallow())
 	}
-	if err == nil && taken {
-		err = blocked(regs, limit)
-	}
-	return regs, err
+	return taken, err
 }
 
 // blocked is the error of a call during which an interrupt was sent, if that ended it.
@@ -231,23 +250,25 @@ func blocked(regs unix.PtraceRegs, limit time.Duration) error {
 	return nil
 }
 
-// execBeside runs a system call beside others: whoever waits for it interrupts it.
-func (t *task) execBeside(limit time.Duration) (unix.PtraceRegs, error) {
+// runBeside lets the task make a system call beside others: whoever waits for it interrupts it.
+func (t *task) runBeside(limit time.Duration) (taken bool, err error) {
 	t.job.limit.Store(int64(limit))
 	t.job.interrupted = false
 	t.job.inCall = true
-	taken, err := t.runToEnd()
+	taken, err = t.runToEnd()
 	t.job.inCall = false
-	regs := t.last
 	if t.job.interrupted && !taken && !t.dead {
-		if err := t.takeInterrupt(); err != nil {
-			return regs, err
-		}
+		return false, errors.Join(err, t.swallow())
 	}
-	if err == nil && taken {
-		err = blocked(regs, limit)
-	}
-	return regs, err
+	return taken, err
+}
+
+// swallow takes an interrupt that is pending and leaves t.last as it is.
+func (t *task) swallow() error {
+	last := t.last
+	err := t.takeInterrupt()
+	t.last = last
+	return err
 }
 
 // prepare sets the registers for a line.
