@@ -76,7 +76,7 @@ type pgVec struct {
 }
 
 // Init names the ring for traces ("rx" or "tx") and says how its kernel differs. user is the lock of who uses frames one
-// after the other, and guards head; a ring is set under that lock and other.
+// after the other, and guards head; a ring is set under that lock and other. They are nil for a ring that nobody shares.
 func (r *Ring) Init(k *kernel.Kernel, d *Differences, name string, user, other *kernel.Mutex) {
 	r.k, r.d, r.name = k, d, name
 	r.pgVec.Named("pg_vec")

@@ -35,7 +35,7 @@ func initRing(t interface{ Fatal(...any) }, k *kernel.Kernel) *ringmm.Ring {
 		t.Fatal(err)
 	}
 	ring := &ringmm.Ring{}
-	ring.Init(k, d, "rx", &kernel.Mutex{}, &kernel.Mutex{})
+	ring.Init(k, d, "rx", nil, nil)
 	return ring
 }
 
@@ -359,8 +359,7 @@ func Example() {
 		panic(err)
 	}
 	var ring ringmm.Ring
-	var queue, pgVecLock kernel.Mutex
-	ring.Init(k, &d, "rx", &queue, &pgVecLock)
+	ring.Init(k, &d, "rx", nil, nil) // nobody shares it
 	_, err = ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 2, FrameSize: 1001, FrameNr: 8})
 	fmt.Println(err)
 	blocks, err := ring.Prepare(cur, uapi.NLMMapReq{BlockSize: 4096, BlockNr: 2, FrameSize: 1000, FrameNr: 8})
