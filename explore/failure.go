@@ -32,11 +32,16 @@ type minimiser struct {
 	*Failure
 	options Options // with the differences of the version
 	tried   func()  // is called for each run
+	steps   int     // of all runs so far
 }
+
+// most is how many steps the runs make that delete switches, and as many again those that look for fewer: long runs, such
+// as those of a livelock, are not made small at any price.
+const most = 20_000_000
 
 func (f *Failure) minimise(ctx context.Context, tried func()) {
 	f.Options.Only = []string{f.Violation.Name}
-	m := minimiser{f, f.Options, tried}
+	m := minimiser{Failure: f, options: f.Options, tried: tried}
 	var err error
 	if m.options.differences, err = subsys.Resolve(f.Options.Version); err == nil {
 		m.minimise(ctx)
@@ -47,20 +52,37 @@ func (f *minimiser) minimise(ctx context.Context) {
 	if !f.fails(f.Switches, f.LeftOut) {
 		return
 	}
-	for again := true; again && ctx.Err() == nil; {
+	f.dropMany(ctx)
+	for again := true; again && ctx.Err() == nil && f.steps < most; {
 		again = f.dropSwitch() || f.dropStep()
 	}
 	f.fewest(ctx, 50_000)
 }
 
+// dropMany deletes parts of a long list of switches, half of it first: one by one would take as many runs as its square.
+func (f *minimiser) dropMany(ctx context.Context) {
+	const few = 50
+	for size := len(f.Switches) / 2; len(f.Switches) > few && size > 1; size /= 2 {
+		for i := 0; i < len(f.Switches); {
+			if ctx.Err() != nil || f.steps > most {
+				return
+			}
+			if !f.fails(slices.Concat(f.Switches[:i], f.Switches[min(i+size, len(f.Switches)):]), f.LeftOut) {
+				i += size
+			}
+		}
+	}
+}
+
 // fewest goes through all runs with one switch, then with two and so on, at most budget of them, until one violates the
 // invariant: what deleting cannot reach.
 func (f *minimiser) fewest(ctx context.Context, budget int) {
+	f.steps = 0
 	level := [][]sched.Switch{nil}
 	for n := 0; n < len(f.Switches); n++ {
 		var next [][]sched.Switch
 		for _, list := range level {
-			if budget--; ctx.Err() != nil || budget < 0 {
+			if budget--; ctx.Err() != nil || budget < 0 || f.steps > most {
 				return
 			}
 			alt := &alternatives{Scheduler: &sched.Replay{Switches: list}, after: -1}
@@ -116,6 +138,9 @@ func (a *alternatives) Choose(r *sched.Run, t *sched.Thread, n int) int {
 
 func (f *minimiser) dropSwitch() bool {
 	for i := range f.Switches {
+		if f.steps > most {
+			return false
+		}
 		fewer := append(append([]sched.Switch(nil), f.Switches[:i]...), f.Switches[i+1:]...)
 		if f.fails(fewer, f.LeftOut) {
 			return true
@@ -161,7 +186,11 @@ func (f *minimiser) run(s sched.Scheduler, leftOut []int) (*World, error) {
 	f.tried()
 	o := f.options
 	o.Without = leftOut
-	return once(f.Program, &o, s, nil, nil)
+	w, err := once(f.Program, &o, s, nil, nil)
+	if w != nil {
+		f.steps += w.run.Steps()
+	}
+	return w, err
 }
 
 // fails tries switches, and takes them over, as they were really made, if the same invariant is violated.

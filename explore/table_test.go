@@ -156,3 +156,38 @@ func TestManyTasks(t *testing.T) {
 		}
 	}
 }
+
+// TestLongLivelock: a livelock of a long run under a random scheduler is made small too, and in a bounded number of steps.
+func TestLongLivelock(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes runs of 20,000 steps")
+	}
+	setup := func(w *explore.World) {
+		w.Unruly()
+		main := w.Process("main")
+		s := w.Open(main, uapi.NetlinkRoute, userspace.Config{RX: userspace.RingRequest(uapi.PageSize, 1)})
+		other, err := sys.Thread(main, "other")
+		w.Must(err)
+		// Each waits for the other's word, unless it came first.
+		wait := func(t sys.Task, mine, others uint64) {
+			w.Must(t.Store32(mine, 1))
+			for {
+				v, err := t.Load32(others)
+				w.Must(err)
+				if v == 0 {
+					return
+				}
+			}
+		}
+		w.Go(main, func(t sys.Task) { wait(t, s.RX.Addr(0)+100, s.RX.Addr(0)+200) })
+		w.Go(other, func(t sys.Task) { wait(t, s.RX.Addr(0)+200, s.RX.Addr(0)+100) })
+	}
+	r := explore.Explore(context.Background(), explore.Program{Name: "both", Setup: setup}, explore.Options{Scheduler: "random", Runs: 50})
+	if r.Failure == nil || r.Failure.Violation.Name != "livelock" || len(r.Failure.Switches) > 2 {
+		t.Fatalf("%v %+v", r, r.Failure)
+	}
+	var b bytes.Buffer
+	if err := r.Failure.Print(&b); err != nil || strings.Count(b.String(), "\n") > 40 || !strings.Contains(b.String(), "again and again") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+}
