@@ -67,6 +67,8 @@ type Options struct {
 	Ignore, Only []string
 	// KeepGoing reports no failure but counts violations by name in Result.Violations.
 	KeepGoing bool
+	// Coverage lets Result.Conflicts tell which steps have met. That takes about as long again as the runs.
+	Coverage bool
 	// Complete lets Test fail if the search did not come to its end.
 	Complete bool
 	// Workers is how many goroutines make runs at a time, 0 for one. The result does not depend on it. With more than one
@@ -101,6 +103,9 @@ type Result struct {
 	LeftOut   string
 	// Covered is the share of the schedules that was seen: 1 if all were, an estimate for dfs when its time was over, else 0.
 	Covered float64
+	// Conflicts are the steps of different tasks that have met in the runs, and in which orders; nil without
+	// Options.Coverage.
+	Conflicts *sched.Conflicts
 	// Bounds are the limits of preemptions within which all schedules were tried, one after the other.
 	Bounds []Bound
 	// Failure is the first violation, minimised; nil if there was none.
@@ -172,6 +177,7 @@ type World struct {
 	opts     *Options
 	run      *sched.Run
 	watch    *watch
+	met      *sched.Meetings // nil: nobody asks
 	tasks    []*kernel.Task
 	finally  []func()
 	report   func() string
@@ -368,6 +374,10 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 		s = observe(w, s)
 	}
 	w.run.Scheduler = guard{s, w}
+	if o.Coverage {
+		w.met = &sched.Meetings{Scheduler: w.run.Scheduler}
+		w.run.Scheduler = w.met
+	}
 	w.safely("the set-up", func() { p.Setup(w) })
 	if !w.crashed {
 		err = w.loop()

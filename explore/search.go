@@ -33,6 +33,7 @@ type ran struct {
 	again          bool // it was made before
 	broken         bool // cut short because the search cannot go on
 	covered        float64
+	met            sched.Conflicts
 	length         int // of pct: within how many steps it changes priorities
 	seen           []Violation
 	fail           *Violation
@@ -200,7 +201,11 @@ func (s *searcher) run(by sched.Scheduler, cut func() bool) ran {
 	if err != nil {
 		return ran{err: err}
 	}
-	return ran{steps: w.run.Steps(), threads: len(w.run.Threads()), seen: w.seen, fail: w.fail, reached: w.reached, outcome: w.outcome}
+	r := ran{steps: w.run.Steps(), threads: len(w.run.Threads()), seen: w.seen, fail: w.fail, reached: w.reached, outcome: w.outcome}
+	if w.met != nil {
+		r.met = w.met.Found()
+	}
+	return r
 }
 
 // take notes what came of a run, and reports whether the search goes on.
@@ -212,6 +217,12 @@ func (s *searcher) take(r ran) bool {
 	res.Runs++
 	res.Steps += int64(r.steps)
 	res.Covered = r.covered
+	if s.o.Coverage {
+		if res.Conflicts == nil {
+			res.Conflicts = &sched.Conflicts{}
+		}
+		res.Conflicts.Add(r.met)
+	}
 	res.Length, res.Threads = max(res.Length, r.steps), max(res.Threads, r.threads)
 	if r.repeated {
 		res.Pruned++

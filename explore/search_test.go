@@ -126,3 +126,28 @@ func TestCovered(t *testing.T) {
 		t.Errorf("%v, %f is covered", r, r.Covered)
 	}
 }
+
+// TestCoverage: what runs have met does not depend on how many goroutines make them, and more runs meet more of it.
+func TestCoverage(t *testing.T) {
+	p, _ := explore.Lookup("reader-and-acks")
+	o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_4}, Coverage: true}
+	pairs := map[int]int{} // in both orders, by runs
+	for _, o.Runs = range []int{1, 0} {
+		want := ""
+		for _, o.Workers = range []int{1, 3} {
+			c := explore.Search(t.Context(), p, o).Conflicts
+			all, both := c.Pairs()
+			pairs[o.Runs] = both
+			got := fmt.Sprint(c.Kinds(), all, both, c.OneWay())
+			if want == "" {
+				want = got
+			}
+			if got != want || len(c.OneWay()) != all-both {
+				t.Errorf("%d workers: %s\none: %s", o.Workers, got, want)
+			}
+		}
+	}
+	if pairs[1] >= pairs[0] {
+		t.Errorf("one run meets %d pairs in both orders, all meet %d", pairs[1], pairs[0])
+	}
+}

@@ -93,6 +93,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	signals := flags.Int("signals", 0, "signals that may come in a run, at any point where a task sleeps in a system call")
 	bound := flags.Int("bound", 0, "preemptions that dfs allows at most, 0 for no limit")
 	deepen := flags.Bool("deepen", false, "let dfs try all schedules without preemptions first, then all with one, and so on")
+	coverage := flags.Bool("coverage", false, "tell which steps of different tasks have met, and how many of these pairs in both orders")
 	cores := flags.Int("workers", 0, "how many schedules to run at a time, 0 for as many as there are processors: the result is the same")
 	only := flags.String("only", "", "invariants and defects to look for, separated by commas")
 	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
@@ -123,7 +124,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	if *budget <= 0 {
 		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
 	}
-	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Deepen: *deepen, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
+	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Deepen: *deepen, Coverage: *coverage, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
 		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals, Full: *full}
 	mode, takes := "a program", "kernel set memory scheduler budget runs seed depth timeouts fail-allocs signals bound deepen workers only ignore without full json"
 	switch {
@@ -244,6 +245,13 @@ func (e env) explore(ctx context.Context, p explore.Program, o explore.Options, 
 
 func (e env) printResult(p explore.Program, o explore.Options, r explore.Result) error {
 	fmt.Fprintf(e.stdout, "%s on %v, memory %v: %v\n", p.Name, o.Version, o.Memory, r)
+	if c := r.Conflicts; c != nil {
+		all, both := c.Pairs()
+		fmt.Fprintf(e.stdout, "  %d kinds of steps; %d pairs of them have met, %d in both orders\n", c.Kinds(), all, both)
+		for _, m := range c.OneWay() {
+			fmt.Fprintf(e.stdout, "  always before: %-50v %v\n", m.First, m.Second)
+		}
+	}
 	for _, b := range r.Bounds {
 		fmt.Fprintf(e.stdout, "  at most %d preemptions: %d schedules, complete\n", b.Preemptions, b.Runs)
 	}
@@ -289,6 +297,26 @@ func violationOf(f *explore.Failure) violationFound {
 	return violationFound{f.Violation, explore.FormatSwitches(f.Switches), f.Command()}
 }
 
+// conflicts are what steps have met, in the output for programs.
+type conflicts struct {
+	Kinds      int      `json:"kinds"`
+	Pairs      int      `json:"pairs"`
+	BothOrders int      `json:"bothOrders"`
+	OneOrder   []string `json:"oneOrder"`
+}
+
+func conflictsOf(c *sched.Conflicts) *conflicts {
+	if c == nil {
+		return nil
+	}
+	out := &conflicts{Kinds: c.Kinds(), OneOrder: []string{}}
+	out.Pairs, out.BothOrders = c.Pairs()
+	for _, m := range c.OneWay() {
+		out.OneOrder = append(out.OneOrder, fmt.Sprintf("%v, then %v", m.First, m.Second))
+	}
+	return out
+}
+
 // resultJSON writes what became of the searches: the first violation and, where it was a known defect, what lay behind it.
 func (e env) resultJSON(p explore.Program, o explore.Options, results []explore.Result) {
 	out := struct {
@@ -301,13 +329,14 @@ func (e env) resultJSON(p explore.Program, o explore.Options, results []explore.
 		LeftOut   string             `json:"leftOut,omitempty"`
 		Bounds    []explore.Bound    `json:"bounds,omitempty"`
 		Covered   float64            `json:"covered,omitempty"`
+		Conflicts *conflicts         `json:"conflicts,omitempty"`
 		Violation *explore.Violation `json:"violation,omitempty"`
 		Switches  string             `json:"switches,omitempty"`
 		Found     []violationFound   `json:"found,omitempty"`
 	}{Program: p.Name, Kernel: o.Version.String(), Memory: o.Memory.String()}
 	for _, r := range results {
 		out.Schedules, out.Steps, out.Exhausted, out.LeftOut = out.Schedules+r.Runs, out.Steps+r.Steps, r.Exhausted, r.LeftOut
-		out.Bounds, out.Covered = r.Bounds, r.Covered
+		out.Bounds, out.Covered, out.Conflicts = r.Bounds, r.Covered, conflictsOf(r.Conflicts)
 		if r.Failure != nil {
 			out.Found = append(out.Found, violationOf(r.Failure))
 		}
