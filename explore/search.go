@@ -103,7 +103,10 @@ func (s *searcher) exhaust() {
 	d, whole := &sched.DFS{}, true
 	sched.Each(d, max(s.o.Workers, 1), func(d *sched.DFS) ran {
 		r := s.run(d, d.Repeated)
-		r.repeated, r.broken, r.switches, r.covered = d.Repeated(), d.Err() != nil, d.Switches(), d.Covered()
+		r.repeated, r.broken, r.covered = d.Repeated(), d.Err() != nil, d.Covered()
+		if r.fail != nil || s.visit != nil {
+			r.switches = d.Switches()
+		}
 		return r
 	}, func(r ran) bool {
 		whole = s.take(r)

@@ -58,7 +58,11 @@ one line, with the number of schedules that led to it and what replays the first
 what random schedules lead to, and what every choice at every step does where that can be tried, it must have found.
 Each miss is printed with its program, and if two steps are to blame with these.
 
-Searches use all processors, and say the same on one (--workers). Schedulers: dfs (all schedules that can differ, the
+--deepen tries all schedules without a preemption first, then all with one, and so on: most bugs need one, and each bound is
+complete. --coverage tells which steps of different tasks have met, and which of these pairs came in one order only. Searches use all
+processors, and say the same on one (--workers).
+
+Schedulers: dfs (all schedules that can differ, the
 default), pct (bugs of a --depth with a probability that it prints), random, roundrobin, all (every choice at every step, for
 tiny programs). Switches are STEP:THREAD, in order; STEP:fail is an allocation that finds no memory (--fail-allocs),
 STEP:signal a signal that ends a sleep (--signals).
@@ -69,6 +73,7 @@ Examples:
   nlmmap explore --list
   nlmmap explore --kernel 4.4.1 testdata/litmus/bind-bind.txt
   nlmmap explore --kernel 3.10.4 --memory weak reader-and-ack
+  nlmmap explore --kernel 4.5.7 --deepen --budget 30s ack-and-teardown
   nlmmap explore --kernel 4.5.7 --scheduler pct --budget 30s two-senders
   nlmmap explore --kernel 4.5.7 --replay "14:1" two-setups
   nlmmap explore --random --kernel 4.5.7 --budget 5m
