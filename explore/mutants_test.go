@@ -19,7 +19,7 @@ import (
 	"nlmmap/internal/workers"
 )
 
-var updateMutants = flag.Bool("update-mutants", false, "write docs/mutants.md from what TestMutants finds")
+var updateMutants = flag.Bool("update-mutants", false, "write what TestMutants finds into docs/mutants.md")
 
 // wantedMutants is the flag -mutants.
 var wantedMutants = regexp.MustCompile("")
@@ -296,30 +296,70 @@ func TestMutants(t *testing.T) {
 		}
 		catches[i] = c
 	})
-	if *updateMutants && !t.Failed() && wantedMutants.String() == "" {
-		if err := os.WriteFile(mutantsDoc, []byte(mutantsTable(all, catches)), 0o644); err != nil {
+	if *updateMutants && !t.Failed() {
+		rows := mutantsRows(t)
+		for i, m := range all {
+			rows[m.ID] = m.row(catches[i])
+		}
+		page, err := os.ReadFile(mutantsDoc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(page), freshMutants) // which is written by hand
+		if err := os.WriteFile(mutantsDoc, []byte(mutantsTable(loadMutants(t), rows)+freshMutants+rest), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-const mutantsDoc = "../docs/mutants.md"
+const (
+	mutantsDoc   = "../docs/mutants.md"
+	freshMutants = "\n## Mutants that nobody has chosen\n"
+)
 
-func mutantsTable(all []mutant, catches []*mutantCatch) string {
+var mutantID = regexp.MustCompile("^(?:- .*\\(|\\| .* \\| )`([a-z0-9-]+)`(?:, in| \\| `)")
+
+// mutantsRows are the lines that the page has for mutants, by their names.
+func mutantsRows(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(mutantsDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if id := mutantID.FindStringSubmatch(line); id != nil {
+			rows[id[1]] = line
+		}
+	}
+	return rows
+}
+
+// row is the mutant's line of the page.
+func (m mutant) row(c *mutantCatch) string {
+	if c == nil {
+		return fmt.Sprintf("- **%s** (`%s`, in %s): %s.\n", m.Drops, m.ID, m.files(), m.Survives)
+	}
+	head := fmt.Sprintf("| %s | `%s` | %s |", m.Drops, m.ID, m.files())
+	switch c.Invariant {
+	case "outcomes":
+		return fmt.Sprintf("%s %s | other outcomes | |\n", head, c.By)
+	case "test":
+		return fmt.Sprintf("%s %s | `%s` | |\n", head, c.By, c.What)
+	case "recording":
+		return fmt.Sprintf("%s recording %s | differs at `%s` | |\n", head, c.By, c.What)
+	}
+	return fmt.Sprintf("%s %s | %s | %d |\n", head, c.By, c.Invariant, c.Schedules)
+}
+
+// mutantsTable is the page.
+func mutantsTable(all []mutant, rows map[string]string) string {
 	var caught, survivors strings.Builder
-	for i, m := range all {
-		c := catches[i]
-		switch {
-		case c == nil:
-			fmt.Fprintf(&survivors, "- **%s** (`%s`, in %s): %s.\n", m.Drops, m.ID, m.files(), m.Survives)
-		case c.Invariant == "outcomes":
-			fmt.Fprintf(&caught, "| %s | `%s` | %s | %s | other outcomes | |\n", m.Drops, m.ID, m.files(), c.By)
-		case c.Invariant == "test":
-			fmt.Fprintf(&caught, "| %s | `%s` | %s | %s | `%s` | |\n", m.Drops, m.ID, m.files(), c.By, c.What)
-		case c.Invariant == "recording":
-			fmt.Fprintf(&caught, "| %s | `%s` | %s | recording %s | differs at `%s` | |\n", m.Drops, m.ID, m.files(), c.By, c.What)
-		default:
-			fmt.Fprintf(&caught, "| %s | `%s` | %s | %s | %s | %d |\n", m.Drops, m.ID, m.files(), c.By, c.Invariant, c.Schedules)
+	for _, m := range all {
+		if m.Survives != "" {
+			survivors.WriteString(rows[m.ID])
+		} else {
+			caught.WriteString(rows[m.ID])
 		}
 	}
 	return `# Mutants
@@ -328,7 +368,7 @@ Each line is the model, or the library of package userspace, with one barrier, l
 off or moved by an edit of its source, and
 what shows it: a program of the library (with its memory model, if that is not sequentially consistent), a recording, a litmus
 file, random programs, or the tests of a package. Violations that the kernel has anyway do not count. The table is written by
-` + "`go test ./explore -run TestMutants -update-mutants`" + `; the edits are the patches in
+` + "`go test ./explore -run TestMutants -update-mutants`" + `, with ` + "`-mutants REGEXP`" + ` the lines of some; the edits are the patches in
 ` + "`testdata/mutants`" + `.
 
 | switched off | patch | in | caught by | invariant | schedules |
