@@ -131,7 +131,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	}
 	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Deepen: *deepen, Coverage: *coverage, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
 		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals, Full: *full}
-	mode, takes := "a program", "kernel set memory scheduler budget runs seed depth timeouts fail-allocs signals bound deepen workers only ignore without full json"
+	mode, takes := "a program", "kernel set memory scheduler budget runs seed depth timeouts fail-allocs signals bound deepen coverage workers only ignore without full json"
 	switch {
 	case *list:
 		mode, takes = "--list", ""
