@@ -59,7 +59,10 @@ func startJob(of sys.Task, j *job, fn func()) (*job, error) {
 			return err
 		}
 		j.area, t.job = area, j
-		return nil
+		// A first access would wait for whoever holds the lock of the address space, in the midst of a call.
+		addr, _ := t.area()
+		_, err = t.exec(lineStore, 0, func(r *unix.PtraceRegs) { r.Rdi, r.Rsi = addr, 0 })
+		return err
 	})
 	if err != nil {
 		return nil, err
