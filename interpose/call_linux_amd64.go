@@ -34,6 +34,8 @@ type call struct {
 	seen        bool // a signal was pending at the last look
 	interrupted atomic.Bool
 	sigmask     atomic.Pointer[uint64] // what ppoll and its like block instead
+
+	signalfds uint64 // the signals that end the wait though the thread does not take them: signalfds are read for them
 }
 
 // Errors of the kernel that no program sees: it restarts the call, unless a signal handler has run.
@@ -94,6 +96,10 @@ func (c *call) lookForSignal() {
 	}
 	st, err := readStatus(c.th.tid)
 	if err != nil {
+		return
+	}
+	if (st.pending|st.shared)&c.signalfds != 0 {
+		c.th.task.Interrupt()
 		return
 	}
 	blocked := st.blocked

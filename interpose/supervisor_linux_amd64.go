@@ -62,7 +62,8 @@ type Supervisor struct {
 	files     map[uint64]*file
 	memfds    map[uint64]*file
 	epolls    []*file
-	watched   map[int]func()
+	watched   map[int]watching
+	watches   int32          // how many there have been
 	calls     map[*call]bool // that have not been answered
 	closing   atomic.Bool
 	ticking   bool
@@ -81,7 +82,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, stack: cfg.Stack, devices: cfg.Devices, report: cfg.Report, limit: cfg.MaxProcesses, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
 		holder: cfg.Kernel.NewProcess("in flight", cfg.Net), processes: map[int]*process{}, threads: map[int]*thread{},
-		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]func(){}, calls: map[*call]bool{}, polled: make(chan struct{})}
+		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]watching{}, calls: map[*call]bool{}, polled: make(chan struct{})}
 	if s.limit == 0 {
 		s.limit = 4096
 	}
@@ -106,13 +107,23 @@ func New(cfg Config) (*Supervisor, error) {
 // watch calls fn, once, when a descriptor of this process has hung up (a placeholder's far end) or is readable (a pidfd).
 func (s *Supervisor) watch(fd int, fn func()) error {
 	s.mu.Lock()
-	s.watched[fd] = fn
+	s.watches++
+	number := s.watches
+	s.watched[fd] = watching{number, fn}
 	s.mu.Unlock()
-	err := unix.EpollCtl(s.poller, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLHUP | unix.EPOLLONESHOT, Fd: int32(fd)})
+	err := unix.EpollCtl(s.poller, unix.EPOLL_CTL_ADD, fd,
+		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLHUP | unix.EPOLLONESHOT, Fd: int32(fd), Pad: number})
 	if err != nil {
 		return fmt.Errorf("interpose: epoll_ctl: %w", err)
 	}
 	return nil
+}
+
+// A watching is what watch was asked for. Its number tells it from a later one of a descriptor with the same number: an event of the
+// earlier one can still be under way, and comes without end while a child of this process that has not executed yet has a copy.
+type watching struct {
+	number int32
+	fn     func()
 }
 
 func (s *Supervisor) unwatch(fd int) {
@@ -133,13 +144,13 @@ func (s *Supervisor) pollOnce(timeout int) bool {
 	}
 	for _, e := range events[:max(n, 0)] {
 		s.mu.Lock()
-		fn := s.watched[int(e.Fd)]
-		if fn != nil {
+		w, ok := s.watched[int(e.Fd)]
+		if ok = ok && w.number == e.Pad; ok {
 			s.running++
 		}
 		s.mu.Unlock()
-		if fn != nil {
-			fn()
+		if ok {
+			w.fn()
 			s.mu.Lock()
 			s.running--
 			s.mu.Unlock()

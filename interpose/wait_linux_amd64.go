@@ -3,8 +3,12 @@ package interpose
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -432,6 +436,12 @@ func (c *call) epollWait() answer {
 			return fail(err)
 		}
 	}
+	watched := signalfds(c.th.tid, c.fd())
+	c.looking.Lock()
+	for _, w := range watched {
+		c.signalfds |= w.signals
+	}
+	c.looking.Unlock()
 	limit = min(limit, 4096)
 	deadline := time.Now().Add(time.Duration(timeout))
 	ep.mu.Lock()
@@ -447,10 +457,12 @@ func (c *call) epollWait() answer {
 		ep.mu.Unlock()
 		n, err := c.both([]unix.PollFd{{Fd: int32(ep.epoll), Events: unix.POLLIN}}, timeout, wait)
 		ep.mu.Lock()
-		if err != nil {
+		signalled := signalEvents(c.th.tid, watched)
+		if err != nil && len(signalled) == 0 {
 			return c.waited(n, err, int32(unix.EINTR))
 		}
-		if events = ep.events(ours, limit); len(events) > 0 || n == 0 || timeout == 0 {
+		events = append(ep.events(ours, limit), signalled...)
+		if events = events[:min(len(events), limit)]; len(events) > 0 || n == 0 || timeout == 0 {
 			break
 		}
 		// What was ready has been taken out meanwhile, or somebody else was told of it.
@@ -468,6 +480,63 @@ func (c *call) epollWait() answer {
 		return fail(err)
 	}
 	return result(int64(len(events)))
+}
+
+// A watchedSignals is a signalfd that an epoll watches. It is readable for who has the signals, and not for the supervisor's copy.
+type watchedSignals struct {
+	signals uint64
+	data    uint64 // what the program gets with the event
+}
+
+// signalfds returns the signalfds that a thread's epoll watches.
+func signalfds(tid, epfd int) (list []watchedSignals) {
+	for _, line := range fdinfo(tid, epfd, "tfd:") { // tfd: 4 events: 19 data: 56067d506080
+		if len(line) < 6 {
+			continue
+		}
+		fd, err := strconv.Atoi(line[1])
+		if err != nil {
+			continue
+		}
+		for _, set := range fdinfo(tid, fd, "sigmask:") {
+			var w watchedSignals
+			w.signals, _ = strconv.ParseUint(set[1], 16, 64)
+			w.data, _ = strconv.ParseUint(line[5], 16, 64)
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// signalEvents returns the events of the signalfds that a signal has come for.
+func signalEvents(tid int, watched []watchedSignals) (events []event) {
+	if len(watched) == 0 {
+		return nil
+	}
+	st, err := readStatus(tid)
+	if err != nil {
+		return nil
+	}
+	for _, w := range watched {
+		if (st.pending|st.shared)&w.signals != 0 {
+			events = append(events, event{unix.EPOLLIN, w.data, false})
+		}
+	}
+	return events
+}
+
+// fdinfo returns the lines that begin with a key, as words, of what /proc says of a descriptor.
+func fdinfo(tid, fd int, key string) (lines [][]string) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, fd))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(data)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == key {
+			lines = append(lines, words)
+		}
+	}
+	return lines
 }
 
 // events returns the events of both sides, at most limit. The caller holds f.mu.

@@ -15,6 +15,7 @@ type Differences struct {
 	InputPathOld      bool
 	NeighStateTold    bool
 	LinkChangesTold   bool
+	IPv6LookupClones  bool
 }
 
 // Table declares the differences, bound to d's fields.
@@ -80,6 +81,12 @@ func (d *Differences) Table() []kernel.Difference {
 			Value: kernel.Switch(&d.LinkChangesTold, kernel.Since(kernel.Linux3_19)),
 			Text: "Every change of a device that is up is announced once more when the request is done, and a change of the MTU " +
 				"before it is made.",
+		},
+		{
+			Name: "ipv6-lookup-clones", Spec: "11.3",
+			Value: kernel.Switch(&d.IPv6LookupClones, kernel.Until(kernel.Linux4_1)),
+			Text: "A lookup of an IPv6 destination that is reached directly answers with a route made for it, which has the priority 0 and " +
+				"says that it was made at boot.",
 		},
 	}
 }

@@ -114,6 +114,57 @@ func (s *Stack) lookup6(cur *kernel.Task, dst netip.Addr, dev int) (r Route, ok 
 	return NullRoute6, false
 }
 
+// Route6 is the route that a packet to an address takes, over a device if that is not 0, with the address that it comes from:
+// ip6_route_output.
+func (s *Stack) Route6(cur *kernel.Task, dst netip.Addr, dev int) Route {
+	r, ok := s.lookup6(cur, dst, dev)
+	if ok && !r.Gateway.IsValid() && r.Dev != LoIndex && s.in.D.IPv6LookupClones {
+		r.Priority, r.Protocol = 0, ProtoBoot
+	}
+	if !r.PrefSrc.IsValid() {
+		r.PrefSrc = s.source6(cur, dst, r.Dev)
+	}
+	return r
+}
+
+// source6 chooses the source for a destination over a device (ipv6_dev_get_saddr): the destination itself if it is an own address,
+// else of the addresses of the device, or of all if the route is none of a device, one with the narrowest scope that is wide
+// enough, else with the widest; then that with the longest prefix in common.
+func (s *Stack) source6(cur *kernel.Task, dst netip.Addr, dev int) (best netip.Addr) {
+	wanted := scope6(dst)
+	if dst.IsMulticast() {
+		wanted = int(dst.As16()[1] & 0xf)
+	}
+	better := func(a netip.Addr) bool {
+		old, own := scope6(best), scope6(a)
+		if own != old {
+			return own < old == (min(own, old) >= wanted)
+		}
+		return common(a, dst) > common(best, dst)
+	}
+	for _, a := range s.IPv6Addrs(cur) {
+		addr := a.Prefix.Addr()
+		switch {
+		case addr == dst:
+			return dst
+		case dev != LoIndex && a.Dev != dev:
+		case !best.IsValid() || better(addr):
+			best = addr
+		}
+	}
+	return best
+}
+
+// common is how many bits two addresses begin with that are the same.
+func common(a, b netip.Addr) int {
+	for n := range 128 {
+		if p, err := a.Prefix(n + 1); err != nil || !p.Contains(b) {
+			return n
+		}
+	}
+	return 128
+}
+
 // add is fib6_add.
 func (six *ipv6) add(r Route, flags uint16) error {
 	replace := flags&RouteReplace != 0

@@ -18,6 +18,7 @@ type Differences struct {
 	IPv6Privacy           bool
 	AddrGenMode           bool
 	IPv6RoutePref         bool
+	IPv6Unreachable       bool
 	NeighDumpFilter       bool
 	AddrFlags             bool
 	RuleSuppress          bool
@@ -50,6 +51,12 @@ func (d *Differences) Table() []kernel.Difference {
 			Name: "ipv6-route-pref", Spec: "11.3",
 			Value: kernel.Switch(&d.IPv6RoutePref, kernel.Since(kernel.Linux4_1)),
 			Text:  "Messages about IPv6 routes have a preference: they are 8 bytes longer.",
+		},
+		{
+			Name: "ipv6-unreachable-error", Spec: "11.3",
+			Value: kernel.Switch(&d.IPv6Unreachable, kernel.Since(kernel.Linux4_4)),
+			Text: "An IPv6 route that somebody has added to make a destination unreachable says EHOSTUNREACH. Before, it said " +
+				"ENETUNREACH.",
 		},
 		{
 			Name: "neigh-dump-filter", Spec: "11.4",

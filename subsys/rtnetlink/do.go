@@ -1,6 +1,8 @@
 package rtnetlink
 
 import (
+	"net/netip"
+
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
@@ -127,10 +129,20 @@ func trafficControl(r *Rtnetlink, _ *kernel.Task, q *request) error {
 	return kernel.ENODEV
 }
 
-// getRoute6 is inet6_rtm_getroute, for which nothing is reachable.
+// getRoute6 is inet6_rtm_getroute: the route that a packet would take, to the unspecified address where none is given. EINVAL for
+// an address that is too short.
 func (r *Rtnetlink) getRoute6(cur *kernel.Task, q *request) error {
-	if q.short(rtmsgLen) {
-		return kernel.EINVAL
+	set, err := route6Attrs.parse(q.payload, rtmsgLen)
+	if err != nil {
+		return err
 	}
-	return r.reply(cur, q, uapi.NLMsgGoodsize, lookupHeadroom6, r.fillLookup6(q.stack(r).IPv6Addrs(cur)))
+	dst := netip.IPv6Unspecified()
+	if b, ok := set[rtaDst]; ok {
+		if len(b) < 16 {
+			return kernel.Errorf(kernel.EINVAL, "an address of %d bytes", len(b))
+		}
+		dst = netip.AddrFrom16([16]byte(b))
+	}
+	rt := q.stack(r).Route6(cur, dst, int(int32(set.get32(rtaOif, 0))))
+	return r.reply(cur, q, uapi.NLMsgGoodsize, lookupHeadroom6, r.fillIPv6(uapi.RTMNewroute, rt, netip.PrefixFrom(dst, 128)))
 }

@@ -67,16 +67,7 @@ func counters(n int) []byte {
 // fillRoute6 is rt6_fill_node.
 func (r *Rtnetlink) fillRoute6(typ uint16, rt inet.Route) filler { return r.fillIPv6(typ, rt, rt.Dst) }
 
-// fillLookup6 is the answer to a request for an IPv6 route: nothing is reachable, and it is about the unspecified address
-// (spec 11.3), from one of the own addresses if there are any.
-func (r *Rtnetlink) fillLookup6(own []inet.Addr) filler {
-	rt := inet.NullRoute6
-	if len(own) > 0 {
-		rt.PrefSrc = own[0].Prefix.Addr()
-	}
-	return r.fillIPv6(uapi.RTMNewroute, rt, netip.PrefixFrom(netip.IPv6Unspecified(), 128))
-}
-
+// fillIPv6 is rt6_fill_node for a route, or for one destination of it.
 func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		a, ok := begin(cur, s, h, typ, rtmsg(uapi.AFInet6, dst.Bits(), rt, 0))
@@ -93,7 +84,7 @@ func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler
 		a.put32(rtaOif, uint32(rt.Dev))
 		a.put32(rtaPriority, rt.Priority)
 		info := make([]byte, 32)
-		binary.LittleEndian.PutUint32(info[12:], uint32(error6(rt)))
+		binary.LittleEndian.PutUint32(info[12:], uint32(r.error6(rt)))
 		a.put(rtaCacheinfo, info)
 		if r.D.IPv6RoutePref {
 			a.put(rtaPref, []byte{0})
@@ -103,7 +94,7 @@ func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler
 }
 
 // error6 is the error that an IPv6 route is, negative, 0 for one that leads somewhere.
-func error6(rt inet.Route) int32 {
+func (r *Rtnetlink) error6(rt inet.Route) int32 {
 	switch rt.Type {
 	case inet.RTNBlackhole:
 		return -int32(unix.EINVAL)
@@ -112,10 +103,10 @@ func error6(rt inet.Route) int32 {
 	case inet.RTNThrow:
 		return -int32(unix.EAGAIN)
 	case inet.RTNUnreachable:
-		if rt.Table == 0 { // inet.NullRoute6
-			return -int32(inet.ENETUNREACH)
+		if rt.Table != 0 && r.D.IPv6Unreachable { // not inet.NullRoute6
+			return -int32(inet.EHOSTUNREACH)
 		}
-		return -int32(inet.EHOSTUNREACH)
+		return -int32(inet.ENETUNREACH)
 	}
 	return 0
 }

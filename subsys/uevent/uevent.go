@@ -1,8 +1,8 @@
 // Package uevent is NETLINK_KOBJECT_UEVENT: the kernel tells group 1 of devices that come and go, in text (spec 13.4).
 //
 // A message has no netlink header: it is "action@path" and lines KEY=value, each ending with a zero byte. Everybody
-// may listen, nobody can send (ECONNREFUSED). Modelled are the two events of a dummy network device that is made, one
-// for the device and one for its transmit queue, in the device's namespace.
+// may listen, nobody can send (ECONNREFUSED). Modelled are the events of a dummy network device that is made, and of one that is
+// removed: one for the device and one for its transmit queue each, in the device's namespace.
 package uevent
 
 import (
@@ -34,14 +34,21 @@ func Register(nl *afnetlink.Netlink, stack *inet.Inet) {
 	stack.Notify(inet.Notifier{Link: u.link})
 }
 
-// link announces a new device and its queue: netdev_register_kobject.
+// link announces a new device and its queue (netdev_register_kobject), or the end of both, the queue first.
 func (u *uevent) link(cur *kernel.Task, s *inet.Stack, d inet.Device, what inet.LinkChange, _ uint32) {
-	if what != inet.LinkRegistered {
-		return
-	}
 	path := "/devices/virtual/net/" + d.Name
-	u.send(cur, s.Net(), "add", path, "net", "INTERFACE="+d.Name, fmt.Sprintf("IFINDEX=%d", d.Index))
-	u.send(cur, s.Net(), "add", path+"/queues/tx-0", "queues")
+	device := func(action string) {
+		u.send(cur, s.Net(), action, path, "net", "INTERFACE="+d.Name, fmt.Sprintf("IFINDEX=%d", d.Index))
+	}
+	queue := func(action string) { u.send(cur, s.Net(), action, path+"/queues/tx-0", "queues") }
+	switch what {
+	case inet.LinkRegistered:
+		device("add")
+		queue("add")
+	case inet.LinkRemoved:
+		queue("remove")
+		device("remove")
+	}
 }
 
 // send is kobject_uevent_env.
