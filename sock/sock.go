@@ -110,13 +110,13 @@ type Sock[C any] struct {
 
 // Init prepares a socket of cur with one reference. destruct runs when the last one is gone. It has no inode number yet.
 func (s *Sock[C]) Init(cur *kernel.Task, family, typ, protocol int, d *Differences, destruct func(cur *kernel.Task)) {
-	s.prepare(cur, family, typ, protocol, d)
+	s.init(cur, family, typ, protocol, d)
 	s.destruct = destruct
 	s.K.Count(kernel.ResSocket, 1)
 }
 
-// prepare gives a socket its first values.
-func (s *Sock[C]) prepare(cur *kernel.Task, family, typ, protocol int, d *Differences) {
+// init gives a socket its first values.
+func (s *Sock[C]) init(cur *kernel.Task, family, typ, protocol int, d *Differences) {
 	s.K, s.Net, s.Family, s.Type, s.Protocol = cur.Kernel(), cur.Net(), family, typ, protocol
 	s.Opener, s.d = cur.Cred(), d
 	s.ReceiveQueue.Init("receive queue")
@@ -140,7 +140,7 @@ func (s *Sock[C]) prepare(cur *kernel.Task, family, typ, protocol int, d *Differ
 func ServeUnix(k *kernel.Kernel, d *Differences) {
 	k.UnixOptions(func(cur *kernel.Task) kernel.Options {
 		s := new(Sock[struct{}])
-		s.prepare(cur, uapi.AFUnix, uapi.SockDgram, 0, d)
+		s.init(cur, uapi.AFUnix, uapi.SockDgram, 0, d)
 		return s
 	})
 }
