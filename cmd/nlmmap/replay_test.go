@@ -14,7 +14,7 @@ func TestReplayLines(t *testing.T) {
 		"--kernel 3.10.4 --memory weak reader-and-ack",
 		"--kernel 3.10.4 tx-second-thread",
 		"--kernel 3.10.4 --only tx-len-reread --scheduler random --seed 7 tx-second-thread",
-		"--kernel 4.5.7 --ignore integrity,order --scheduler pct --seed 3 two-senders-one-frame",
+		"--kernel 4.5.7 --ignore integrity,order --scheduler pct --seed 3 --runs 200 two-senders-one-frame",
 		"--kernel 4.5.7 --set set-status-barrier=off --memory weak --timeouts 2 reader-and-ack",
 		"--kernel 4.5.7 --fail-allocs 2 --signals 1 --only set-ring-races ring-torn-down",
 	} {
