@@ -41,7 +41,7 @@ func TestEveryViolation(t *testing.T) {
 	for i, p := range explore.Programs() {
 		for j, r := range kernel.Releases() {
 			for k, m := range []memmodel.Model{memmodel.SC, memmodel.TSO, memmodel.Weak} {
-				if !long.Wanted() && (i+j+k)%3 != 0 || testing.Short() && (i+j)%4 != 0 {
+				if !long.Wanted() && (i+j+k)%6 != 0 || testing.Short() && (i+j)%4 != 0 {
 					continue
 				}
 				o := explore.Options{Version: kernel.Version{Release: r}, Memory: m}

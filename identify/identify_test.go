@@ -139,7 +139,7 @@ func singles(release kernel.Release) []string {
 
 // TestSingles: every difference is found where it is the only one. All of them on all releases take ten minutes.
 func TestSingles(t *testing.T) {
-	every := 211
+	every := 422
 	if long.Wanted() {
 		every = 1
 	}
