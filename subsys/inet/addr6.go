@@ -146,18 +146,23 @@ func (s *Stack) ChangeAddr6(cur *kernel.Task, a Addr) (found bool) {
 func (s *Stack) addrs6Gone(cur *kernel.Task, dev int) {
 	var gone []Addr
 	s.ipv6.Change(cur, func(six *ipv6) {
-		rest := make([]Addr, 0, len(six.addrs))
-		for _, a := range six.addrs {
-			if a.Dev == dev {
-				gone = append(gone, a)
-			} else {
-				rest = append(rest, a)
-			}
-		}
-		six.addrs = rest
+		gone, six.addrs = apart(six.addrs, func(a Addr) bool { return a.Dev == dev })
 	})
 	for _, a := range gone {
 		s.tellAddr(cur, a, true, Cause{})
 		s.dropRoute6(cur, hostRoute6(a.Prefix.Addr()))
 	}
+}
+
+// apart takes a list apart, which stays as it is: those of which something is true, and the rest.
+func apart[T any](list []T, is func(T) bool) (those, rest []T) {
+	rest = make([]T, 0, len(list))
+	for _, x := range list {
+		if is(x) {
+			those = append(those, x)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	return those, rest
 }

@@ -219,15 +219,7 @@ func (s *Stack) DelRoute6(cur *kernel.Task, by Cause, r Route) error {
 func (s *Stack) routes6Gone(cur *kernel.Task, dev int) {
 	var gone []Route
 	s.ipv6.Change(cur, func(six *ipv6) {
-		rest := make([]Route, 0, len(six.routes))
-		for _, r := range six.routes {
-			if r.Dev == dev {
-				gone = append(gone, r)
-			} else {
-				rest = append(rest, r)
-			}
-		}
-		six.routes = rest
+		gone, six.routes = apart(six.routes, func(r Route) bool { return r.Dev == dev })
 	})
 	for _, r := range gone {
 		s.tellRoute(cur, r, true, 0, Cause{})
