@@ -212,10 +212,16 @@ func (c *call) follow() {
 
 // fork lets a process have a child, or a thread.
 func (c *call) fork() answer {
-	if c.n.Nr == unix.SYS_CLONE3 {
-		if flags, err := c.mem.word(c.arg(0)); err == nil && flags&unix.CLONE_THREAD != 0 {
-			return pass()
-		}
+	var flags uint32
+	switch c.n.Nr {
+	case unix.SYS_CLONE:
+		flags = uint32(c.arg(0))
+	case unix.SYS_CLONE3:
+		flags, _ = c.mem.word(c.arg(0)) // what cannot be read makes clone3 fail
+	}
+	if flags&unix.CLONE_THREAD != 0 {
+		c.th.task.Threads()
+		return pass()
 	}
 	p := c.th.proc
 	c.s.mu.Lock()

@@ -19,7 +19,7 @@ type AddressSpace struct {
 	sem    Mutex        // mmap_sem: changes of the list of mappings
 	mu     sync.RWMutex // Free mode: userspace's accesses against changes
 	vmas   []*VMA
-	shared bool      // two tasks have or had it; set by the first, when it is alone
+	shared bool      // two tasks have or had it, or soon will; set by the first, when it is alone
 	table  sched.Obj // the page table
 	users  Ref
 }

@@ -78,7 +78,8 @@ func (f *File) watch(cur *Task, change func([]*epollItem) []*epollItem) {
 // scheduling points: nobody else can touch it.
 type FdTable struct {
 	users  Ref
-	shared bool       // two tasks have or had it; set by the first, when it is alone
+	shared bool       // two tasks have or had it, or soon will; set by the first, when it is alone
+	unseen bool       // of those who have it some may not be known yet; set with shared
 	mu     sync.Mutex // Free mode: the slices; never held at a scheduling point
 	files  []*File
 	taken  []bool    // descriptors that are in use or about to be
@@ -221,7 +222,7 @@ type heldFile struct {
 // fdget finds the file behind a descriptor: EBADF when it is not open.
 func (t *Task) fdget(fd int) (heldFile, error) {
 	ft := t.files
-	shared := ft.shared && ft.users.Load(t) > 1
+	shared := ft.shared && (ft.unseen || ft.users.Load(t) > 1)
 	if fd >= 0 && fd < maxFD {
 		ft.point(t, sched.Load, fd)
 		ft.mu.Lock()

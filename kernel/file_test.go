@@ -57,6 +57,11 @@ func TestFileCount(t *testing.T) {
 			_, err := m.CloneVM("child")
 			must(m.t, err)
 		}, 3, 1},
+		{"a thread", func(m *machine, _ int, _ *device, _ uint64) {
+			_, err := m.Thread("thread")
+			must(m.t, err)
+		}, 3, 1},
+		{"a thread that is not entered yet", func(m *machine, _ int, _ *device, _ uint64) { m.Threads() }, 3, 1},
 		{"fd in flight", func(m *machine, fd int, _ *device, _ uint64) {
 			a, _, err := m.Socketpair()
 			must(m.t, err)

@@ -26,6 +26,15 @@ func (t *Task) ForkBy(cur *Task, name string) (*Task, error) { return t.fork(cur
 func (t *Task) ThreadBy(cur *Task, name string) *Task        { return t.thread(cur, name) }
 func (t *Task) KillBy(cur *Task)                             { t.group.kill(cur, nil) }
 
+// Threads says that t, whose call it is, is about to have a thread that ThreadBy enters later, and which may be in the middle of
+// a call by then: from now on who uses a file of theirs holds it, as if the thread were there. That remains when it has ended.
+func (t *Task) Threads() {
+	if !t.files.unseen {
+		t.files.shared, t.files.unseen = true, true
+		t.as.shared = true
+	}
+}
+
 func (t *Task) MunmapBy(cur *Task, addr, length uint64) error {
 	if err := checkRange(addr, length); err != nil {
 		return err
