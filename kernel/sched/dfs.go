@@ -30,11 +30,10 @@ type DFS struct {
 	err     error
 	threads [][]int32 // clock of each thread: for each thread the number of its steps that came before
 	counts  []int32   // steps of each thread
-	objects [][]int32 // steps that touched each object
-	cells   map[uint64][]int32
-	looks   []int32 // steps in which an observer looked at an object
-	last    int     // the latest step of a thread
-	open    *Run    // whose last step may still touch something, nil for none
+	touched index     // of the steps
+	met     []int32   // what meets has found
+	last    int       // the latest step of a thread
+	open    *Run      // whose last step may still touch something, nil for none
 
 	branch branch
 }
@@ -153,11 +152,7 @@ func (d *DFS) More() bool {
 	d.runs++
 	d.depth, d.pruned = 0, false
 	d.threads, d.counts = d.threads[:0], d.counts[:0]
-	for i := range d.objects {
-		d.objects[i] = d.objects[i][:0]
-	}
-	clear(d.cells)
-	d.looks = d.looks[:0]
+	d.touched.reset()
 	return true
 }
 
@@ -336,9 +331,10 @@ func (d *DFS) settle() {
 		d.threads = append(d.threads, nil)
 		d.counts = append(d.counts, 0)
 	}
-	n.clock = d.causes(at, n.pick, n, n.clock[:0])
+	met := d.meets(n.pick, n)
+	n.clock = d.causes(at, n.pick, n, met, n.clock[:0])
 	if at >= d.fresh {
-		d.races(at, n.pick, n, n.clock)
+		d.races(at, n.pick, n, met, n.clock)
 	}
 	d.counts[n.pick]++
 	n.index = d.counts[n.pick]
@@ -347,37 +343,13 @@ func (d *DFS) settle() {
 	}
 	n.clock[n.pick] = n.index
 	d.threads[n.pick] = append(d.threads[n.pick][:0], n.clock...)
-	for _, o := range [...]Obj{n.op.Obj, n.op.Also} {
-		if o == 0 {
-			continue
-		}
-		for int(o) >= len(d.objects) {
-			d.objects = append(d.objects, nil)
-		}
-		d.objects[o] = append(d.objects[o], int32(at))
-	}
-	looked := false
-	for _, a := range n.touched {
-		if a.Obj != 0 {
-			looked = true
-			continue
-		}
-		if d.cells == nil {
-			d.cells = map[uint64][]int32{}
-		}
-		d.cells[a.Cell] = append(d.cells[a.Cell], int32(at))
-	}
-	if looked {
-		d.looks = append(d.looks, int32(at))
-	}
+	d.touched.add(int32(at), n.op, n.touched)
 }
 
 // causes adds up what comes before step at of thread t: the thread's own past, the step that caused it, and the past of
-// every step that it depends on.
-func (d *DFS) causes(at, t int, n *node, clock []int32) []int32 {
-	if t < len(d.threads) {
-		clock = append(clock, d.threads[t]...)
-	}
+// every step that it meets.
+func (d *DFS) causes(at, t int, n *node, met, clock []int32) []int32 {
+	clock = append(clock, d.past(t)...)
 	for i := min(n.op.After, at) - 1; i >= 0; i-- {
 		if d.stack[i].outcomes == 0 { // else a choice within the step that caused it
 			clock = join(clock, d.stack[i].clock)
@@ -387,48 +359,35 @@ func (d *DFS) causes(at, t int, n *node, clock []int32) []int32 {
 	for _, step := range n.op.Since {
 		clock = join(clock, d.stack[step-1].clock)
 	}
-	for i := range d.dependent(n) {
-		clock = join(clock, d.stack[i].clock)
+	for _, i := range met {
+		if e := &d.stack[i]; !before(e, clock) {
+			clock = join(clock, e.clock)
+		}
 	}
 	return clock
 }
 
-// dependent yields the earlier steps that a step depends on, the latest of each object first.
-func (d *DFS) dependent(n *node) func(yield func(int) bool) {
-	return func(yield func(int) bool) {
-		for _, o := range [...]Obj{n.op.Obj, n.op.Also} {
-			if o == 0 || int(o) >= len(d.objects) {
-				continue
-			}
-			list := d.objects[o]
-			for i := len(list) - 1; i >= 0; i-- {
-				if d.stack[list[i]].op.Dependent(n.op) && !yield(int(list[i])) {
-					return
-				}
-			}
-		}
-		for _, a := range n.touched {
-			list := d.cells[a.Cell]
-			if a.Obj != 0 {
-				if list = nil; int(a.Obj) < len(d.objects) {
-					list = d.objects[a.Obj]
-				}
-			}
-			for i := len(list) - 1; i >= 0; i-- {
-				if e := &d.stack[list[i]]; conflict(e.op, e.touched, n.op, n.touched) && !yield(int(list[i])) {
-					return
-				}
-			}
-		}
-		if !n.op.Write {
-			return
-		}
-		for i := len(d.looks) - 1; i >= 0; i-- {
-			if e := &d.stack[d.looks[i]]; conflict(e.op, e.touched, n.op, n.touched) && !yield(int(d.looks[i])) {
-				return
+// past is what comes before all that a thread does next.
+func (d *DFS) past(t int) []int32 {
+	if t < len(d.threads) {
+		return d.threads[t]
+	}
+	return nil
+}
+
+// meets finds the earlier steps that step n of thread t depends on and that are not in the thread's past, the latest of each
+// object first. The list is valid until the next call.
+func (d *DFS) meets(t int, n *node) []int32 {
+	past := d.past(t)
+	d.met = d.met[:0]
+	for list := range d.touched.lists(n.op, n.touched) {
+		for _, i := range slices.Backward(list) {
+			if e := &d.stack[i]; !before(e, past) && clash(e.op, e.touched, n.op, n.touched) {
+				d.met = append(d.met, i)
 			}
 		}
 	}
+	return d.met
 }
 
 func join(a, b []int32) []int32 {
@@ -445,37 +404,27 @@ func join(a, b []int32) []int32 {
 // before reports whether a step is among the causes of what a thread with this clock does next.
 func before(e *node, clock []int32) bool { return e.pick < len(clock) && clock[e.pick] >= e.index }
 
-// races finds the earlier steps that step at of thread t could have come before, and lets the other order be tried. clock
-// is what comes before it.
+// races finds the steps among those it meets that step at of thread t could have come before, and lets the other order be
+// tried. clock is what comes before it.
 //
 // A step races if nothing else that comes before n comes after it: then the two could have been neighbours. Locks are
 // special: whoever holds one keeps others out, so it is the acquisitions that race.
-func (d *DFS) races(at, t int, n *node, clock []int32) {
-	var past []int32
-	if t < len(d.threads) {
-		past = d.threads[t]
-	}
+func (d *DFS) races(at, t int, n *node, met, clock []int32) {
 	locked := false // the race for the lock is found
-	for i := range d.dependent(n) {
+	for _, i := range met {
 		e := &d.stack[i]
 		announced := e.op.Dependent(n.op)
-		if e.pick == t || before(e, past) || announced && (!coEnabled(e.op, n.op) || locked) {
+		if announced && (!coEnabled(e.op, n.op) || locked) {
 			continue
 		}
 		if announced && n.op.Kind == Lock {
-			d.reverse(at, i, t, clock)
+			d.reverse(at, int(i), t, clock)
 			locked = true
 			continue
 		}
-		direct := true
-		for k := range d.dependent(n) {
-			if k != i && before(e, d.stack[k].clock) {
-				direct = false
-				break
-			}
-		}
-		if direct {
-			d.reverse(at, i, t, clock)
+		between := func(k int32) bool { return k > i && before(e, d.stack[k].clock) }
+		if !slices.ContainsFunc(met, between) {
+			d.reverse(at, int(i), t, clock)
 		}
 	}
 }
@@ -570,7 +519,8 @@ func (d *DFS) finish() {
 	for t, op := range last.ops {
 		if t != last.pick && op.Res != nil {
 			n := &node{pick: t, op: op}
-			d.races(d.depth, t, n, d.causes(d.depth, t, n, nil))
+			met := d.meets(t, n)
+			d.races(d.depth, t, n, met, d.causes(d.depth, t, n, met, nil))
 		}
 	}
 }

@@ -6,9 +6,7 @@ package sched
 type past struct {
 	threads []history
 	events  []happened
-	objects [][]int32 // events that touched each object
-	cells   map[uint64][]int32
-	looks   []int32 // events in which an observer looked at an object
+	touched index   // of the events
 	steps   []int32 // the event of each step, also of a choice in it
 	epoch   uint64  // what had happened when time last passed for want of anything else
 	idles   int
@@ -53,12 +51,8 @@ func text(s string) uint64 {
 }
 
 func (p *past) reset() {
-	p.threads, p.steps, p.looks = p.threads[:0], p.steps[:0], p.looks[:0]
-	p.events = p.events[:0]
-	for i := range p.objects {
-		p.objects[i] = p.objects[i][:0]
-	}
-	clear(p.cells)
+	p.threads, p.steps, p.events = p.threads[:0], p.steps[:0], p.events[:0]
+	p.touched.reset()
 	p.epoch, p.idles, p.open = 0, 0, false
 }
 
@@ -142,54 +136,18 @@ func (p *past) record(r *Run) {
 	e.touched = append(e.touched, r.touched...)
 	e.number = p.number(e)
 	p.threads[e.thread].latest = e.number
-	for i, o := range [...]Obj{e.op.Obj, e.op.Also} {
-		if o != 0 && (i == 0 || o != e.op.Obj) {
-			for int(o) >= len(p.objects) {
-				p.objects = append(p.objects, nil)
-			}
-			p.objects[o] = append(p.objects[o], last)
-		}
-	}
-	looked := false
-	for _, a := range e.touched {
-		if a.Obj != 0 {
-			looked = true
-			continue
-		}
-		if p.cells == nil {
-			p.cells = map[uint64][]int32{}
-		}
-		p.cells[a.Cell] = append(p.cells[a.Cell], last)
-	}
-	if looked {
-		p.looks = append(p.looks, last)
-	}
+	p.touched.add(last, e.op, e.touched)
 }
 
 // number is that of an event which comes after all that was recorded.
 func (p *past) number(e *happened) uint64 {
 	before := uint64(0) // what it depends on, in whatever order that came
-	meet := func(list []int32) {
+	for list := range p.touched.lists(e.op, e.touched) {
 		for _, i := range list {
 			if d := &p.events[i]; clash(d.op, d.touched, e.op, e.touched) {
 				before += mix(d.number)
 			}
 		}
-	}
-	for i, o := range [...]Obj{e.op.Obj, e.op.Also} {
-		if o != 0 && (i == 0 || o != e.op.Obj) && int(o) < len(p.objects) {
-			meet(p.objects[o])
-		}
-	}
-	for _, a := range e.touched {
-		if a.Obj == 0 {
-			meet(p.cells[a.Cell])
-		} else if int(a.Obj) < len(p.objects) {
-			meet(p.objects[a.Obj])
-		}
-	}
-	if e.op.Write {
-		meet(p.looks)
 	}
 	for _, s := range e.op.Since {
 		before += mix(p.step(s))
