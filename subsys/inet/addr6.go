@@ -102,12 +102,7 @@ func (s *Stack) DelAddr6(cur *kernel.Task, dev int, prefix netip.Prefix) error {
 // dropRoute6 removes a route that came with an address.
 func (s *Stack) dropRoute6(cur *kernel.Task, r Route) {
 	found := false
-	s.ipv6.Change(cur, func(six *ipv6) {
-		i := slices.Index(six.routes, r)
-		if found = i >= 0; found {
-			six.routes = slices.Delete(slices.Clone(six.routes), i, i+1)
-		}
-	})
+	s.ipv6.Change(cur, func(six *ipv6) { _, found = six.remove(r.Dst, func(o Route) bool { return o == r }) })
 	if found {
 		s.tellRoute(cur, r, true, 0, Cause{})
 	}

@@ -85,8 +85,7 @@ type Route struct {
 	Metrics          Metrics
 	Congestion       string // the algorithm of TCP
 
-	id      uint64 // which of those that are alike
-	ordinal int    // of the table
+	id uint64 // which of those that are alike
 }
 
 // props says of each type of a route which scope it has at least, and the error that it is.
@@ -99,13 +98,6 @@ var props = [...]struct {
 	{ScopeNowhere, kernel.EINVAL}, {ScopeNowhere, kernel.EINVAL},
 }
 
-// order is that of a dump (spec 11.5): tables by their number modulo 256 and, where that is the same, the newest first;
-// ascending destination; longer prefix first; then as a lookup goes.
-func (r Route) order(o Route) int {
-	return cmp.Or(cmp.Compare(r.Table%256, o.Table%256), cmp.Compare(o.ordinal, r.ordinal),
-		r.Dst.Addr().Compare(o.Dst.Addr()), cmp.Compare(o.Dst.Bits(), r.Dst.Bits()))
-}
-
 // rank is the order of routes to the same destination.
 func (r Route) rank(o Route) int {
 	return cmp.Or(cmp.Compare(o.TOS, r.TOS), cmp.Compare(r.Priority, o.Priority))
@@ -113,51 +105,62 @@ func (r Route) rank(o Route) int {
 
 // same reports whether two routes of one rank lead to the same (fib_find_info).
 func (r Route) same(o Route) bool {
-	r.id, o.id, r.ordinal, o.ordinal = 0, 0, 0, 0
+	r.id, o.id = 0, 0
 	return r == o
 }
 
-// fib is the routes of a namespace, in the order of a dump.
+// fib is the routes of a namespace.
 type fib struct {
-	routes []Route
-	tables []uint32 // in the order of their making
+	tables []*table // in the order of a dump
 	lastID uint64
 	// notified are the routes that a lookup was to be told changes of, until something changes (RTCF_NOTIFY).
-	notified []uint64
+	notified map[uint64]bool
 }
 
-// at returns where the routes to r's destination are, or would be.
-func (f *fib) at(r Route) (begin, end int) {
-	begin, _ = slices.BinarySearchFunc(f.routes, r, Route.order)
-	for end = begin; end < len(f.routes) && f.routes[end].order(r) == 0; end++ {
-	}
-	return begin, end
+// A table is one of routes (struct fib_table). It stays when they have gone.
+type table struct {
+	id uint32
+	leaves
 }
 
-// ordinal numbers a table, which is made.
-func (f *fib) ordinal(table uint32) int {
-	i := slices.Index(f.tables, table)
-	if i < 0 {
-		i = len(f.tables)
-		f.tables = append(slices.Clip(f.tables), table)
+// place is where a table is, or would be: they are ordered by their number modulo 256 and, where that is the same, the newest comes
+// first (spec 11.5).
+func (f *fib) place(id uint32) (i int, ok bool) {
+	if i = slices.IndexFunc(f.tables, func(t *table) bool { return t.id == id }); i >= 0 {
+		return i, true
 	}
-	return i
+	i, _ = slices.BinarySearchFunc(f.tables, id%256, func(t *table, n uint32) int { return cmp.Compare(t.id%256, n) })
+	return i, false
+}
+
+// table returns a table, nil when there is none.
+func (f *fib) table(id uint32) *table {
+	if i, ok := f.place(id); ok {
+		return f.tables[i]
+	}
+	return nil
+}
+
+// newTable returns a table, which is made when there is none: fib_new_table.
+func (f *fib) newTable(id uint32) *table {
+	i, ok := f.place(id)
+	if !ok {
+		f.tables = slices.Insert(f.tables, i, &table{id: id})
+	}
+	return f.tables[i]
 }
 
 // insert is fib_table_insert. By its flags the route may be new, or one of several of its rank, or replace another. It
 // returns the flags that the notification has, or no change when the route is there already and was to be replaced.
 func (f *fib) insert(r Route, flags uint16) (told uint16, changed bool, err error) {
-	r.ordinal = f.ordinal(r.Table)
-	begin, end := f.at(r)
-	i := begin
-	for i < end && f.routes[i].rank(r) < 0 {
-		i++
+	t := f.newTable(r.Table)
+	all := t.get(r.Dst)
+	first, _ := slices.BinarySearchFunc(all, r, Route.rank)
+	last := first
+	for last < len(all) && all[last].rank(r) == 0 {
+		last++
 	}
-	first := i // of r's rank
-	for i < end && f.routes[i].rank(r) == 0 {
-		i++
-	}
-	known := f.routes[first:i]
+	known := all[first:last]
 	f.lastID++
 	r.id = f.lastID
 	f.notified = nil
@@ -171,16 +174,15 @@ func (f *fib) insert(r Route, flags uint16) (told uint16, changed bool, err erro
 		case match >= 0:
 			return 0, false, kernel.Errorf(kernel.EEXIST, "there is this route to %v", r.Dst)
 		case flags&RouteReplace != 0:
-			f.routes = slices.Clone(f.routes)
-			f.routes[first] = r
+			known[0] = r
 			return RouteReplace, true, nil
 		case flags&RouteAppend != 0:
-			first, told = i, RouteAppend
+			first, told = last, RouteAppend
 		}
 	} else if flags&RouteCreate == 0 {
 		return 0, false, kernel.Errorf(kernel.ENOENT, "there is no route to %v", r.Dst)
 	}
-	f.routes = slices.Insert(slices.Clone(f.routes), first, r)
+	t.insert(first, r)
 	return told, true, nil
 }
 
@@ -288,7 +290,7 @@ func (s *Stack) addrType(cur *kernel.Task, a netip.Addr) uint8 {
 	}
 	typ := uint8(RTNUnicast)
 	s.routes.Read(cur, func(f *fib) {
-		if r, err := f.lookup(TableLocal, Flow{Dst: a}, nil); err == nil {
+		if r, err := f.lookup(TableLocal, Flow{Dst: a}); err == nil {
 			typ = r.Type
 		}
 	})
@@ -303,23 +305,21 @@ func (s *Stack) DelRoute(cur *kernel.Task, by Cause, r Route) error {
 	}
 	found := false
 	s.routes.Change(cur, func(f *fib) {
-		ordinal := slices.Index(f.tables, r.Table)
-		if ordinal < 0 {
+		t := f.table(r.Table)
+		if t == nil {
 			return
 		}
-		r.ordinal = ordinal
-		begin, end := f.at(r)
-		for i := begin; i < end; i++ {
-			o := f.routes[i]
-			if o.TOS == r.TOS && (r.Type == 0 || r.Type == o.Type) && (r.Scope == ScopeNowhere || r.Scope == o.Scope) &&
+		all := t.get(r.Dst)
+		i := slices.IndexFunc(all, func(o Route) bool {
+			return o.TOS == r.TOS && (r.Type == 0 || r.Type == o.Type) && (r.Scope == ScopeNowhere || r.Scope == o.Scope) &&
 				(!r.PrefSrc.IsValid() || r.PrefSrc == o.PrefSrc) && (r.Protocol == 0 || r.Protocol == o.Protocol) &&
 				(r.Priority == 0 || r.Priority == o.Priority) && (r.Dev == 0 || r.Dev == o.Dev) &&
-				(!r.Gateway.IsValid() || r.Gateway == o.Gateway) {
-				r, found = o, true
-				f.routes = slices.Delete(slices.Clone(f.routes), i, i+1)
-				f.notified = nil
-				return
-			}
+				(!r.Gateway.IsValid() || r.Gateway == o.Gateway)
+		})
+		if found = i >= 0; found {
+			r = all[i]
+			t.delete(r.Dst, i)
+			f.notified = nil
 		}
 	})
 	if !found {
@@ -337,7 +337,9 @@ func (s *Stack) routesDown(cur *kernel.Task, dev int, all bool) {
 
 func (s *Stack) dropRoutes(cur *kernel.Task, gone func(Route) bool) {
 	s.routes.Change(cur, func(f *fib) {
-		f.routes = slices.DeleteFunc(slices.Clone(f.routes), gone)
+		for _, t := range f.tables {
+			t.drop(gone)
+		}
 		f.notified = nil
 	})
 }
@@ -353,49 +355,53 @@ func (s *Stack) tellRoute(cur *kernel.Task, r Route, gone bool, flags uint16, by
 // RouteFrom returns the first route that is not before from in the order of a dump (spec 11.5). The zero Route is before
 // all others.
 func (s *Stack) RouteFrom(cur *kernel.Task, from Route) (r Route, ok bool) {
-	if from == (Route{}) {
-		s.routes.Read(cur, func(f *fib) {
-			if ok = len(f.routes) > 0; ok {
-				r = f.routes[0]
-			}
-		})
-		return r, ok
-	}
-	s.routes.Read(cur, func(f *fib) {
-		begin, end := f.at(from)
-		i := begin
-		for i < end && f.routes[i].id != from.id && f.routes[i].rank(from) <= 0 {
-			i++
-		}
-		if ok = i < len(f.routes); ok {
-			r = f.routes[i]
-		}
-	})
+	s.routes.Read(cur, func(f *fib) { r, ok = f.next(from, false) })
 	return r, ok
 }
 
 // RouteAfter returns the first route behind r in the order of a dump.
 func (s *Stack) RouteAfter(cur *kernel.Task, r Route) (next Route, ok bool) {
-	s.routes.Read(cur, func(f *fib) {
-		begin, end := f.at(r)
-		i := begin
-		for i < end && f.routes[i].id != r.id && f.routes[i].rank(r) <= 0 {
-			i++
-		}
-		if i < end && f.routes[i].id == r.id {
-			i++
-		}
-		if ok = i < len(f.routes); ok {
-			next = f.routes[i]
-		}
-	})
+	s.routes.Read(cur, func(f *fib) { next, ok = f.next(r, true) })
 	return next, ok
 }
 
+// next returns the first route that is not before r, or with behind the first one behind it.
+func (f *fib) next(r Route, behind bool) (next Route, ok bool) {
+	first, _ := f.place(r.Table)
+	for _, t := range f.tables[first:] {
+		begin := netip.Prefix{} // before all others
+		if t.id == r.Table {
+			begin = r.Dst
+		}
+		for l := range t.from(begin) {
+			i := 0
+			if t.id == r.Table && l.dst == r.Dst {
+				i = l.place(r)
+				if behind && i < len(l.routes) && l.routes[i].id == r.id {
+					i++
+				}
+			}
+			if i < len(l.routes) {
+				return l.routes[i], true
+			}
+		}
+	}
+	return Route{}, false
+}
+
+// place is where a route is among those to its destination, or was before it went.
+func (l *leaf) place(r Route) int {
+	i := slices.IndexFunc(l.routes, func(o Route) bool { return o.id == r.id || o.rank(r) > 0 })
+	if i < 0 {
+		return len(l.routes)
+	}
+	return i
+}
+
 // HasTable reports whether a table has routes; 0 stands for any.
-func (s *Stack) HasTable(cur *kernel.Task, table uint32) (has bool) {
+func (s *Stack) HasTable(cur *kernel.Task, id uint32) (has bool) {
 	s.routes.Read(cur, func(f *fib) {
-		has = slices.ContainsFunc(f.routes, func(r Route) bool { return table == 0 || r.Table == table })
+		has = slices.ContainsFunc(f.tables, func(t *table) bool { return (id == 0 || t.id == id) && len(t.blocks) > 0 })
 	})
 	return has
 }
@@ -404,22 +410,24 @@ func (s *Stack) HasTable(cur *kernel.Task, table uint32) (has bool) {
 var errThrow = kernel.Errorf(kernel.EAGAIN, "not in this table")
 
 // lookup is fib_table_lookup: the longest prefix wins, and of its routes the first that fits.
-func (f *fib) lookup(table uint32, flow Flow, down func(dev int) bool) (best Route, err error) {
-	err = errThrow
-	for _, r := range f.routes {
-		fits := r.Table == table && r.Dst.Contains(flow.Dst) && (r.TOS == 0 || r.TOS == flow.TOS) && r.Scope >= flow.Scope
-		if !fits || err == nil && r.Dst.Bits() <= best.Dst.Bits() {
-			continue
-		}
-		if props[r.Type].errno == 0 && flow.Out != 0 && flow.Out != r.Dev {
-			continue
-		}
-		best, err = r, nil
+func (f *fib) lookup(id uint32, flow Flow) (Route, error) {
+	t := f.table(id)
+	if t == nil {
+		return Route{}, errThrow
 	}
-	if err == nil && props[best.Type].errno != 0 {
-		return best, kernel.Errorf(props[best.Type].errno, "the route to %v is an error", best.Dst)
+	for l := range t.covering(flow.Dst) {
+		for _, r := range l.routes {
+			errno := props[r.Type].errno
+			switch {
+			case r.TOS != 0 && r.TOS != flow.TOS, r.Scope < flow.Scope, errno == 0 && flow.Out != 0 && flow.Out != r.Dev:
+				continue
+			case errno != 0:
+				return r, kernel.Errorf(errno, "the route to %v is an error", r.Dst)
+			}
+			return r, nil
+		}
 	}
-	return best, err
+	return Route{}, errThrow
 }
 
 // Lookup is fib_lookup: the rules are asked one after the other. ENETUNREACH when none has a route.
@@ -450,7 +458,7 @@ func (s *Stack) Lookup(cur *kernel.Task, flow Flow) (best Route, err error) {
 		default: // ActBlackhole, and what there is not
 			return best, kernel.Errorf(kernel.EINVAL, "a rule drops")
 		}
-		s.routes.Read(cur, func(f *fib) { best, err = f.lookup(r.Table, flow, nil) })
+		s.routes.Read(cur, func(f *fib) { best, err = f.lookup(r.Table, flow) })
 		if errors.Is(err, kernel.EAGAIN) {
 			continue
 		}
@@ -467,7 +475,7 @@ func (s *Stack) LookupIn(cur *kernel.Task, dst netip.Addr, table uint32) (best R
 	if table == 0 {
 		return s.Lookup(cur, Flow{Dst: dst})
 	}
-	s.routes.Read(cur, func(f *fib) { best, err = f.lookup(table, Flow{Dst: dst}, nil) })
+	s.routes.Read(cur, func(f *fib) { best, err = f.lookup(table, Flow{Dst: dst}) })
 	if errors.Is(err, kernel.EAGAIN) {
 		err = kernel.Errorf(ENETUNREACH, "no route to %v", dst)
 	}

@@ -1,7 +1,6 @@
 package inet
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -19,29 +18,26 @@ const (
 var NullRoute6 = Route{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Protocol: ProtoKernel, Type: RTNUnreachable, Dev: LoIndex,
 	Priority: 1<<32 - 1}
 
-// order6 is that of a walk over the tree of IPv6 routes, which comes to a network after those in it (fib6_walk).
-func (r Route) order6(o Route) int {
-	switch {
-	case r.Dst == o.Dst:
-		return cmp.Compare(r.Priority, o.Priority)
-	case r.Dst.Bits() < o.Dst.Bits() && r.Dst.Contains(o.Dst.Addr()):
-		return 1
-	case o.Dst.Bits() < r.Dst.Bits() && o.Dst.Contains(r.Dst.Addr()):
-		return -1
+// insert enters a route behind those to its destination that have no higher priority number.
+func (six *ipv6) insert(r Route) {
+	all := six.routes.get(r.Dst)
+	at := slices.IndexFunc(all, func(o Route) bool { return o.Priority > r.Priority })
+	if at < 0 {
+		at = len(all)
 	}
-	return r.Dst.Addr().Compare(o.Dst.Addr())
+	six.routes.insert(at, r)
 }
 
-// insert enters a route behind those that are alike.
-func (six *ipv6) insert(r Route) {
-	at := len(six.routes)
-	for i, o := range six.routes {
-		if o.order6(r) > 0 {
-			at = i
-			break
-		}
+// remove removes the first route to a destination of which something is true, and returns it.
+func (six *ipv6) remove(dst netip.Prefix, is func(Route) bool) (gone Route, ok bool) {
+	all := six.routes.get(dst)
+	i := slices.IndexFunc(all, is)
+	if i < 0 {
+		return Route{}, false
 	}
-	six.routes = slices.Insert(slices.Clone(six.routes), at, r)
+	gone = all[i]
+	six.routes.delete(dst, i)
+	return gone, true
 }
 
 // reject reports whether a route is an error.
@@ -106,12 +102,19 @@ func (s *Stack) gateway6(cur *kernel.Task, r *Route) error {
 
 // lookup6 returns the most specific route to an address, over a device if that is not 0.
 func (s *Stack) lookup6(cur *kernel.Task, dst netip.Addr, dev int) (r Route, ok bool) {
-	for _, o := range s.IPv6Routes(cur) { // those in a network come before it
-		if o.Dst.Contains(dst) && (dev == 0 || o.Dev == dev || o.Type == RTNLocal) {
-			return o, true
+	s.ipv6.Read(cur, func(six *ipv6) {
+		for l := range six.routes.covering(dst) {
+			i := slices.IndexFunc(l.routes, func(o Route) bool { return dev == 0 || o.Dev == dev || o.Type == RTNLocal })
+			if i >= 0 {
+				r, ok = l.routes[i], true
+				return
+			}
 		}
+	})
+	if !ok {
+		return NullRoute6, false
 	}
-	return NullRoute6, false
+	return r, true
 }
 
 // Route6 is the route that a packet to an address takes, over a device if that is not 0, with the address that it comes from:
@@ -168,15 +171,15 @@ func common(a, b netip.Addr) int {
 // add is fib6_add.
 func (six *ipv6) add(r Route, flags uint16) error {
 	replace := flags&RouteReplace != 0
-	for i, o := range six.routes {
+	all := six.routes.get(r.Dst)
+	for i, o := range all {
 		switch {
-		case o.Dst != r.Dst || o.Priority != r.Priority:
+		case o.Priority != r.Priority:
 			continue
 		case flags&RouteExcl != 0:
 			return kernel.Errorf(kernel.EEXIST, "there is a route to %v", r.Dst)
 		case replace:
-			six.routes = slices.Clone(six.routes)
-			six.routes[i] = r
+			all[i] = r
 			return nil
 		case o.Dev == r.Dev && o.Gateway == r.Gateway:
 			return kernel.Errorf(kernel.EEXIST, "there is this route to %v", r.Dst)
@@ -199,12 +202,7 @@ func (s *Stack) DelRoute6(cur *kernel.Task, by Cause, r Route) error {
 	}
 	var gone Route
 	found := false
-	s.ipv6.Change(cur, func(six *ipv6) {
-		if i := slices.IndexFunc(six.routes, fits); i >= 0 {
-			gone, found = six.routes[i], true
-			six.routes = slices.Delete(slices.Clone(six.routes), i, i+1)
-		}
-	})
+	s.ipv6.Change(cur, func(six *ipv6) { gone, found = six.remove(r.Dst, fits) })
 	switch {
 	case found:
 		s.tellRoute(cur, gone, true, 0, by)
@@ -218,9 +216,7 @@ func (s *Stack) DelRoute6(cur *kernel.Task, by Cause, r Route) error {
 // routes6Gone removes the IPv6 routes over a device: rt6_ifdown.
 func (s *Stack) routes6Gone(cur *kernel.Task, dev int) {
 	var gone []Route
-	s.ipv6.Change(cur, func(six *ipv6) {
-		gone, six.routes = apart(six.routes, func(r Route) bool { return r.Dev == dev })
-	})
+	s.ipv6.Change(cur, func(six *ipv6) { gone = six.routes.drop(func(r Route) bool { return r.Dev == dev }) })
 	for _, r := range gone {
 		s.tellRoute(cur, r, true, 0, Cause{})
 	}

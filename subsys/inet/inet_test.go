@@ -174,3 +174,39 @@ func Example() {
 	// {1 0 1 0}
 	// <nil>
 }
+
+// TestTables: a dump goes through tables by their number modulo 256, the newest first where that is the same, and goes on where a
+// route was that is gone.
+func TestTables(t *testing.T) {
+	in, k, cur := boot(t)
+	s := in.Stack(k.InitNet())
+	s.LoUp(cur)
+	route := func(table uint32, dst string) inet.Route {
+		return inet.Route{Dst: netip.MustParsePrefix(dst), Table: table, Type: inet.RTNUnicast, Scope: inet.ScopeLink, Dev: inet.LoIndex}
+	}
+	for _, r := range []inet.Route{route(7, "10.0.0.0/8"), route(263, "10.0.0.0/8"), route(519, "10.1.0.0/16"), route(6, "11.0.0.0/8"),
+		route(263, "10.0.0.0/16"), route(263, "9.0.0.0/8")} {
+		if err := s.AddRoute(cur, inet.Cause{}, r, inet.RouteCreate|inet.RouteExcl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"6 11.0.0.0/8", "519 10.1.0.0/16", "263 9.0.0.0/8", "263 10.0.0.0/16", "263 10.0.0.0/8", "7 10.0.0.0/8"}
+	var got []string
+	r, ok := s.RouteFrom(cur, inet.Route{})
+	for ok && r.Table < inet.TableLocal || r.Table > 256 {
+		got = append(got, fmt.Sprint(r.Table, " ", r.Dst))
+		if err := s.DelRoute(cur, inet.Cause{}, r); err != nil {
+			t.Fatal(err)
+		}
+		if next, found := s.RouteFrom(cur, r); found && next == r {
+			t.Fatalf("%v is still there", r)
+		}
+		r, ok = s.RouteAfter(cur, r)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if s.HasTable(cur, 263) || !s.HasTable(cur, inet.TableLocal) {
+		t.Error("which tables have routes")
+	}
+}

@@ -12,7 +12,7 @@ import (
 type ipv6 struct {
 	off    bool // new devices begin without it
 	addrs  []Addr
-	routes []Route
+	routes leaves
 	neighs []Neigh
 }
 
@@ -78,7 +78,7 @@ func (s *Stack) ipv6Addr(cur *kernel.Task, a Addr) {
 func (s *Stack) ipv6Route(cur *kernel.Task, r Route) {
 	known := false
 	s.ipv6.Change(cur, func(six *ipv6) {
-		if known = slices.Contains(six.routes, r); !known {
+		if known = slices.Contains(six.routes.get(r.Dst), r); !known {
 			six.insert(r)
 		}
 	})
@@ -90,8 +90,19 @@ func (s *Stack) ipv6Route(cur *kernel.Task, r Route) {
 // IPv6Addrs returns the IPv6 addresses, by device, wider scopes first, and then the newest first.
 func (s *Stack) IPv6Addrs(cur *kernel.Task) []Addr { return slices.Clone(s.ipv6.Get(cur).addrs) }
 
-// IPv6Routes returns the IPv6 routes in the order of a dump. Where none fits, destinations are unreachable: see NullRoute6.
-func (s *Stack) IPv6Routes(cur *kernel.Task) []Route { return slices.Clone(s.ipv6.Get(cur).routes) }
+// IPv6Routes returns at most n IPv6 routes in the order of a dump, without the first few. Where none fits, destinations are
+// unreachable: see NullRoute6.
+func (s *Stack) IPv6Routes(cur *kernel.Task, skip, n int) (list []Route) {
+	s.ipv6.Read(cur, func(six *ipv6) {
+		for r := range six.routes.all(skip) {
+			if len(list) == n {
+				return
+			}
+			list = append(list, r)
+		}
+	})
+	return list
+}
 
 // IPv6Neighs returns the IPv6 neighbours, oldest first.
 func (s *Stack) IPv6Neighs(cur *kernel.Task) []Neigh { return slices.Clone(s.ipv6.Get(cur).neighs) }

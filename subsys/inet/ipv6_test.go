@@ -57,7 +57,7 @@ func TestRoutes6(t *testing.T) {
 		}
 	}
 	show := func() (list []string) {
-		for _, r := range stack.IPv6Routes(cur) {
+		for _, r := range stack.IPv6Routes(cur, 0, 100) {
 			list = append(list, r.Dst.String())
 		}
 		return list

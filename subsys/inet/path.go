@@ -3,7 +3,6 @@ package inet
 import (
 	"encoding/binary"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"nlmmap/kernel"
@@ -41,11 +40,13 @@ func (s *Stack) Route(cur *kernel.Task, f Flow, notify bool) (p Path, err error)
 	}
 	if err == nil && p.route != 0 {
 		s.routes.Change(cur, func(f *fib) {
-			known := slices.Contains(f.notified, p.route)
-			if notify && !known {
-				f.notified = append(slices.Clip(f.notified), p.route)
+			if notify && f.notified == nil {
+				f.notified = map[uint64]bool{}
 			}
-			notify = notify || known
+			if notify {
+				f.notified[p.route] = true
+			}
+			notify = f.notified[p.route]
 		})
 	}
 	if notify {
@@ -236,9 +237,9 @@ func (r *Route) ParseMetrics(b []byte, most int) error {
 // EmptyTable is fib_empty_table: the first table that there is not yet. It is made.
 func (s *Stack) EmptyTable(cur *kernel.Task) (table uint32) {
 	s.routes.Change(cur, func(f *fib) {
-		for table = 1; slices.Contains(f.tables, table); table++ {
+		for table = 1; f.table(table) != nil; table++ {
 		}
-		f.ordinal(table)
+		f.newTable(table)
 	})
 	return table
 }

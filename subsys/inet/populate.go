@@ -56,7 +56,7 @@ func (s *Stack) PopulateRoute(cur *kernel.Task, count int) error {
 	}
 	for range count {
 		i := s.populated.Get(cur).routes
-		r := Route{Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24), Table: TableMain,
+		r := Route{Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{10 + byte(i>>16), byte(i >> 8), byte(i), 0}), 24), Table: TableMain,
 			Type: RTNUnicast, Scope: ScopeLink, Protocol: ProtoBoot, Dev: dev}
 		s.populated.Change(cur, func(p *populated) { p.routes = i + 1 })
 		if err := s.AddRoute(cur, administrator, r, RouteCreate|RouteExcl); err != nil {

@@ -151,8 +151,20 @@ func (r *Rtnetlink) dumpRoutes6(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlin
 	if clonedOnly(cur, cb) {
 		return s.Len()
 	}
-	return list(cur, s, cb, append(r.inet.Stack(cb.Net).IPv6Routes(cur), inet.NullRoute6), func(rt inet.Route) filler {
-		return r.fillRoute6(uapi.RTMNewroute, rt)
+	const some = 256
+	var routes []inet.Route // from begin on
+	begin, last := 0, false
+	return each(cur, s, cb, 0, func(i int) (filler, bool) {
+		if i >= begin+len(routes) && !last {
+			begin, routes = i, r.inet.Stack(cb.Net).IPv6Routes(cur, i, some)
+			if last = len(routes) < some; last {
+				routes = append(routes, inet.NullRoute6)
+			}
+		}
+		if i -= begin; i < len(routes) {
+			return r.fillRoute6(uapi.RTMNewroute, routes[i]), true
+		}
+		return nil, false
 	})
 }
 
