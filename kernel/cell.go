@@ -58,6 +58,7 @@ func (w *word) load(cur *Task) {
 func (w *word) change(cur *Task, kind sched.Kind) {
 	w.check(cur)
 	if cur.th != nil {
+		cur.cpu.BeforeChange()
 		cur.point(kind, w.id(cur), true, w.name)
 	}
 }
@@ -109,6 +110,7 @@ func (a *Atomic) Add(cur *Task, delta int64) int64 {
 func (a *Atomic) Count(cur *Task, delta int64) {
 	a.check(cur)
 	if cur.th != nil {
+		cur.cpu.BeforeChange()
 		cur.th.Point(sched.Op{Kind: sched.RMW, Obj: a.id(cur), Write: true, Counts: sched.Blindly, Label: a.name})
 	}
 	a.v.Add(delta)
@@ -194,6 +196,7 @@ func (r *Ref) Named(name string, v int64) {
 }
 
 func (r *Ref) point(cur *Task, how sched.Counting) {
+	cur.cpu.BeforeChange()
 	cur.th.Point(sched.Op{Kind: sched.RMW, Obj: r.id(cur), Write: true, Counts: how, Label: r.name})
 }
 
@@ -289,6 +292,7 @@ func (x *Index[K, V]) changes(cur *Task, k K) {
 	if cur.th == nil {
 		return
 	}
+	cur.cpu.BeforeChange()
 	cur.th.Point(sched.Op{Kind: sched.Store, Obj: x.key(cur, k), Write: true, Also: x.all.id(cur), Label: x.all.name})
 }
 
@@ -384,6 +388,7 @@ func (s *Shared[T]) Change(cur *Task, change func(*T)) {
 // Count lets change add to numbers that it does not look at: the order of two such changes does not matter.
 func (s *Shared[T]) Count(cur *Task, change func(*T)) {
 	if cur.th != nil {
+		cur.cpu.BeforeChange()
 		cur.th.Point(sched.Op{Kind: sched.RMW, Obj: s.id(cur), Write: true, Counts: sched.Blindly, Label: s.name})
 	}
 	s.mu.Lock()

@@ -15,12 +15,25 @@ type Mutex struct {
 	Name  string
 	mu    sync.Mutex // Free mode
 	owner atomic.Pointer[Task]
+	// going is set from when the holder has given the lock back until others see that.
+	going bool
 	obj   sched.Obj
 	sync  memmodel.Sync
 }
 
 // A Spinlock is a lock that is held only for a moment, as spinlock_t.
 type Spinlock struct{ Mutex }
+
+// Unlock gives the lock back with a store, which others see after the stores before it: it waits for nothing.
+func (l *Spinlock) Unlock(cur *Task) {
+	if l.going = cur.cpu.GiveBack(l.id(cur), l.Name, &l.sync, func() { l.going = false }); !l.going {
+		l.Mutex.Unlock(cur)
+		return
+	}
+	l.leave(cur)
+	cur.k.lockdp.release(cur, &l.Mutex)
+	l.owner.Store(nil)
+}
 
 // Lock takes the lock. An inline task that would wait for it waits for ever: it is left in that state and its call
 // reports ErrBlocks.
@@ -54,14 +67,19 @@ func (l *Mutex) lockInline(cur *Task) {
 	}
 }
 
-// Unlock gives the lock back.
-func (l *Mutex) Unlock(cur *Task) {
+// leave tells of the end of a critical section.
+func (l *Mutex) leave(cur *Task) {
 	if cur.k.Tracing() {
 		cur.k.Emit(cur, LockEvent{l.Name, false})
 	}
 	if l.owner.Load() != cur && !cur.unwinding {
 		cur.k.Warn(cur, "unlock of %s, which the task does not hold", l.Name)
 	}
+}
+
+// Unlock gives the lock back with an atomic operation: when the stores before it are visible.
+func (l *Mutex) Unlock(cur *Task) {
+	l.leave(cur)
 	if cur.k.cfg.Mode != Free {
 		cur.k.lockdp.release(cur, l)
 		cur.cpu.Settle()
@@ -86,7 +104,7 @@ func (l *Mutex) Owner(inspect.Key) string {
 }
 
 // Ready implements sched.Resource.
-func (l *Mutex) Ready() bool { return l.owner.Load() == nil }
+func (l *Mutex) Ready() bool { return l.owner.Load() == nil && !l.going }
 
 func (l *Mutex) id(cur *Task) sched.Obj {
 	if l.obj == 0 && cur.th != nil {

@@ -18,7 +18,7 @@ const (
 	// SC: every access happens at once, in program order.
 	SC Model = iota
 	// TSO: stores wait in a buffer of their CPU and leave it in order; loads see their own CPU's buffer. Full barriers
-	// and locks wait until the buffer is empty. This is x86.
+	// and whoever takes a lock wait until the buffer is empty; that a spinlock is given back is a store as others. This is x86.
 	TSO
 	// Weak: stores to different places leave the buffer in any order between write barriers, a load may see any value
 	// that the place had as long as nothing orders it after what overwrote that (order.go), and bytes that are read
@@ -71,6 +71,7 @@ type CPU struct {
 	stores int // made so far
 	epoch  int // number of write barriers so far
 	left   int // stores that have left the buffer since the CPU last waited for all
+	freed  int // locks given back since the CPU last waited for that
 
 	past    past     // Weak
 	marks   []mark   // Weak
@@ -125,8 +126,9 @@ func (c *CPU) HasStored(m *Memory, off, n int) bool {
 	return c != nil && slices.ContainsFunc(c.buffer, func(s *store) bool { return s.mem == m && overlap(off, n, s.off, len(s.data)) })
 }
 
-// A store waits in a store buffer.
+// A store waits in a store buffer. One without memory gives a lock back.
 type store struct {
+	lock  *givenBack
 	mem   *Memory
 	off   int
 	data  []byte
@@ -259,6 +261,17 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 	if !m.inside(off, len(data), "store") {
 		return
 	}
+	sl := c.room()
+	s := &store{mem: m, off: off, data: data, probe: c.Probe, release: release}
+	s.needs = c.needed(s, depends)
+	if c.Bus.Model == Weak {
+		c.past.store(s, depends)
+	}
+	c.buffers(s, sl)
+}
+
+// room waits for the slot that the next store takes.
+func (c *CPU) room() *slot {
 	if len(c.slots) == 0 {
 		c.makeSlots()
 	}
@@ -270,11 +283,12 @@ func (c *CPU) hold(m *Memory, off int, data []byte) {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: r, Label: "room in the store buffer"})
 		sl.left = false
 	}
-	s := &store{mem: m, off: off, data: data, probe: c.Probe, epoch: c.epoch, after: c.Bus.Run.Steps(), age: c.stores, release: release}
-	s.needs = c.needed(s, depends)
-	if c.Bus.Model == Weak {
-		c.past.store(s, depends)
-	}
+	return sl
+}
+
+// buffers lets a store wait in its slot.
+func (c *CPU) buffers(s *store, sl *slot) {
+	s.epoch, s.after, s.age = c.epoch, c.Bus.Run.Steps(), c.stores
 	c.buffer = append(c.buffer, s)
 	if sl.store == nil {
 		sl.fill(s)
@@ -298,8 +312,13 @@ func (c *CPU) makeSlots() {
 
 func (sl *slot) fill(s *store) {
 	sl.store = s
-	sl.thread.Op = sched.Op{Kind: sched.Drain, Write: true, Obj: sl.cpu.Bus.obj(s.mem), Off: uint32(s.off),
-		Len: uint32(len(s.data)), Also: sl.cpu.obj, After: s.after, Age: s.age, Res: sl}
+	op := sched.Op{Kind: sched.Drain, Write: true, Also: sl.cpu.obj, After: s.after, Age: s.age, Res: sl}
+	if s.lock != nil {
+		op.Kind, op.Obj, op.Label = sched.Unlock, s.lock.obj, s.lock.name
+	} else {
+		op.Obj, op.Off, op.Len = sl.cpu.Bus.obj(s.mem), uint32(s.off), uint32(len(s.data))
+	}
+	sl.thread.Op = op
 }
 
 // Ready implements sched.Resource: the slot has a store, and no older one must become visible before.
@@ -334,9 +353,10 @@ func (sl *slot) drain() {
 			later.thread.Op.Since = append(later.thread.Op.Since, c.Bus.Run.Steps())
 		}
 	}
-	c.Bus.drains++
 	c.left, sl.left = c.left+1, true
-	if s.mem.check(s.off, len(s.data), "store") {
+	if s.lock != nil {
+		s.lock.leave()
+	} else if c.Bus.drains++; s.mem.check(s.off, len(s.data), "store") {
 		if c.Bus.Model == Weak {
 			c.arrive(s)
 		}
@@ -373,9 +393,11 @@ func (c *CPU) overlay(m *Memory, off int, dst []byte) {
 	}
 }
 
-// Free gives memory back: a write to all of it, so that the order of it and any access matters.
+// Free gives memory back: a write to all of it, so that the order of it and any access matters. What the CPU has stored
+// there is there by then.
 func (c *CPU) Free(m *Memory) {
 	if c != nil {
+		c.Settle()
 		c.point(sched.Write, m, 0, 0, true)
 	}
 	m.Free()
@@ -415,7 +437,7 @@ func (c *CPU) Acquire(s *Sync) {
 	}
 }
 
-// Settle comes before giving a lock back: it waits until all stores are visible.
+// Settle comes before giving a lock back with an atomic operation: it waits until all stores are visible.
 func (c *CPU) Settle() {
 	if c != nil && c.Bus.Model != SC {
 		c.flush()
@@ -430,8 +452,55 @@ func (c *CPU) Release(s *Sync) {
 	}
 }
 
-// BeforeLock comes before the atomic operation that takes a lock: on TSO it empties the store buffer.
+// A givenBack is a lock that is free when a store leaves its buffer.
+type givenBack struct {
+	obj  sched.Obj
+	name string
+	sync *Sync
+	past *event // Weak: what comes before
+	free func()
+}
+
+// leave lets others see that the lock is free.
+func (l *givenBack) leave() {
+	l.sync.past = join(l.sync.past, l.past)
+	l.free()
+}
+
+// GiveBack gives a lock back with a store-release, as a spinlock is: free is called when that leaves the store buffer, after
+// all that was stored before. It reports false, and does nothing, if nothing was stored since the CPU last waited for
+// its stores. Then it is the same to give the lock back at once: nobody can tell one that is given back late from coming
+// late himself.
+func (c *CPU) GiveBack(obj sched.Obj, name string, s *Sync, free func()) bool {
+	if c == nil || c.Bus.Model == SC || c.left == 0 && (empty{c}).Ready() || c.Thread.Abandoned() {
+		return false
+	}
+	sl := c.room()
+	st := &store{lock: &givenBack{obj: obj, name: name, sync: s, free: free}, release: true}
+	st.needs = c.needed(st, false)
+	if c.Bus.Model == Weak {
+		st.lock.past = c.past.all()
+	}
+	c.freed++
+	c.buffers(st, sl)
+	return true
+}
+
+// BeforeLock comes before the atomic operation that takes a lock: on TSO it empties the store buffer, on Weak it comes after
+// the locks that the CPU has given back (an acquire comes after the releases before it).
 func (c *CPU) BeforeLock() {
+	switch {
+	case c == nil:
+	case c.Bus.Model == TSO:
+		c.flush()
+	case c.freed > 0:
+		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: allFree{c}, Label: "locks are given back"})
+		c.freed = 0
+	}
+}
+
+// BeforeChange comes before a store to what is in no Memory, which others see at once: on TSO no store passes an earlier one.
+func (c *CPU) BeforeChange() {
 	if c != nil && c.Bus.Model == TSO {
 		c.flush()
 	}
@@ -455,7 +524,7 @@ func (c *CPU) flush() {
 	// steps, and a search must know that.
 	if c.left > 0 || !(empty{c}).Ready() {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: empty{c}, Label: "store buffer is empty"})
-		c.left = 0
+		c.left, c.freed = 0, 0
 		for _, sl := range c.slots {
 			sl.left = false
 		}
@@ -479,6 +548,13 @@ type empty struct{ c *CPU }
 
 // Ready implements sched.Resource.
 func (e empty) Ready() bool { return len(e.c.buffer) == 0 && !e.c.delays() }
+
+type allFree struct{ c *CPU }
+
+// Ready implements sched.Resource.
+func (a allFree) Ready() bool {
+	return !slices.ContainsFunc(a.c.buffer, func(s *store) bool { return s.lock != nil })
+}
 
 // Barrier names a memory barrier as the kernel does.
 type Barrier uint8
