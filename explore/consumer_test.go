@@ -225,7 +225,8 @@ func TestCorrectConsumers(t *testing.T) {
 					}
 				}
 				rest := o
-				if unordered && testing.Short() {
+				// What the library's reader makes of a copy in whatever order is most of the work by far.
+				if unordered && (testing.Short() || copied && kind == "with userspace" && !long.Wanted()) {
 					continue
 				}
 				if unordered {
