@@ -218,6 +218,7 @@ var layers = []struct {
 	{"capture", "afnetlink kernel"},
 	{"interpose", "kernel sys uapi subsys/inet subsys/rtnetlink"},
 	{"trace", "kernel uapi"},
+	{"measure", "afnetlink kernel scenario/live subsys sys uapi userspace"},
 }
 
 // TestStatic: nlmmap is process 1 of guests, so it must not need the C library, as what imports one of these does.

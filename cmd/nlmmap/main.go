@@ -45,7 +45,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		runCommand(), verifyCommand(), versionsCommand(), defectsCommand(), diffCommand(), recordCommand(),
-		exploreCommand(), identifyCommand(), execCommand(), languageCommand(), randomCommand(),
+		exploreCommand(), identifyCommand(), execCommand(), languageCommand(), randomCommand(), benchCommand(),
 	}
 }
 
