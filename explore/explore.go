@@ -24,6 +24,7 @@ import (
 	"nlmmap/defects"
 	"nlmmap/invariant"
 	"nlmmap/kernel"
+	"nlmmap/kernel/inspect"
 	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/subsys"
@@ -59,6 +60,9 @@ type Options struct {
 	// FailAllocs is how many allocations of a run may find no memory, Signals how many signals may end a sleep, at any
 	// point where that can be (kernel.Config).
 	FailAllocs, Signals int
+	// Foresee, under the weak model, is what reads of bytes may turn out to find though it is stored later, as a Failure says that
+	// has such reads: dfs and all find that themselves, and begin with it.
+	Foresee string
 	// MaxSteps ends a run as a livelock; 0 means 20,000.
 	MaxSteps int
 	// Ignore names invariants whose violation is not a failure, and defects whose effects are none; Known stands for all
@@ -84,8 +88,10 @@ type Options struct {
 	// Without are the optional steps of the program that are left out, counted from 1.
 	Without []int
 
-	// differences are those of Version, which a search looks up once for all its runs.
+	// differences are those of Version, which a search looks up once for all its runs, and foresight is Foresee with what
+	// it has learnt.
 	differences *subsys.Differences
+	foresight   *memmodel.Foresight
 }
 
 // Known is the name in Options.Ignore that stands for all defects that the version is known to have: a search that
@@ -185,14 +191,18 @@ type World struct {
 	stuck    func() bool
 	over     bool // the scheduler chooses no more
 	optional int
-	fail     *Violation
-	seen     []Violation
-	unruly   bool
-	calm     bool
-	crashed  bool // something has panicked
-	reached  bool // a step was made in Options.Reach
-	mishaps  int  // allocations that failed, and signals
-	gaveUp   bool // a task ended because of one
+	// foresight is what reads of this run may foresee, nil for nothing.
+	foresight *memmodel.Foresight
+
+	fail    *Violation
+	seen    []Violation
+	unruly  bool
+	calm    bool
+	crashed bool // something has panicked
+	reached bool // a step was made in Options.Reach
+	mishaps int  // allocations that failed, and signals
+	broken  bool // the run is none: a read was delayed, and what it found never came
+	gaveUp  bool // a task ended because of one
 }
 
 // Machine is the machine, and the network namespace in which programs run: for who plays the administrator of it or the
@@ -327,7 +337,7 @@ func (g guard) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *s
 	if f := g.w.opts.Reach; f != "" && !g.w.reached {
 		g.w.reached = within(f)
 	}
-	if g.w.fail != nil || g.w.crashed {
+	if g.w.fail != nil && !g.w.k.Foresees(inspect.Key{}) || g.w.crashed {
 		return nil
 	}
 	return g.Scheduler.Next(r, cur, enabled)
@@ -348,7 +358,10 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 		w.run.MaxSteps = 20_000
 	}
 	w.watch = newWatch(w)
-	k, err := kernel.Boot(kernel.Config{Version: o.Version, Mode: kernel.Controlled, Run: w.run, Memory: o.Memory, Timeouts: o.Timeouts,
+	if o.Memory == memmodel.Weak && o.foresight != nil {
+		w.foresight = o.foresight.Beside()
+	}
+	k, err := kernel.Boot(kernel.Config{Version: o.Version, Mode: kernel.Controlled, Run: w.run, Memory: o.Memory, Foresight: w.foresight, Timeouts: o.Timeouts,
 		FailAllocs: o.FailAllocs, Signals: o.Signals, Seed: o.Seed, Trace: w.watch.record, Quiet: observe == nil})
 	if err != nil {
 		return nil, err
@@ -386,7 +399,10 @@ func once(p Program, o *Options, s sched.Scheduler, cut func() bool, observe fun
 	for _, t := range slices.Concat(w.tasks, k.Tasks()) {
 		t.Attach(nil)
 	}
-	if w.fail != nil || w.crashed || cut != nil && cut() {
+	if w.broken = k.Foresees(inspect.Key{}); w.broken {
+		w.fail, w.seen = nil, nil
+	}
+	if w.fail != nil || w.crashed || w.broken || cut != nil && cut() {
 		return w, nil
 	}
 	if d, ok := s.(interface{ Err() error }); ok && d.Err() != nil {
@@ -497,6 +513,12 @@ func (o Options) Check() error {
 			return fmt.Errorf("optional steps are counted from 1, there is no step %d", step)
 		}
 	}
+	if o.Foresee != "" && o.Memory != memmodel.Weak {
+		return fmt.Errorf("under %v no read finds what comes later: weak has such reads", o.Memory)
+	}
+	if _, err := memmodel.ParseForesight(o.Foresee); err != nil {
+		return err
+	}
 	names := slices.Concat(o.Only, o.Ignore)
 	if invariant.CheckNames(names, nil) == nil {
 		return nil
@@ -510,6 +532,14 @@ func (o Options) Check() error {
 		known = append(known, d.Name)
 	}
 	return invariant.CheckNames(names, known)
+}
+
+// asGiven is the options with what Foresee says, which Check has found right.
+func (o Options) asGiven() *Options {
+	if o.Foresee != "" {
+		o.foresight, _ = memmodel.ParseForesight(o.Foresee)
+	}
+	return &o
 }
 
 // allDefects is the list of defects, read once.
@@ -537,7 +567,7 @@ func Replay(p Program, o Options, switches []sched.Switch) (*Violation, error) {
 		return nil, err
 	}
 	replay := &sched.Replay{Switches: switches}
-	w, err := once(p, &o, replay, nil, nil)
+	w, err := once(p, o.asGiven(), replay, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ const most = 20_000_000
 
 func (f *Failure) minimise(ctx context.Context, tried func()) {
 	f.Options.Only = []string{f.Violation.Name}
-	m := minimiser{Failure: f, options: f.Options, tried: tried}
+	m := minimiser{Failure: f, options: *f.Options.asGiven(), tried: tried}
 	var err error
 	if m.options.differences, err = subsys.Resolve(f.Options.Version); err == nil {
 		m.minimise(ctx)
@@ -316,7 +316,7 @@ func (f *Failure) Snippet() string {
 		value any
 	}{{"Seed", o.Seed != 0, o.Seed}, {"MaxSteps", o.MaxSteps != 0, o.MaxSteps}, {"Timeouts", o.Timeouts != 0, o.Timeouts},
 		{"FailAllocs", o.FailAllocs != 0, o.FailAllocs}, {"Signals", o.Signals != 0, o.Signals}, {"Only", len(o.Only) > 0, o.Only},
-		{"Ignore", len(o.Ignore) > 0, o.Ignore}, {"Without", len(f.LeftOut) > 0, f.LeftOut}} {
+		{"Ignore", len(o.Ignore) > 0, o.Ignore}, {"Foresee", o.Foresee != "", o.Foresee}, {"Without", len(f.LeftOut) > 0, f.LeftOut}} {
 		if x.given {
 			options += fmt.Sprintf(", %s: %#v", x.name, x.value)
 		}
@@ -353,6 +353,9 @@ func (f *Failure) Command() string {
 	}
 	if len(o.Ignore) > 0 {
 		c += " --ignore " + strings.Join(o.Ignore, ",")
+	}
+	if o.Foresee != "" {
+		c += " --foresee " + o.Foresee
 	}
 	if len(f.LeftOut) > 0 {
 		c += " --without " + strings.Trim(strings.ReplaceAll(fmt.Sprint(f.LeftOut), " ", ","), "[]")

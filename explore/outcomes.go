@@ -88,7 +88,7 @@ func ReplayOutcome(p Program, o Options, switches []sched.Switch) (Outcome, erro
 	}
 	o.KeepGoing = true
 	replay := &sched.Replay{Switches: switches}
-	w, err := once(p, &o, replay, nil, nil)
+	w, err := once(p, o.asGiven(), replay, nil, nil)
 	if err == nil {
 		err = w.followed(replay)
 	}

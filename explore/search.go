@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nlmmap/internal/workers"
+	"nlmmap/kernel/memmodel"
 	"nlmmap/kernel/sched"
 	"nlmmap/subsys"
 )
@@ -31,7 +32,9 @@ type ran struct {
 	steps, threads int
 	repeated       bool // cut short as a repetition
 	again          bool // it was made before
+	foresight      *memmodel.Foresight
 	broken         bool // cut short because the search cannot go on
+	none           bool // a read foresaw what never came
 	covered        float64
 	met            sched.Conflicts
 	length         int // of pct: within how many steps it changes priorities
@@ -65,13 +68,13 @@ func (s *searcher) runs() error {
 		return err
 	}
 	s.res.Violations = map[string]int{}
-	s.resolved = s.o
+	s.resolved = *s.o.asGiven()
 	if s.resolved.differences, err = subsys.Resolve(s.o.Version); err != nil || !s.goesOn() {
 		return err
 	}
 	switch s.o.Scheduler {
 	case "all":
-		s.everything()
+		s.turns(s.everything)
 	case "pct":
 		s.pct()
 	case "random":
@@ -89,17 +92,36 @@ func (s *searcher) runs() error {
 		case o.Bound > 0:
 			s.deepen(o.Bound, o.Bound)
 		default:
-			s.exhaust()
+			s.turns(s.exhaust)
 		}
 	}
 	return s.err
 }
 
+// turns makes all runs, and again as long as they show that a read can find more of what comes later than was known. The
+// runs of the last turn are all there are.
+func (s *searcher) turns(all func() (whole bool)) {
+	s.foresee()
+	for all() {
+		if !s.resolved.foresight.Grow() {
+			s.res.Exhausted = true
+			return
+		}
+	}
+}
+
+// foresee lets reads of bytes be delayed, where the memory model has that.
+func (s *searcher) foresee() {
+	if s.resolved.foresight == nil {
+		s.resolved.foresight = &memmodel.Foresight{}
+	}
+}
+
 // rotations is how many schedules roundrobin has: with quanta from 1 on.
 const rotations = 16
 
-// exhaust makes all runs that can differ.
-func (s *searcher) exhaust() {
+// exhaust makes all runs that can differ, and reports whether it came to its end.
+func (s *searcher) exhaust() bool {
 	d, whole := &sched.DFS{}, true
 	sched.Each(d, max(s.o.Workers, 1), func(d *sched.DFS) ran {
 		r := s.run(d, d.Repeated)
@@ -113,24 +135,20 @@ func (s *searcher) exhaust() {
 		return whole
 	})
 	s.err = cmp.Or(s.err, d.Err())
-	s.res.Exhausted = whole && s.err == nil
+	return whole && s.err == nil
 }
 
 // deepen makes all runs with at most first preemptions, then with one more, and so on until last, or until there are no
 // others.
 func (s *searcher) deepen(first, last int) {
+	s.foresee()
 	for limit := first; ; limit++ {
-		b := &sched.Bounded{Limit: limit}
 		runs := s.res.Runs
-		for b.More() {
-			r := s.run(b, b.Repeated)
-			r.repeated, r.broken, r.switches = b.Repeated(), b.Err() != nil, b.Switches()
-			r.again = limit > first && b.Surprises() < limit
-			if !s.take(r) {
-				return
-			}
+		b, whole := s.within(limit, limit > first)
+		for whole && s.resolved.foresight.Grow() {
+			b, whole = s.within(limit, false)
 		}
-		if s.err = b.Err(); s.err != nil {
+		if !whole {
 			return
 		}
 		s.res.Bounds = append(s.res.Bounds, Bound{limit, s.res.Runs - runs})
@@ -145,14 +163,30 @@ func (s *searcher) deepen(first, last int) {
 	}
 }
 
-// everything makes every choice at every step.
-func (s *searcher) everything() {
-	for all := (&sched.All{}); all.More(); {
-		if !s.take(s.recorded(all)) {
-			return
+// within makes all runs with at most limit preemptions, and reports whether it came to its end. Those with fewer are known if
+// the limit before was gone through.
+func (s *searcher) within(limit int, fewerKnown bool) (b *sched.Bounded, whole bool) {
+	b = &sched.Bounded{Limit: limit}
+	for b.More() {
+		r := s.run(b, b.Repeated)
+		r.repeated, r.broken, r.switches = b.Repeated(), b.Err() != nil, b.Switches()
+		r.again = r.again || fewerKnown && b.Surprises() < limit
+		if !s.take(r) {
+			return b, false
 		}
 	}
-	s.res.Exhausted = true
+	s.err = b.Err()
+	return b, s.err == nil
+}
+
+// everything makes every choice at every step, and reports whether it came to its end.
+func (s *searcher) everything() bool {
+	for all := (&sched.All{}); all.More(); {
+		if !s.take(s.recorded(all)) {
+			return false
+		}
+	}
+	return true
 }
 
 // pct makes runs that change priorities at steps within the longest run before them. The first has none to change at.
@@ -198,13 +232,14 @@ func (s *searcher) recorded(by sched.Scheduler) ran {
 // run makes a run.
 func (s *searcher) run(by sched.Scheduler, cut func() bool) ran {
 	w, err := once(s.p, &s.resolved, by, cut, nil)
-	if err == nil && w.fail == nil && (cut == nil || !cut()) {
+	if err == nil && w.fail == nil && !w.broken && (cut == nil || !cut()) {
 		err = w.hasSteps() // a run that was cut short may not have come to all
 	}
 	if err != nil {
 		return ran{err: err}
 	}
-	r := ran{steps: w.run.Steps(), threads: len(w.run.Threads()), seen: w.seen, fail: w.fail, reached: w.reached, outcome: w.outcome}
+	r := ran{steps: w.run.Steps(), threads: len(w.run.Threads()), seen: w.seen, fail: w.fail, reached: w.reached, outcome: w.outcome,
+		foresight: w.foresight, none: w.broken, again: w.foresight != nil && w.foresight.Known()}
 	if w.met != nil {
 		r.met = w.met.Found()
 	}
@@ -227,7 +262,10 @@ func (s *searcher) take(r ran) bool {
 		res.Conflicts.Add(r.met)
 	}
 	res.Length, res.Threads = max(res.Length, r.steps), max(res.Threads, r.threads)
-	if r.repeated {
+	if r.foresight != nil {
+		s.resolved.foresight.Add(r.foresight)
+	}
+	if r.repeated || r.none {
 		res.Pruned++
 	}
 	if r.reached {
@@ -242,9 +280,10 @@ func (s *searcher) take(r ran) bool {
 	if r.fail != nil {
 		res.FoundAfter = res.Runs
 		res.Failure = &Failure{Program: s.p, Options: s.o, Violation: *r.fail, Switches: r.switches}
+		res.Failure.Options.Foresee = s.resolved.foresight.String()
 		return false
 	}
-	if s.visit != nil && !r.repeated && !r.broken {
+	if s.visit != nil && !r.repeated && !r.broken && !r.none {
 		s.visit(r)
 	}
 	return s.goesOn()

@@ -35,9 +35,9 @@ type row struct {
 func (f *Failure) rows() (threads []string, rows []row, err error) {
 	races := &sched.Races{Most: longest}
 	ob := &observer{calls: map[int]string{}, owners: map[sched.Obj]string{}, rings: map[sched.Obj]ringName{}}
-	o := f.Options
+	o := f.Options.asGiven()
 	o.Without = f.LeftOut
-	w, err := once(f.Program, &o, &sched.Replay{Switches: f.Switches}, nil, func(w *World, s sched.Scheduler) sched.Scheduler {
+	w, err := once(f.Program, o, &sched.Replay{Switches: f.Switches}, nil, func(w *World, s sched.Scheduler) sched.Scheduler {
 		races.Scheduler = s
 		ob.Scheduler, ob.w = races, w
 		w.watch.log = ob.event
@@ -101,6 +101,7 @@ type observer struct {
 	rows   []row
 	states string
 	stale  [][2]int             // loads that saw an old value, each behind the store of the new one
+	ahead  int                  // reads that have found what comes later
 	calls  map[int]string       // by thread: the system call that it is in
 	socks  []*afnetlink.Sock    // that were made
 	owners map[sched.Obj]string // of cells
@@ -116,11 +117,29 @@ func (ob *observer) flush() {
 		return
 	}
 	last := &ob.rows[len(ob.rows)-1]
+	if n := ob.w.foresight.Delayed(); n > ob.ahead {
+		ob.ahead = n
+		last.isLater()
+		if n := len(ob.stale); n > 0 && ob.stale[n-1][1] == last.step {
+			ob.stale = ob.stale[:n-1]
+		}
+	}
 	if s := ob.w.watch.states(); s != ob.states {
 		last.frames = s
 		ob.states = s
 	}
 }
+
+// isLater says of a read that the value it has picked is no old one.
+func (r *row) isLater() {
+	for i, note := range r.notes {
+		if strings.HasPrefix(note, seesOld) {
+			r.notes[i] = "happens later, and sees what is stored by then"
+		}
+	}
+}
+
+const seesOld = "sees an old value"
 
 // Next implements sched.Scheduler.
 func (ob *observer) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Thread) *sched.Thread {
@@ -150,7 +169,7 @@ func (ob *observer) Next(r *sched.Run, cur *sched.Thread, enabled []*sched.Threa
 func (ob *observer) Choose(r *sched.Run, t *sched.Thread, n int) int {
 	pick := ob.Scheduler.Choose(r, t, n)
 	if pick > 0 && r.Mishap() == sched.NoMishap { // of the others the kernel tells
-		ob.note(fmt.Sprintf("sees an old value (%d of %d)", pick, n-1))
+		ob.note(fmt.Sprintf(seesOld+" (%d of %d)", pick, n-1))
 		load := ob.rows[len(ob.rows)-1]
 		for i := len(ob.rows) - 1; i >= 0; i-- {
 			if store := ob.rows[i]; store.op.Kind == sched.Drain && store.op.Dependent(load.op) {

@@ -60,6 +60,8 @@ func replayTest(t testing.TB, p Program, o Options, how string) {
 			o.Full = true
 		case "only":
 			o.Only = strings.Split(value, ",")
+		case "foresee":
+			o.Foresee = value
 		case "without":
 			for n := range strings.SplitSeq(value, ",") {
 				step, err := strconv.Atoi(n)
@@ -92,6 +94,9 @@ func (f *Failure) testCommand() string {
 	how := "only=" + f.Violation.Name
 	if len(f.LeftOut) > 0 {
 		how += " without=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(f.LeftOut), " ", ","), "[]")
+	}
+	if f.Options.Foresee != "" {
+		how += " foresee=" + f.Options.Foresee
 	}
 	if len(f.Switches) > 0 {
 		how += " " + FormatSwitches(f.Switches)

@@ -60,6 +60,8 @@ type Config struct {
 	Run *sched.Run
 	// Memory is the memory model of ring memory in a controlled machine.
 	Memory memmodel.Model
+	// Foresight, for the weak model, is what reads of bytes may find that comes later; nil lets none be delayed.
+	Foresight *memmodel.Foresight
 	// Memfd puts ring memory into memfds that are really mapped, for the kernel and again for each userspace
 	// mapping; otherwise it lives on the heap.
 	Memfd bool
@@ -169,12 +171,16 @@ func Boot(cfg Config) (*Kernel, error) {
 	k.pages.Named("pages", 0)
 	k.inodes.Named("inodes", 0)
 	k.clock.passes.name = "clock"
-	k.bus = memmodel.Bus{Run: cfg.Run, Model: cfg.Memory}
+	k.bus = memmodel.Bus{Run: cfg.Run, Model: cfg.Memory, Foresight: cfg.Foresight}
 	if cfg.Run != nil {
 		cfg.Run.Idle = k.idle
 	}
 	return k, nil
 }
+
+// Foresees reports whether a read was delayed, and what it found has not come yet: a run that ends so is none that could have
+// happened.
+func (k *Kernel) Foresees(inspect.Key) bool { return k.bus.Broken() }
 
 // Config returns the configuration the machine was booted with, defaults filled in.
 func (k *Kernel) Config() Config { return k.cfg }

@@ -65,7 +65,8 @@ processors, and say the same on one (--workers).
 Schedulers: dfs (all schedules that can differ, the
 default), pct (bugs of a --depth with a probability that it prints), random, roundrobin, all (every choice at every step, for
 tiny programs). Switches are STEP:THREAD, in order; STEP:fail is an allocation that finds no memory (--fail-allocs),
-STEP:signal a signal that ends a sleep (--signals).
+STEP:signal a signal that ends a sleep (--signals). Under weak a copy may be made after a store that follows it and that nothing orders; what
+it then finds is in the replay line (--foresee).
 
 Exit codes: 0 nothing found, 1 a violation (of a litmus file: in one of its outcomes), 2 bad input.
 
@@ -104,6 +105,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	ignore := flags.String("ignore", "", "invariants and defects to overlook, separated by commas")
 	replay := flags.String("replay", "", "run once with these `SWITCHES`, or those in a file")
 	without := flags.String("without", "", "optional `STEPS` of the program to leave out, for example 1,3")
+	foresee := flags.String("foresee", "", "`CONTENTS` that a delayed read may find under weak, as a replay line says; searches of all schedules find them themselves")
 	full := flags.Bool("full", false, "print every step of a failure, and not only those that tell something")
 	list := flags.Bool("list", false, "list the programs and the invariants")
 	scoreboard := flags.Bool("scoreboard", false, "search for every known defect that needs concurrency, print a table")
@@ -130,8 +132,8 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 		return e.bad("explore: the budget is %v: it must be longer than nothing", *budget)
 	}
 	o := explore.Options{Version: version, Memory: model, Scheduler: *scheduler, Bound: *bound, Deepen: *deepen, Coverage: *coverage, Depth: *depth, Timeouts: *timeouts, Seed: *seed, Runs: *runs,
-		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals, Full: *full}
-	mode, takes := "a program", "kernel set memory scheduler budget runs seed depth timeouts fail-allocs signals bound deepen coverage workers only ignore without full json"
+		Time: *budget, Workers: *cores, Only: words(*only), Ignore: words(*ignore), FailAllocs: *failAllocs, Signals: *signals, Foresee: *foresee, Full: *full}
+	mode, takes := "a program", "kernel set memory scheduler budget runs seed depth timeouts fail-allocs signals bound deepen coverage workers only ignore without foresee full json"
 	switch {
 	case *list:
 		mode, takes = "--list", ""
@@ -142,7 +144,7 @@ func runExplore(ctx context.Context, e env, c command, args []string) int {
 	case *checkSearch:
 		mode, takes = "--check-search", "seed programs budget workers"
 	case flagGiven(flags, "replay"):
-		mode, takes = "--replay", "kernel set memory seed budget timeouts fail-allocs signals only ignore without workers full"
+		mode, takes = "--replay", "kernel set memory seed budget timeouts fail-allocs signals only ignore without foresee workers full"
 	}
 	if extra := extraFlag(flags, strings.TrimPrefix(mode, "--"), strings.Fields(takes)); extra != "" {
 		return e.bad("explore: --%s means nothing for %s", extra, mode)

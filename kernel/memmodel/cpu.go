@@ -86,7 +86,7 @@ type CPU struct {
 	known    bool // to the bus
 }
 
-// A Probe is told of an access when it happens: of a load with what it has seen, of a store when others can see it, or when
+// A Probe is told of an access when it happens: of a load, which may be a delayed one, with what it has seen, of a store when others can see it, or when
 // CPU.TellWaiting says so. It gets a copy of the data.
 type Probe func(kind Access, off int, data []byte)
 
@@ -205,7 +205,6 @@ func (c *CPU) read(m *Memory, off int, dst []byte) {
 	for _, to := range chunks(len(dst)) {
 		if c.Bus.Model == Weak && len(c.Bus.delayed) > 0 {
 			if c.together(m, off+from, dst[from:to]) {
-				c.Probe.tell(Loaded, off+from, dst[from:to])
 				from = to
 				continue
 			}
@@ -218,7 +217,10 @@ func (c *CPU) read(m *Memory, off int, dst []byte) {
 		case c.Bus.Model == SC:
 			copy(dst[from:to], m.buf[off+from:])
 		default:
-			c.see(m, off+from, dst[from:to], true)
+			if c.see(m, off+from, dst[from:to], true) {
+				from = to
+				continue
+			}
 		}
 		c.Probe.tell(Loaded, off+from, dst[from:to])
 		from = to
@@ -361,8 +363,8 @@ func (sl *slot) drain() {
 			c.arrive(s)
 		}
 		copy(s.mem.buf[s.off:], s.data)
-		c.Bus.arrived(c, s)
 		s.probe.tell(Stored, s.off, s.data)
+		c.Bus.arrived(c, s)
 	}
 	if c.Bus.Model == TSO && len(c.buffer) > 0 {
 		sl.fill(c.buffer[0])
@@ -370,13 +372,15 @@ func (sl *slot) drain() {
 }
 
 // see reads what the CPU sees at a place: what memory has, or had or is going to have (Weak), and over it the CPU's own
-// stores. Bytes may be read later than now, words decide what comes next and may not.
-func (c *CPU) see(m *Memory, off int, dst []byte, bytes bool) {
+// stores. Bytes may be read later than now, words decide what comes next and may not. It reports whether it is a read that
+// has not happened yet.
+func (c *CPU) see(m *Memory, off int, dst []byte, bytes bool) (delayed bool) {
 	copy(dst, m.buf[off:])
 	if c.Bus.Model == Weak {
-		c.seeOther(m, off, dst, bytes)
+		delayed = c.seeOther(m, off, dst, bytes)
 	}
 	c.overlay(m, off, dst)
+	return delayed
 }
 
 // overlay puts the CPU's own waiting stores over what it sees.

@@ -2,7 +2,13 @@ package memmodel
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"nlmmap/kernel/sched"
 )
@@ -17,41 +23,113 @@ import (
 // (Bus.Broken).
 
 // A Foresight has, for places in memory, the contents that runs have seen there after they were read. The zero value
-// is ready. It is for the runs of one search, one after the other; what they see is foreseen after the next Grow.
+// is ready. It is for the runs of one search; what they see is foreseen after the next Grow. Runs that are made at
+// the same time each need one of their own (Beside).
 type Foresight struct {
-	places map[place][][]byte
+	places map[place][]content
 	seen   []sight
+	turns  int // how often it has grown
+	newest int // in which turn the newest content was learnt that a read of the run has foreseen
+	reads  int // of the run that foresaw
 }
 
 type place struct{ off, n int }
+
+func (p place) compare(o place) int { return cmp.Or(cmp.Compare(p.off, o.off), cmp.Compare(p.n, o.n)) }
+
+type content struct {
+	bytes []byte
+	turn  int // in which it was learnt
+}
 
 type sight struct {
 	at      place
 	content []byte
 }
 
+// ParseForesight reads what String writes.
+func ParseForesight(text string) (*Foresight, error) {
+	f := &Foresight{places: map[place][]content{}}
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
+		start, digits, _ := strings.Cut(word, ":")
+		off, err1 := strconv.Atoi(start)
+		b, err2 := hex.DecodeString(digits)
+		if err1 != nil || err2 != nil || off < 0 || len(b) == 0 {
+			return nil, fmt.Errorf("%q is no content that a read could foresee: expected OFFSET:BYTES, for example 16:0a0b", word)
+		}
+		at := place{off, len(b)}
+		f.places[at] = append(f.places[at], content{bytes: b})
+	}
+	return f, nil
+}
+
+// String writes what is foreseen: places with their contents, in hexadecimal.
+func (f *Foresight) String() string {
+	if f == nil {
+		return ""
+	}
+	var words []string
+	for _, at := range slices.SortedFunc(maps.Keys(f.places), place.compare) {
+		for _, c := range f.places[at] {
+			words = append(words, fmt.Sprintf("%d:%x", at.off, c.bytes))
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// Beside returns a Foresight of the same contents for one run.
+func (f *Foresight) Beside() *Foresight { return &Foresight{places: f.places, turns: f.turns} }
+
+// Add notes what a run has seen whose Foresight came from Beside.
+func (f *Foresight) Add(run *Foresight) {
+	for _, s := range run.seen {
+		if !slices.ContainsFunc(f.seen, func(have sight) bool { return have.at == s.at && bytes.Equal(have.content, s.content) }) {
+			f.seen = append(f.seen, s)
+		}
+	}
+}
+
+// Known reports whether the run foresaw nothing that was new since Grow: then it was made before.
+func (f *Foresight) Known() bool { return f.newest < f.turns }
+
+// Delayed is how many reads of the run were delayed.
+func (f *Foresight) Delayed() int {
+	if f == nil {
+		return 0
+	}
+	return f.reads
+}
+
 // Grow lets later runs foresee what runs have seen up to now. It reports whether there is something new: as long as
 // there is, a search of all schedules has to turn again.
 func (f *Foresight) Grow() bool {
+	places := maps.Clone(f.places) // runs may still look at the old ones
+	if places == nil {
+		places = map[place][]content{}
+	}
 	grown := false
 	for _, s := range f.seen {
-		if slices.ContainsFunc(f.places[s.at], func(have []byte) bool { return bytes.Equal(have, s.content) }) {
+		if foretold(places[s.at], s.content) {
 			continue
 		}
-		if f.places == nil {
-			f.places = map[place][][]byte{}
-		}
-		f.places[s.at] = append(f.places[s.at], s.content)
+		places[s.at] = append(slices.Clip(places[s.at]), content{s.content, f.turns + 1})
 		grown = true
 	}
 	f.seen = nil
+	if grown {
+		f.places = places
+		f.turns++
+	}
 	return grown
 }
 
-func (f *Foresight) learn(at place, content []byte) {
-	known := func(have []byte) bool { return bytes.Equal(have, content) }
-	if !slices.ContainsFunc(f.places[at], known) {
-		f.seen = append(f.seen, sight{at, bytes.Clone(content)})
+func foretold(list []content, b []byte) bool {
+	return slices.ContainsFunc(list, func(have content) bool { return bytes.Equal(have.bytes, b) })
+}
+
+func (f *Foresight) learn(at place, b []byte) {
+	if !foretold(f.places[at], b) {
+		f.seen = append(f.seen, sight{at, bytes.Clone(b)})
 	}
 }
 
@@ -72,6 +150,7 @@ type delayed struct {
 	fenced bool     // later loads of the CPU wait for it
 	after  *delayed // an earlier read of the same place
 	event  *event
+	probe  Probe
 	done   bool
 }
 
@@ -81,6 +160,7 @@ func (d *delayed) waits() bool { return !d.done }
 func (d *delayed) happen() {
 	d.done = true
 	d.cpu.saw(d.event, d.mem, d.off, len(d.want), nil)
+	d.probe.tell(Loaded, d.off, d.want)
 }
 
 func overlap(off, n, other, m int) bool { return off < other+m && other < off+n }
@@ -99,25 +179,28 @@ func (c *CPU) remember(m *Memory, off int, dst []byte) {
 }
 
 // foreseen returns what a read may find later. It finds the CPU's own stores now.
-func (c *CPU) foreseen(m *Memory, off int, now []byte) [][]byte {
+func (c *CPU) foreseen(m *Memory, off int, now []byte) []content {
 	if c.Bus.Foresight == nil || slices.ContainsFunc(c.buffer, func(s *store) bool {
 		return s.mem == m && overlap(off, len(now), s.off, len(s.data))
 	}) {
 		return nil
 	}
-	var list [][]byte
-	for _, content := range c.Bus.Foresight.places[place{off, len(now)}] {
-		if !bytes.Equal(content, now) {
-			list = append(list, content)
+	var list []content
+	for _, later := range c.Bus.Foresight.places[place{off, len(now)}] {
+		if !bytes.Equal(later.bytes, now) {
+			list = append(list, later)
 		}
 	}
 	return list
 }
 
 // delay lets a read happen later, when its place has the wanted content.
-func (c *CPU) delay(m *Memory, off int, dst, want []byte) {
-	copy(dst, want)
-	c.ahead, c.lastRead = &delayed{cpu: c, mem: m, off: off, want: want, event: c.past.load(c.depends, false)}, nil
+func (c *CPU) delay(m *Memory, off int, dst []byte, want content) {
+	copy(dst, want.bytes)
+	f := c.Bus.Foresight
+	f.newest = max(f.newest, want.turn)
+	f.reads++
+	c.ahead, c.lastRead = &delayed{cpu: c, mem: m, off: off, want: want.bytes, event: c.past.load(c.depends, false), probe: c.Probe}, nil
 	c.Bus.delayed = append(c.Bus.delayed, c.ahead)
 }
 
@@ -139,7 +222,7 @@ func (c *CPU) together(m *Memory, off int, dst []byte) bool {
 	if first == nil {
 		return false
 	}
-	contents := append([][]byte{first.want}, c.foreseen(m, off, first.want)...)
+	contents := append([]content{{bytes: first.want}}, c.foreseen(m, off, first.want)...)
 	pick := c.Thread.Choose(1 + len(contents))
 	if pick == 0 {
 		return false

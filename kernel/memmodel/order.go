@@ -168,17 +168,18 @@ func (c *CPU) arrive(s *store) {
 	c.marks = append(c.marks, mark{mem: m, off: s.off, n: len(s.data), changes: len(m.log)})
 }
 
-// seeOther lets the scheduler choose which of the changes of a place that came before, or are foreseen, a load sees.
-func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) {
+// seeOther lets the scheduler choose which of the changes of a place that came before, or are foreseen, a load sees. It reports
+// whether that is one that is foreseen.
+func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) (delayed bool) {
 	depends := c.depends
 	if c.own(m, off, len(dst)) {
 		// It finds the CPU's own stores, whatever others have stored.
 		c.depends = false
 		c.forward(c.past.load(depends, !bytes), m, off, len(dst))
 		c.lastRead, c.ahead = nil, nil
-		return
+		return false
 	}
-	var coming [][]byte
+	var coming []content
 	if bytes {
 		coming = c.foreseen(m, off, dst)
 	}
@@ -190,7 +191,7 @@ func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) {
 		c.past = before
 		c.delay(m, off, dst, coming[later])
 		c.depends = false
-		return
+		return true
 	}
 	c.depends = false
 	for _, i := range old[pick] {
@@ -209,6 +210,7 @@ func (c *CPU) seeOther(m *Memory, off int, dst []byte, bytes bool) {
 	if bytes {
 		c.remember(m, off, dst)
 	}
+	return false
 }
 
 // earlier has a bit for each set with a change that the load need not pass over: in another order of steps it comes first.
