@@ -2,7 +2,6 @@ package afnetlink
 
 import (
 	"nlmmap/kernel"
-	"nlmmap/skb"
 	"nlmmap/uapi"
 )
 
@@ -62,7 +61,7 @@ func (nl *Netlink) NewSKB(cur *kernel.Task, size int) *SKB {
 	if cur.NoMemory("message") {
 		return nil
 	}
-	return skb.New[CB](nl.k, size)
+	return nl.slab.New(size)
 }
 
 // allocHead allocates a message without room of its own, for one in a frame, nil when there is no memory.
@@ -70,7 +69,7 @@ func (nl *Netlink) allocHead(cur *kernel.Task) *SKB {
 	if cur.NoMemory("head of a message") {
 		return nil
 	}
-	return skb.AllocHead[CB](nl.k, nl.D.SKB.HeadSize)
+	return nl.slab.AllocHead(nl.D.SKB.HeadSize)
 }
 
 // allocLarge allocates a message of a user: netlink_alloc_large_skb.
@@ -79,7 +78,7 @@ func (nl *Netlink) allocLarge(cur *kernel.Task, size int, broadcast bool) *SKB {
 		if cur.NoMemory("large message") {
 			return nil
 		}
-		return skb.NewVmalloc[CB](nl.k, size)
+		return nl.slab.NewVmalloc(size)
 	}
 	return nl.NewSKB(cur, size)
 }

@@ -80,12 +80,17 @@ func (nl *Netlink) unicastKernel(cur *kernel.Task, sk *Sock, m *SKB, ssk *Sock) 
 	}
 	n := m.Len()
 	setOwnerR(cur, m, sk)
-	msg := &Message{SKB: m, From: ssk, Netlink: nl, Kernel: sk}
 	m.CB.Sk = ssk
 	if !ssk.kernel {
 		nl.deliverTap(cur, m, sk.Protocol)
 	}
+	msg := nl.messages.Get()
+	*msg = Message{SKB: m, From: ssk, Netlink: nl, Kernel: sk}
 	input(cur, msg)
+	if nl.k.Recycles() {
+		*msg = Message{}
+		nl.messages.Put(msg)
+	}
 	m.Free(cur)
 	sk.Put(cur)
 	return n, nil

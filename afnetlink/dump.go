@@ -80,6 +80,7 @@ func (nl *Netlink) DumpStart(cur *kernel.Task, m *Message, msg Msg, control Dump
 		if !nl.D.DumpNlhInFrame {
 			msg.SKB = request
 		}
+		msg.SKB.Keep()
 	} else {
 		request.Get(cur)
 	}

@@ -17,11 +17,20 @@ func setOwnerR(cur *kernel.Task, m *SKB, sk *Sock) {
 // the sender slept and must look the receiver up again. After an error or a retry the reference to sk is gone; after
 // an error the message too.
 func (sk *Sock) attachSKB(cur *kernel.Task, m *SKB, deadline kernel.Time, ssk *Sock) (retry bool, err error) {
-	full := func() bool { return sk.Rmem.Load(cur) > sk.Rcvbuf.Load(cur) || sk.congested.Load(cur) != 0 }
-	if m.CB.flags&skbMmaped != 0 || !full() {
+	if m.CB.flags&skbMmaped != 0 || !sk.full(cur) {
 		setOwnerR(cur, m, sk)
 		return false, nil
 	}
+	return sk.awaitRoom(cur, m, deadline, ssk)
+}
+
+// full reports whether the socket takes no ordinary message at the moment.
+func (sk *Sock) full(cur *kernel.Task) bool {
+	return sk.Rmem.Load(cur) > sk.Rcvbuf.Load(cur) || sk.congested.Load(cur) != 0
+}
+
+// awaitRoom is attachSKB for a socket that is full.
+func (sk *Sock) awaitRoom(cur *kernel.Task, m *SKB, deadline kernel.Time, ssk *Sock) (retry bool, err error) {
 	if deadline == 0 {
 		if ssk == nil || ssk.kernel {
 			emit(sk, cur, LossEvent{sk, m})
@@ -31,7 +40,7 @@ func (sk *Sock) attachSKB(cur *kernel.Task, m *SKB, deadline kernel.Time, ssk *S
 		m.Free(cur)
 		return false, kernel.Errorf(kernel.EAGAIN, "the receive buffer of portid %v is full", sk.portid.Shown())
 	}
-	err = cur.WaitEvent(&sk.wait, deadline, func() bool { return sk.Dead.Load(cur) != 0 || !full() })
+	err = cur.WaitEvent(&sk.wait, deadline, func() bool { return sk.Dead.Load(cur) != 0 || !sk.full(cur) })
 	sk.Put(cur)
 	if errors.Is(err, kernel.EINTR) {
 		m.Free(cur)

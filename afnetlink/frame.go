@@ -1,8 +1,6 @@
 package afnetlink
 
 import (
-	"slices"
-
 	"nlmmap/kernel"
 	"nlmmap/ringmm"
 	"nlmmap/uapi"
@@ -66,6 +64,7 @@ func (sk *Sock) ringSetCopied(cur *kernel.Task, m *SKB) {
 	}
 	sk.claimed(cur, f, m)
 	sk.rxRing.Advance(cur)
+	m.Keep() // for its header
 	sk.ReceiveQueue.Append(cur, m)
 	sk.ReceiveQueue.Lock.Unlock(cur)
 	f.SetHeader(cur, sk.header(cur, m))
@@ -129,19 +128,17 @@ func (sk *Sock) txCopy(cur *kernel.Task, f ringmm.Frame, n uint32) *SKB {
 	if s == nil {
 		return nil
 	}
-	s.SetLen(int(sk.nl.txLen(cur, f, n)))
+	length := sk.nl.txLen(cur, f, n)
 	copied := sk.nl.txLen(cur, f, n)
 	mem, off := f.Data()
-	data := make([]byte, min(copied, sk.txRing.Maxlen(cur)))
-	mem.Read(cur.CPU(), off, data)
+	data := int(min(copied, sk.txRing.Maxlen(cur)))
+	s.Fill(cur, int(length), mem, off, data)
 	if int(copied) > s.Len() {
 		sk.K.Corrupt(cur, "tx-len-reread", "the length was read again: %d bytes are written behind the message's buffer", int(copied)-s.Len())
-		data = data[:min(len(data), s.Len())]
 	}
 	if sk.K.Watched() {
-		sk.sends(cur, f, n, slices.Clone(data)) // a copy, so that a short message stays on the stack
+		sk.sends(cur, f, n, s.Peek(cur)[:min(data, s.Len())])
 	}
-	s.Write(cur, 0, data)
 	f.SetStatus(cur, uapi.NLMMapStatusUnused)
 	return s
 }

@@ -9,7 +9,8 @@ import (
 	"nlmmap/uapi"
 )
 
-// A Message is what a user sent to the kernel: one buffer, with one or several messages in it.
+// A Message is what a user sent to the kernel: one buffer, with one or several messages in it. It is the input function's
+// until that returns.
 type Message struct {
 	SKB     *SKB
 	From    *Sock // the sender's socket

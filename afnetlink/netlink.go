@@ -20,6 +20,7 @@ import (
 
 	"nlmmap/kernel"
 	"nlmmap/ringmm"
+	"nlmmap/skb"
 	"nlmmap/sock"
 	"nlmmap/uapi"
 )
@@ -28,10 +29,13 @@ import (
 type Netlink struct {
 	D Differences
 
-	k       *kernel.Kernel
-	table   table
-	taps    kernel.Pointer[[]*Tap]
-	release []func(cur *kernel.Task, r Release)
+	k    *kernel.Kernel
+	slab *skb.Slab[CB]
+	// messages are those that input functions have seen.
+	messages kernel.Cache[Message]
+	table    table
+	taps     kernel.Pointer[[]*Tap]
+	release  []func(cur *kernel.Task, r Release)
 
 	// Where kernels differ in the shape of a function, RegisterWith chooses one.
 	claim func(cur *kernel.Task, sk *Sock, portid uint32, taken bool) (claimed bool, err error)
@@ -54,7 +58,7 @@ func Register(k *kernel.Kernel) (*Netlink, error) {
 
 // RegisterWith is Register for a caller that has resolved the differences of the machine's version.
 func RegisterWith(k *kernel.Kernel, d *Differences) *Netlink {
-	nl := &Netlink{D: *d, k: k, claim: claimChecked, txLen: lenOnce, pollRx: pollPrevious}
+	nl := &Netlink{D: *d, k: k, slab: skb.NewSlab[CB](k), claim: claimChecked, txLen: lenOnce, pollRx: pollPrevious}
 	if d.BindFailedPortid {
 		nl.claim = claimKept
 	}

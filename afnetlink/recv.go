@@ -24,14 +24,22 @@ func (sk *Sock) Recvmsg(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	}
 	n, err := sk.receive(cur, m, flags)
 	sk.rcvWake(cur)
-	var pending sock.SkError
-	if errors.As(err, &pending) {
-		if pending < 0 {
-			return int(-pending), nil
-		}
-		return 0, unix.Errno(pending)
+	if err != nil {
+		return received(n, err)
 	}
-	return n, err
+	return n, nil
+}
+
+// received is what a call returns that has failed.
+func received(n int, err error) (int, error) {
+	var pending sock.SkError
+	switch {
+	case !errors.As(err, &pending):
+		return n, err
+	case pending < 0:
+		return int(-pending), nil
+	}
+	return 0, unix.Errno(pending)
 }
 
 func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, error) {
@@ -42,20 +50,20 @@ func (sk *Sock) receive(cur *kernel.Task, m *kernel.Msghdr, flags int) (int, err
 	if most := sk.recvlen(); most != nil {
 		most.Store(cur, min(max(most.Load(cur), int64(m.Len())), maxRecvlen))
 	}
-	data := s.Message(cur)
 	m.Flags = 0
-	n, err := kernel.Scatter(m, data)
-	if n < len(data) {
+	var n int
+	s.Look(cur, func(data []byte) { n, err = kernel.Scatter(m, data) })
+	if n < s.Len() {
 		m.Flags |= uapi.MsgTrunc
 	}
 	if flags&uapi.MsgTrunc != 0 && err == nil {
-		n = len(data)
+		n = s.Len()
 	}
 	from := uapi.SockaddrNL{Family: uapi.AFNetlink, Pid: s.CB.Portid}
 	if g := s.CB.DstGroup; g != 0 {
 		from.Groups = 1 << ((g - 1) % 32)
 	}
-	m.Name = from.Bytes()
+	m.Name = from.Append(m.Name[:0])
 	m.Control = nil
 	if sk.has(cur, flagRecvPktinfo) {
 		sk.putCmsg(m, uapi.SolNetlink, uapi.NetlinkPktinfo, s.CB.DstGroup)

@@ -47,12 +47,10 @@ func (sk *Sock) Sendmsg(cur *kernel.Task, f *kernel.File, m *kernel.Msghdr, flag
 	if s == nil {
 		return 0, kernel.ENOBUFS
 	}
-	data, err := kernel.Gather(m)
-	if err != nil {
+	if err := kernel.Gather(s.Append(n), m); err != nil {
 		s.Free(cur)
 		return 0, err
 	}
-	s.Put(cur, data)
 	s.CB.Portid, s.CB.DstGroup, s.CB.Creds = sk.Portid(cur), dst.group, creds
 	if dst.explicit {
 		s.CB.flags |= skbDst

@@ -400,7 +400,7 @@ func TestSegments(t *testing.T) {
 		{[]kernel.Iovec{{Base: make([]byte, 4, 8), Len: 5}}, kernel.EFAULT},
 	} {
 		msg := kernel.Msghdr{Iov: c.iov}
-		if _, err := kernel.Gather(&msg); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
+		if err := kernel.Gather(make([]byte, 64), &msg); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {
 			t.Errorf("gather %v: %v, want %v", c.iov, err, c.want)
 		}
 		if _, err := kernel.Scatter(&msg, make([]byte, 8)); kernel.ErrnoOf(err) != kernel.ErrnoOf(c.want) {

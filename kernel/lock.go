@@ -26,6 +26,10 @@ type Spinlock struct{ Mutex }
 
 // Unlock gives the lock back with a store, which others see after the stores before it: it waits for nothing.
 func (l *Spinlock) Unlock(cur *Task) {
+	if cur.cpu == nil { // without the function below, which is made on the heap
+		l.Mutex.Unlock(cur)
+		return
+	}
 	if l.going = cur.cpu.GiveBack(l.id(cur), l.Name, &l.sync, func() { l.going = false }); !l.going {
 		l.Mutex.Unlock(cur)
 		return

@@ -13,6 +13,7 @@ type PollTable struct {
 	fn      func(cur *Task, key uint32) // nil: wake the task
 	task    *Task                       // who evaluates
 	entries []*WaitEntry
+	few     [2]WaitEntry // the first of them, where the table is used again
 }
 
 // Wait registers with q.
@@ -20,16 +21,82 @@ func (pt *PollTable) Wait(q *WaitQueue) {
 	if pt == nil {
 		return
 	}
-	e := &WaitEntry{task: pt.task, Fn: pt.fn}
+	e := pt.entry()
 	q.Add(pt.task, e)
 	pt.entries = append(pt.entries, e)
+}
+
+// entry returns an entry that is on no queue. One that is used again stays as it is: somebody who found it on a queue may
+// be about to wake its task.
+func (pt *PollTable) entry() *WaitEntry {
+	if n := len(pt.entries); pt.fn == nil && n < len(pt.few) {
+		e := &pt.few[n]
+		if e.task == nil {
+			e.task = pt.task
+		}
+		return e
+	}
+	return &WaitEntry{task: pt.task, Fn: pt.fn}
 }
 
 func (pt *PollTable) free(cur *Task) {
 	for _, e := range pt.entries {
 		e.Remove(cur)
 	}
+	pt.entries = pt.entries[:0]
 }
+
+// A pollCall is what a call of poll(2) has for its time.
+type pollCall struct {
+	task  *Task
+	fds   []PollFD
+	held  []heldFile
+	few   [4]heldFile // the memory of held
+	table PollTable
+}
+
+// pollCall returns what a call needs, where nobody could tell the task's own.
+func (t *Task) pollCall(fds []PollFD) *pollCall {
+	p := &t.polls
+	if !t.k.Recycles() {
+		p = new(pollCall)
+	}
+	p.task, p.table.task, p.fds, p.held = t, t, fds, p.few[:0]
+	for i := range fds {
+		f, _ := t.fdget(fds[i].FD)
+		p.held = append(p.held, f)
+	}
+	return p
+}
+
+func (p *pollCall) end() {
+	for i, h := range p.held {
+		if h.File != nil {
+			h.fdput(p.task)
+		}
+		p.held[i] = heldFile{}
+	}
+	p.table.free(p.task)
+	p.fds, p.held = nil, nil
+}
+
+// look evaluates the descriptors and returns how many have events.
+func (p *pollCall) look(register *PollTable) (ready int) {
+	for i := range p.fds {
+		f := &p.fds[i]
+		f.Revents = uapi.PollNval
+		if p.held[i].File != nil {
+			mask := p.held[i].ops.Poll(p.task, register)
+			f.Revents = mask & (f.Events | uapi.PollErr | uapi.PollHup)
+		}
+		if f.Revents != 0 {
+			ready++
+		}
+	}
+	return ready
+}
+
+func (p *pollCall) ready() bool { return p.look(nil) > 0 }
 
 // A PollFD is one descriptor of a poll call.
 type PollFD = sys.PollFD
@@ -42,40 +109,16 @@ func (t *Task) Poll(fds []PollFD, timeout Time) (int, error) {
 }
 
 func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
-	var pt *PollTable
-	if timeout != 0 {
-		pt = &PollTable{task: t}
-		defer pt.free(t)
-	}
-	held := make([]heldFile, len(fds))
-	for i := range fds {
-		held[i], _ = t.fdget(fds[i].FD)
-	}
-	defer func() {
-		for _, h := range held {
-			if h.File != nil {
-				h.fdput(t)
-			}
-		}
-	}()
+	p := t.pollCall(fds)
+	defer p.end()
 	deadline := t.k.Deadline(t, timeout)
-	look := func(register *PollTable) (ready int) {
-		for i := range fds {
-			fds[i].Revents = uapi.PollNval
-			if held[i].File != nil {
-				mask := held[i].ops.Poll(t, register)
-				fds[i].Revents = mask & (fds[i].Events | uapi.PollErr | uapi.PollHup)
-			}
-			if fds[i].Revents != 0 {
-				ready++
-			}
-		}
-		return ready
+	var register *PollTable
+	if timeout != 0 {
+		register = &p.table
 	}
-	register := pt
 	for {
 		signal := t.prepareToSleep()
-		n := look(register)
+		n := p.look(register)
 		register = nil
 		switch {
 		case n > 0 || timeout == 0:
@@ -85,7 +128,7 @@ func (t *Task) doPoll(fds []PollFD, timeout Time) (int, error) {
 		case deadline != Forever && t.k.now(t) >= deadline:
 			return 0, nil
 		}
-		t.schedule(deadline, func() bool { return look(nil) > 0 })
+		t.schedule(deadline, p.ready)
 	}
 }
 

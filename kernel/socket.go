@@ -35,17 +35,17 @@ func segment(v Iovec) ([]byte, error) {
 	return v.Base[:v.Len], nil
 }
 
-// Gather copies all segments into one buffer: memcpy_from_msg. EFAULT at a segment that is a bad address.
-func Gather(m *Msghdr) ([]byte, error) {
-	buf := make([]byte, 0, m.Len())
+// Gather copies all segments, one behind the other, into a buffer that holds them: memcpy_from_msg. EFAULT at a segment
+// that is a bad address.
+func Gather(buf []byte, m *Msghdr) error {
 	for _, v := range m.Iov {
 		b, err := segment(v)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		buf = append(buf, b...)
+		buf = buf[copy(buf, b):]
 	}
-	return buf, nil
+	return nil
 }
 
 // Scatter copies data into the segments and returns how much fitted: copy_to_iter. EFAULT at a segment
@@ -182,7 +182,14 @@ func (t *Task) Recvmsg(fd int, m *Msghdr, flags int) (int, error) {
 
 // Sendto sends buf; addr nil sends no address.
 func (t *Task) Sendto(fd int, buf []byte, flags int, addr []byte) (int, error) {
-	return t.Sendmsg(fd, &Msghdr{Name: addr, Iov: []Iovec{Iov(buf)}}, flags)
+	if !t.k.Recycles() {
+		return t.Sendmsg(fd, &Msghdr{Name: addr, Iov: []Iovec{Iov(buf)}}, flags)
+	}
+	t.to.iov[0] = Iov(buf)
+	t.to.msg = Msghdr{Name: addr, Iov: t.to.iov[:]}
+	n, err := t.Sendmsg(fd, &t.to.msg, flags)
+	t.to.msg, t.to.iov[0] = Msghdr{}, Iovec{}
+	return n, err
 }
 
 // Setsockopt sets an option. EINVAL for a negative length is left to callers that can have one.
@@ -318,8 +325,8 @@ func (u *unixSock) Sendmsg(cur *Task, _ *File, m *Msghdr, flags int) (int, error
 	case m.Name != nil:
 		return 0, EINVAL
 	}
-	data, err := Gather(m)
-	if err != nil {
+	data := make([]byte, m.Len())
+	if err := Gather(data, m); err != nil {
 		return 0, err
 	}
 	return len(data), u.send(cur, unixMsg{data: data})

@@ -38,6 +38,13 @@ type Task struct {
 	unwinding bool
 	held      []*Mutex
 	beside    *Beside // while the task works beside others
+
+	// What calls of this task need for their time, one at a time: with Kernel.Recycles it is used again.
+	to struct {
+		msg Msghdr
+		iov [1]Iovec
+	}
+	polls pollCall
 }
 
 var _ sys.Task = (*Task)(nil)

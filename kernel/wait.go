@@ -253,14 +253,15 @@ func (e *WaitEntry) Remove(cur *Task) {
 func (q *WaitQueue) has(e *WaitEntry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return e.q == q
+	return slices.Contains(q.entries, e)
 }
 
 // Wake wakes all sleepers. key says what happened.
 func (q *WaitQueue) Wake(cur *Task, key uint32) {
 	q.point(cur, sched.Wake)
 	q.mu.Lock()
-	entries := slices.Clone(q.entries)
+	var few [4]*WaitEntry
+	entries := append(few[:0], q.entries...)
 	q.mu.Unlock()
 	if cur.k.Tracing() {
 		cur.k.Emit(cur, WakeEvent{len(entries), key})

@@ -190,19 +190,22 @@ func (s *suite) modelCases(m *model, size int) error {
 		if w.tx && !s.txRings {
 			continue
 		}
-		add("message", w, func() (func(n int) error, error) {
-			to, err := m.open(uapi.NetlinkUsersock, size, rings{})
-			if err != nil {
-				return nil, err
-			}
-			from, err := m.open(uapi.NetlinkUsersock, size, w.rings)
-			if err != nil {
-				return nil, err
-			}
-			return passed(from, to, size), from.connect(to.sock.Portid())
-		})
+		add("message", w, func() (func(n int) error, error) { return m.messages(size, w) })
 	}
 	return errors.Join(errs...)
+}
+
+// messages are of size bytes, from one socket that sends in some way to another that receives them with recvmsg.
+func (m *model) messages(size int, w way) (func(n int) error, error) {
+	to, err := m.open(uapi.NetlinkUsersock, size, rings{})
+	if err != nil {
+		return nil, err
+	}
+	from, err := m.open(uapi.NetlinkUsersock, size, w.rings)
+	if err != nil {
+		return nil, err
+	}
+	return passed(from, to, size), from.connect(to.sock.Portid())
 }
 
 // passes is a message of size bytes that the kernel makes and a socket receives.

@@ -20,6 +20,7 @@ package skb
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"nlmmap/kernel"
@@ -53,7 +54,11 @@ type SKB[C any] struct {
 
 	k        *kernel.Kernel
 	users    kernel.Ref
+	slab     *Slab[C]         // where it goes when nobody has it any more, nil for Go's heap
 	head     []byte           // ordinary buffer
+	block    *block           // that head lies in, nil for memory of its own
+	lent     bool             // somebody else has part of head
+	kept     bool             // somebody looks at the buffer after it was freed
 	mem      *memmodel.Memory // ring buffer: head is mem[base:base+end]
 	base     int
 	data     int
@@ -80,43 +85,98 @@ func Block(size int) int {
 
 func align(n int) int { return (n + cacheLine - 1) &^ (cacheLine - 1) }
 
+// A Slab is where the buffers of a protocol family come from, and with Kernel.Recycles where they go: the buffers
+// themselves (skbuff_head_cache), and blocks of memory by size (kmalloc).
+type Slab[C any] struct {
+	k      *kernel.Kernel
+	heads  kernel.Cache[SKB[C]]
+	blocks [classes]kernel.Cache[block]
+}
+
+// classes is the number of sizes of blocks: 512 bytes and its doubles up to maxBlock.
+const classes = 14
+
+// A block is memory for a head.
+type block struct{ b []byte }
+
+// NewSlab returns an empty slab.
+func NewSlab[C any](k *kernel.Kernel) *Slab[C] { return &Slab[C]{k: k} }
+
+// class is the index of the smallest block that holds n bytes, -1 where none does.
+func class(n int) int {
+	switch {
+	case n > maxBlock:
+		return -1
+	case n <= 512:
+		return 0
+	}
+	return bits.Len(uint(n-1)) - 9
+}
+
 // New allocates a buffer with room for at least size bytes: alloc_skb. It returns nil when there is no memory: a
 // block cannot be larger than 4 MiB.
-func New[C any](k *kernel.Kernel, size int) *SKB[C] {
-	block := Block(size)
-	if size < 0 || block == 0 {
+func (l *Slab[C]) New(size int) *SKB[C] {
+	n := Block(size)
+	if size < 0 || n == 0 {
 		return nil
 	}
-	return newHead[C](k, block-sharedInfo, block+overhead)
+	return l.newHead(n-sharedInfo, n+overhead)
 }
 
 // NewVmalloc allocates a buffer of virtually contiguous memory for exactly size bytes, rounded up to cache lines
 // (build_skb).
-func NewVmalloc[C any](k *kernel.Kernel, size int) *SKB[C] {
-	s := newHead[C](k, align(size), align(size)+sharedInfo+overhead)
+func (l *Slab[C]) NewVmalloc(size int) *SKB[C] {
+	s := l.newHead(align(size), align(size)+sharedInfo+overhead)
 	s.vmalloc = true
 	return s
 }
 
-func newHead[C any](k *kernel.Kernel, capacity, truesize int) *SKB[C] {
-	s := &SKB[C]{k: k, Truesize: truesize, head: make([]byte, 0, min(capacity, 512)), end: capacity}
-	s.start()
+// AllocHead allocates a buffer without a data area: alloc_skb_head. size is what its own head weighs; see
+// Differences.
+func (l *Slab[C]) AllocHead(size int) *SKB[C] {
+	s := l.buffer()
+	s.Truesize = size
 	return s
 }
 
-func (s *SKB[C]) start() {
+func (l *Slab[C]) newHead(capacity, truesize int) *SKB[C] {
+	s := l.buffer()
+	s.Truesize, s.end = truesize, capacity
+	if i := class(capacity); s.slab != nil && i >= 0 {
+		s.block = l.blocks[i].Get()
+		if s.block.b == nil {
+			s.block.b = make([]byte, 512<<i)
+		}
+		s.head = s.block.b[:0]
+	}
+	return s
+}
+
+// buffer returns a buffer with one user.
+func (l *Slab[C]) buffer() *SKB[C] {
+	if !l.k.Recycles() {
+		return start(&SKB[C]{k: l.k})
+	}
+	s := l.heads.Get()
+	*s = SKB[C]{k: l.k, slab: l}
+	return start(s)
+}
+
+func start[C any](s *SKB[C]) *SKB[C] {
 	// The count starts before anybody can see the buffer.
 	s.users.Named("skb users", 1)
 	s.k.Count(kernel.ResSKB, 1)
-}
-
-// AllocHead allocates a buffer without a data area: alloc_skb_head. size is what its own head weighs; see
-// Differences.
-func AllocHead[C any](k *kernel.Kernel, size int) *SKB[C] {
-	s := &SKB[C]{k: k, Truesize: size}
-	s.start()
 	return s
 }
+
+// New is Slab.New for a buffer that does not come from a slab.
+func New[C any](k *kernel.Kernel, size int) *SKB[C] { return (&Slab[C]{k: k}).New(size) }
+
+// NewVmalloc is Slab.NewVmalloc for a buffer that does not come from a slab.
+func NewVmalloc[C any](k *kernel.Kernel, size int) *SKB[C] { return (&Slab[C]{k: k}).NewVmalloc(size) }
+
+// AllocHead is Slab.AllocHead for a buffer that does not come from a slab.
+func AllocHead[C any](k *kernel.Kernel, size int) *SKB[C] { return (&Slab[C]{k: k}).AllocHead(size) }
 
 // SetRing points the head at size bytes at off of ring memory, empty.
 func (s *SKB[C]) SetRing(mem *memmodel.Memory, off, size int) {
@@ -151,17 +211,32 @@ func (s *SKB[C]) Capacity() int { return s.end - s.data }
 func (s *SKB[C]) Headroom() int { return s.data }
 
 // Reserve makes headroom in an empty buffer: skb_reserve.
-func (s *SKB[C]) Reserve(n int) { s.data += n; s.tail += n }
+func (s *SKB[C]) Reserve(n int) {
+	s.data += n
+	s.tail += n
+	if s.mem == nil {
+		s.grow(s.tail)
+	}
+}
 
-// grow makes the private head hold n bytes.
+// grow makes the private head hold n bytes, zeros behind those that it has.
 func (s *SKB[C]) grow(n int) {
-	if n <= len(s.head) {
-		return
+	if had := len(s.head); n > had {
+		s.extend(n)
+		if s.block != nil {
+			clear(s.head[had:])
+		}
 	}
-	for cap(s.head) < n {
-		s.head = append(s.head[:cap(s.head)], 0)
+}
+
+// extend is grow for who writes all that comes behind the bytes of the head: in a block these are anything.
+func (s *SKB[C]) extend(n int) {
+	if n > cap(s.head) {
+		more := make([]byte, n, max(n, min(s.end, max(512, 2*cap(s.head)))))
+		copy(more, s.head)
+		s.head = more
 	}
-	s.head = s.head[:n]
+	s.head = s.head[:max(n, len(s.head))]
 }
 
 // Put appends b to the message: skb_put and a copy. It returns false, and does nothing, when there is no room.
@@ -169,15 +244,42 @@ func (s *SKB[C]) Put(cur *kernel.Task, b []byte) bool {
 	if len(b) > s.Tailroom() {
 		return false
 	}
-	at := s.tail
-	s.tail += len(b)
 	if s.mem != nil {
-		s.mem.Write(cur.CPU(), s.base+at, b)
+		s.mem.Write(cur.CPU(), s.base+s.tail, b)
+		s.tail += len(b)
 		return true
 	}
-	s.grow(s.tail)
-	copy(s.head[at:], b)
+	copy(s.Append(len(b)), b)
 	return true
+}
+
+// Append makes the message of an ordinary buffer n bytes longer and returns them, for who writes all of them: skb_put. It
+// returns nil when there is no room.
+func (s *SKB[C]) Append(n int) []byte {
+	if n > s.Tailroom() || s.mem != nil {
+		return nil
+	}
+	at := s.tail
+	s.tail += n
+	s.grow(at)
+	s.extend(s.tail)
+	return s.head[at:s.tail:s.tail]
+}
+
+// Fill makes an empty ordinary buffer a message of the given length: n bytes of memory, of which those that do not fit are
+// read and lost, and zeros behind them. It returns how many bytes of the length lie behind the head, as SetLen does.
+func (s *SKB[C]) Fill(cur *kernel.Task, length int, mem *memmodel.Memory, off, n int) (beyond int) {
+	if n > length || n > s.end-s.data {
+		b := make([]byte, n)
+		mem.Read(cur.CPU(), off, b)
+		beyond = s.SetLen(length)
+		s.Write(cur, 0, b[:min(n, s.Linear())])
+		return beyond
+	}
+	s.tail = s.data + n
+	s.extend(s.tail)
+	mem.Read(cur.CPU(), off, s.head[s.data:s.tail])
+	return s.SetLen(length)
 }
 
 // Extend appends n bytes without writing them: they keep what the memory held, zeros in a fresh private head.
@@ -260,9 +362,11 @@ func (s *SKB[C]) Read(cur *kernel.Task, off int, b []byte) {
 	clear(b[copy(b, s.head[min(s.data+off, s.tail):s.tail]):])
 }
 
-// Bytes returns n bytes of the linear part at off: of a private head the bytes themselves, of a ring buffer a copy.
+// Bytes returns n bytes of the linear part at off: of a private head the bytes themselves, which are the caller's to keep, of
+// a ring buffer a copy.
 func (s *SKB[C]) Bytes(cur *kernel.Task, off, n int) []byte {
 	if s.mem == nil {
+		s.lend()
 		return s.head[s.data+off : s.data+off+n : s.data+off+n]
 	}
 	b := make([]byte, n)
@@ -279,6 +383,26 @@ func (s *SKB[C]) Peek(cur *kernel.Task) []byte {
 		copy(b, s.head[s.data:s.tail])
 	}
 	return b
+}
+
+// lend notes that somebody keeps part of the head: it is not used again.
+func (s *SKB[C]) lend() {
+	if s.block != nil {
+		s.lent = true
+	}
+}
+
+// Keep says that somebody looks at the buffer after it was freed: it is not used again.
+func (s *SKB[C]) Keep() { s.kept = true }
+
+// Look calls look with the message, page fragments included, which is valid until it returns: where nothing else has to be
+// put together the bytes themselves.
+func (s *SKB[C]) Look(cur *kernel.Task, look func(b []byte)) {
+	if s.mem == nil && len(s.frags) == 0 {
+		look(s.head[s.data:s.tail])
+		return
+	}
+	look(s.Message(cur))
 }
 
 // Message returns the whole message, page fragments included.
@@ -321,8 +445,24 @@ func (s *SKB[C]) Free(cur *kernel.Task) {
 	case left == 0:
 		s.Orphan(cur)
 		s.k.Count(kernel.ResSKB, -1)
+		s.recycle()
 	case left < 0:
 		s.k.Warn(cur, "skb freed twice")
+	}
+}
+
+// recycle gives back what nobody has any more.
+func (s *SKB[C]) recycle() {
+	l := s.slab
+	if l == nil {
+		return
+	}
+	if s.block != nil && !s.lent {
+		l.blocks[class(len(s.block.b))].Put(s.block)
+	}
+	if !s.kept {
+		*s = SKB[C]{k: l.k} // for who frees it twice
+		l.heads.Put(s)
 	}
 }
 
@@ -336,15 +476,24 @@ func (s *SKB[C]) Orphan(cur *kernel.Task) {
 
 // Clone makes a buffer that shares the data: skb_clone. The clone has a copy of the control block.
 func (s *SKB[C]) Clone(*kernel.Task) *SKB[C] {
-	c := &SKB[C]{k: s.k, Truesize: s.Truesize, CB: s.CB, Protocol: s.Protocol, head: s.head, mem: s.mem, base: s.base,
-		data: s.data, tail: s.tail, end: s.end, vmalloc: s.vmalloc, frags: s.frags, fragSize: s.fragSize}
-	c.start()
+	s.lend()
+	c := s.source().buffer()
+	c.Truesize, c.CB, c.Protocol, c.head, c.mem, c.base = s.Truesize, s.CB, s.Protocol, s.head, s.mem, s.base
+	c.data, c.tail, c.end, c.vmalloc, c.frags, c.fragSize = s.data, s.tail, s.end, s.vmalloc, s.frags, s.fragSize
 	return c
+}
+
+// source is where more buffers like this come from.
+func (s *SKB[C]) source() *Slab[C] {
+	if s.slab != nil {
+		return s.slab
+	}
+	return &Slab[C]{k: s.k}
 }
 
 // Copy makes a private copy of message and room: skb_copy. The copy has a copy of the control block.
 func (s *SKB[C]) Copy(cur *kernel.Task) *SKB[C] {
-	c := New[C](s.k, s.end+s.fragSize)
+	c := s.source().New(s.end + s.fragSize)
 	if c == nil {
 		return nil
 	}

@@ -310,3 +310,51 @@ func ExampleSKB_SetRing() {
 	// hello, truesize 224, room 995
 	// <nil>
 }
+
+// TestSlab: on a machine that runs freely buffers are used again, without what was in them; a part that somebody has stays.
+func TestSlab(t *testing.T) {
+	k, err := kernel.Boot(kernel.Config{Mode: kernel.Free})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cur := k.KernelTask("t")
+	slab := skb.NewSlab[cb](k)
+	var lent [][]byte
+	for i := range 1000 {
+		s := slab.New(i)
+		if s.Len() != 0 || s.Tailroom() < i || s.CB != (cb{}) || s.Peeked || s.Freed(cur) {
+			t.Fatalf("buffer %d: %+v", i, s)
+		}
+		s.CB = cb{"somebody"}
+		s.Reserve(i % 3)
+		s.Extend(i / 2)
+		b := make([]byte, s.Len())
+		if s.Read(cur, 0, b); !bytes.Equal(b, make([]byte, len(b))) {
+			t.Fatalf("buffer %d begins with what another had", i)
+		}
+		s.Put(cur, bytes.Repeat([]byte{byte(i)}, i/4))
+		c := s
+		if i%5 == 0 {
+			c = s.Clone(cur)
+		}
+		if i%7 == 0 {
+			lent = append(lent, c.Message(cur)[i/2:])
+		}
+		if c != s {
+			s.Free(cur)
+		}
+		got := make([]byte, i/4)
+		if c.Read(cur, i/2, got); !bytes.Equal(got, bytes.Repeat([]byte{byte(i)}, i/4)) {
+			t.Fatalf("buffer %d lost its data", i)
+		}
+		c.Free(cur)
+	}
+	for i, b := range lent {
+		if !bytes.Equal(b, bytes.Repeat([]byte{byte(7 * i)}, 7*i/4)) {
+			t.Errorf("bytes of buffer %d are used again", 7*i)
+		}
+	}
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -260,13 +260,14 @@ type SockaddrNL struct {
 }
 
 // Bytes returns the address as bind, connect and sendto take it.
-func (a SockaddrNL) Bytes() []byte {
-	b := make([]byte, SockaddrNLlen)
+func (a SockaddrNL) Bytes() []byte { return a.Append(make([]byte, 0, SockaddrNLlen)) }
+
+// Append appends the address to b.
+func (a SockaddrNL) Append(b []byte) []byte {
 	le := binary.LittleEndian
-	le.PutUint16(b, a.Family)
-	le.PutUint32(b[4:], a.Pid)
-	le.PutUint32(b[8:], a.Groups)
-	return b
+	b = le.AppendUint32(b, uint32(a.Family)) // and two bytes of padding
+	b = le.AppendUint32(b, a.Pid)
+	return le.AppendUint32(b, a.Groups)
 }
 
 // ParseSockaddrNL reads an address; bytes that a short one lacks count as zero.

@@ -26,6 +26,7 @@ type Writer struct {
 	queued uint32 // committed and not known to be taken: the frames before pos
 	gen    uint64
 	open   bool
+	kick   sys.Msghdr // what lets the kernel look at the ring
 }
 
 // A TxFrame is a frame that is being filled, until it is committed or cancelled; afterwards its methods return
@@ -49,22 +50,31 @@ func (w *Writer) Room() int { return w.area.req.FrameRoom() }
 // Next returns the next frame to fill. It does not wait: ErrFull when the frame is not UNUSED, ErrOpen while the one
 // before is still being filled, ErrClosed.
 func (w *Writer) Next() (*TxFrame, error) {
-	switch {
-	case w.sock.closed:
-		return nil, ErrClosed
-	case w.open:
-		return nil, ErrOpen
-	}
-	status, err := w.area.load(w.pos, uapi.NMStatus)
+	f, err := w.next()
 	if err != nil {
 		return nil, err
 	}
+	return &f, nil
+}
+
+// next is Next for who needs no frame on the heap.
+func (w *Writer) next() (TxFrame, error) {
+	switch {
+	case w.sock.closed:
+		return TxFrame{}, ErrClosed
+	case w.open:
+		return TxFrame{}, ErrOpen
+	}
+	status, err := w.area.load(w.pos, uapi.NMStatus)
+	if err != nil {
+		return TxFrame{}, err
+	}
 	if status != uapi.NLMMapStatusUnused {
-		return nil, fmt.Errorf("%w: frame %d is %s", ErrFull, w.pos, uapi.StatusName(status))
+		return TxFrame{}, fmt.Errorf("%w: frame %d is %s", ErrFull, w.pos, uapi.StatusName(status))
 	}
 	w.gen++
 	w.open = true
-	return &TxFrame{w: w, gen: w.gen, pos: w.pos}, nil
+	return TxFrame{w: w, gen: w.gen, pos: w.pos}, nil
 }
 
 func (f *TxFrame) check() error {
@@ -175,7 +185,11 @@ func (w *Writer) Kick(to *uapi.SockaddrNL) (Batch, error) {
 	}
 	b := Batch{Frames: int(w.queued)}
 	first := w.first()
-	n, err := w.sock.task.Sendmsg(w.sock.fd, &sys.Msghdr{Name: address(to), Iov: []sys.Iovec{{}}}, 0)
+	if w.kick.Iov == nil {
+		w.kick.Iov = []sys.Iovec{{}}
+	}
+	w.kick.Name = address(to)
+	n, err := w.sock.task.Sendmsg(w.sock.fd, &w.kick, 0)
 	for w.queued > 0 {
 		// The kernel takes frames in order: the first VALID one ends what it has taken.
 		status, lerr := w.area.load(w.first(), uapi.NMStatus)
@@ -231,12 +245,12 @@ func (w *Writer) Rewind() (int, error) {
 
 // Send puts one message into the ring, and kicks first when the ring is full. It is on its way with the next Kick.
 func (w *Writer) Send(msg []byte, to *uapi.SockaddrNL) error {
-	f, err := w.Next()
+	f, err := w.next()
 	if errors.Is(err, ErrFull) {
 		if _, err := w.Kick(to); err != nil {
 			return err
 		}
-		f, err = w.Next()
+		f, err = w.next()
 	}
 	if err != nil {
 		return err
