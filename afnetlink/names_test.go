@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -328,6 +329,16 @@ func TestProc(t *testing.T) {
 		}
 		if len(rows) != times {
 			t.Fatalf("%d rows:\n%s", len(rows), text)
+		}
+		// The columns as five real kernels print them, apart from the address and the number of the file.
+		dump := "0"
+		if r == kernel.Linux3_10 {
+			dump = "0000000000000000"
+		}
+		head, row := "sk       Eth Pid    Groups   Rmem     Wmem     Dump     Locks     Drops     Inode", fmt.Sprintf(
+			` %-3d 0      00000000 768      0        %s 2        0        \d+ *\n`, testProto, dump)
+		if !strings.HasPrefix(text, head+"\n") || len(regexp.MustCompile(`(?m)^[0-9a-f]{16}`+row).FindAllString(text, -1)) != times {
+			t.Errorf("no row of the kernel's socket: %s:\n%s", row, text)
 		}
 		f := rows[0]
 		if got, want := strings.Join(f[1:6], " "), fmt.Sprintf("%d 1234 00000005 4352 0", testProto); got != want {

@@ -103,12 +103,12 @@ func (nl *Netlink) OnRelease(fn func(cur *kernel.Task, r Release)) {
 
 // proc is the text of /proc/net/netlink (spec 13.5).
 func (nl *Netlink) proc(cur *kernel.Task) string {
-	text := "sk               Eth Pid        Groups   Rmem     Wmem     Dump     Locks    Drops    Inode\n"
+	text := "sk       Eth Pid    Groups   Rmem     Wmem     Dump     Locks     Drops     Inode\n"
 	for proto := range nl.table.proto {
 		for _, sk := range nl.Bound(cur, cur.Net(), proto, true) {
 			row := sk.procRow(cur)
 			text += row
-			if nl.D.ProcRowsRepeat && !sk.kernel {
+			if nl.D.ProcRowsRepeat {
 				text += row
 			}
 		}
@@ -129,6 +129,6 @@ func (sk *Sock) procRow(cur *kernel.Task) string {
 	if sk.cb.running.Load(cur) != 0 {
 		dump = some
 	}
-	return fmt.Sprintf("%016x %-3d %-10d %08x %-8d %-8d %-8s %-8d %-8d %-8d\n", 0xffff880010000000+sk.Inode*0x800,
+	return fmt.Sprintf("%016x %-3d %-6d %08x %-8d %-8d %s %-8d %-8d %-8d\n", 0xffff880010000000+sk.Inode*0x800,
 		sk.Protocol, sk.Portid(cur), group, sk.Rmem.Load(cur), 0, dump, sk.Refs(cur), sk.Drops.Load(cur), sk.Inode)
 }

@@ -145,9 +145,6 @@ func (sk *Sock) Portid(cur *kernel.Task) uint32 { return uint32(sk.portid.Load(c
 
 func (sk *Sock) isBound(cur *kernel.Task) bool { return sk.bound.Load(cur) != 0 }
 
-// IsKernel reports whether the kernel is the socket's user.
-func (sk *Sock) IsKernel() bool { return sk.kernel }
-
 // RxRing is the ring of received messages.
 func (sk *Sock) RxRing() *ringmm.Ring { return &sk.rxRing }
 

@@ -99,9 +99,12 @@ func (nl *Netlink) KernelCreate(proto int, cfg KernelCfg) {
 	nl.table.proto[proto] = p
 }
 
-// kernelInodes is the first inode number of the kernel's sockets, which do not come from the counter of the others: in
-// which order they are made depends on who asks first.
-const kernelInodes = 1 << 31
+// The inode numbers of the kernel's sockets do not come from the counter of the others: in which order they are made depends
+// on who asks first. The initial namespace has its sockets before there are others.
+const (
+	initInodes  = 500
+	laterInodes = 1 << 31
+)
 
 // KernelSock returns the kernel's socket of a protocol in a namespace, nil when there is none. Namespaces get theirs
 // when it is first asked for; nobody can tell by whom.
@@ -114,9 +117,15 @@ func (nl *Netlink) KernelSock(net *kernel.Net, proto int) *Sock {
 		cur := nl.k.KernelTask("kernel")
 		sk := nl.newSock(cur, uapi.SockDgram, proto)
 		sk.Net, sk.kernel = net, true
-		sk.Inode = kernelInodes + uint64(net.ID*uapi.MaxLinks+proto)
+		if sk.Inode = initInodes + uint64(proto); !net.IsInit() {
+			sk.Inode = laterInodes + uint64(net.ID*uapi.MaxLinks+proto)
+		}
 		sk.bound.Init(1)
-		net.OnExit(sk.Put)
+		sk.Hold(cur) // as the table does
+		net.OnExit(func(cur *kernel.Task) {
+			sk.Put(cur)
+			sk.Put(cur)
+		})
 		return sk
 	})
 }

@@ -262,7 +262,7 @@ func TestManyProcesses(t *testing.T) {
 func TestShell(t *testing.T) {
 	m := boot(t, kernel.Linux4_1)
 	got, _ := m.run(t, "/bin/sh", "-c", "cat /proc/net/netlink | head -n 1; (sleep 0.05; echo late) & wait; cat /proc/self/net/nonesuch 2>/dev/null || echo none; exit 3")
-	want := "sk               Eth Pid        Groups   Rmem     Wmem     Dump     Locks    Drops    Inode\nlate\nnone\n"
+	want := "sk       Eth Pid    Groups   Rmem     Wmem     Dump     Locks     Drops     Inode\nlate\nnone\n"
 	if got != want {
 		t.Errorf("printed\n%s, not\n%s", got, want)
 	}

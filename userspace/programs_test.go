@@ -141,6 +141,9 @@ func TestQueueErrors(t *testing.T) {
 	if a.Refused.Load() != 1 {
 		t.Errorf("%d refused", a.Refused.Load())
 	}
+	// A signal ends a wait and not the program.
+	task.Interrupt()
+	must(t, a.Serve(t.Context()))
 	must(t, a.Close())
 	finish(t, s.Kernel)
 }

@@ -161,7 +161,7 @@ func (s *Stack) source6(cur *kernel.Task, dst netip.Addr, dev int) (best netip.A
 // common is how many bits two addresses begin with that are the same.
 func common(a, b netip.Addr) int {
 	for n := range 128 {
-		if p, err := a.Prefix(n + 1); err != nil || !p.Contains(b) {
+		if p, _ := a.Prefix(n + 1); !p.Contains(b) { // there is none for an address that is too short
 			return n
 		}
 	}

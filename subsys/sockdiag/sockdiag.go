@@ -212,15 +212,11 @@ func putRings(cur *kernel.Task, s *afnetlink.SKB, b afnetlink.Builder, sk *afnet
 func (d *Sockdiag) header(cur *kernel.Task, sk *afnetlink.Sock) []byte {
 	state, portid, group := sk.Peer(cur)
 	b := []byte{uapi.AFNetlink, byte(sk.Type), byte(sk.Protocol), state}
-	inode := uint32(sk.Inode)
-	if sk.IsKernel() {
-		inode = 0
-	}
 	cookie := 0xffff880010000000 + sk.Inode*0x800
 	if d.D.CookieCounter {
 		cookie = sk.Inode // counts sockets too
 	}
-	return append(b, words(sk.Portid(cur), portid, group, inode, uint32(cookie), uint32(cookie>>32))...)
+	return append(b, words(sk.Portid(cur), portid, group, uint32(sk.Inode), uint32(cookie), uint32(cookie>>32))...)
 }
 
 func words(w ...uint32) []byte {

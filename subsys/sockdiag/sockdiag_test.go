@@ -1,8 +1,10 @@
 package sockdiag_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"nlmmap/kernel"
@@ -141,4 +143,31 @@ func Example() {
 	// portid 7000 rx {nm_block_size=0, nm_block_nr=0, nm_frame_size=0, nm_frame_nr=1}
 	// portid 7001 rx {nm_block_size=0, nm_block_nr=0, nm_frame_size=0, nm_frame_nr=1}
 	// <nil>
+}
+
+// TestKernelInode: diagnostics and /proc/net/netlink show the same file of a socket, the kernel's own among them.
+func TestKernelInode(t *testing.T) {
+	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
+		s := m.Open(uapi.NetlinkSockDiag, 1000, 0)
+		text, err := m.Task.ReadProc("/proc/net/netlink")
+		if err != nil {
+			t.Fatal(err)
+		}
+		inodes := map[string]string{}
+		for _, line := range strings.Split(strings.TrimSpace(text), "\n")[1:] {
+			f := strings.Fields(line)
+			inodes[f[1]+" "+f[2]] = f[9]
+		}
+		got, _ := s.Dump(20, request(uapi.NetlinkSockDiag, 0))
+		const portid, inode = 4, 16 // struct netlink_diag_msg
+		for _, m := range got[0] {
+			word := func(off int) string { return fmt.Sprint(binary.LittleEndian.Uint32(m.Payload[off:])) }
+			if want := inodes[fmt.Sprint(uapi.NetlinkSockDiag, " ", word(portid))]; want == "" || word(inode) != want {
+				t.Errorf("portid %s has inode %s, and in /proc %q", word(portid), word(inode), want)
+			}
+		}
+		if len(got[0]) != 2 {
+			t.Errorf("%d sockets", len(got[0]))
+		}
+	})
 }
