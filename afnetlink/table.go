@@ -99,12 +99,15 @@ func (nl *Netlink) KernelCreate(proto int, cfg KernelCfg) {
 	nl.table.proto[proto] = p
 }
 
-// The inode numbers of the kernel's sockets do not come from the counter of the others: in which order they are made depends
-// on who asks first. The initial namespace has its sockets before there are others.
-const (
-	initInodes  = 500
-	laterInodes = 1 << 31
-)
+// kernelInode is the inode number of a kernel's socket, which does not come from the counter of the others: in which order
+// they are made depends on who asks first. The initial namespace has its sockets before there are others.
+func kernelInode(net *kernel.Net, proto int) uint64 {
+	const first, later = 500, 1 << 31
+	if net.IsInit() {
+		return first + uint64(proto)
+	}
+	return later + uint64(net.ID*uapi.MaxLinks+proto)
+}
 
 // KernelSock returns the kernel's socket of a protocol in a namespace, nil when there is none. Namespaces get theirs
 // when it is first asked for; nobody can tell by whom.
@@ -117,9 +120,7 @@ func (nl *Netlink) KernelSock(net *kernel.Net, proto int) *Sock {
 		cur := nl.k.KernelTask("kernel")
 		sk := nl.newSock(cur, uapi.SockDgram, proto)
 		sk.Net, sk.kernel = net, true
-		if sk.Inode = initInodes + uint64(proto); !net.IsInit() {
-			sk.Inode = laterInodes + uint64(net.ID*uapi.MaxLinks+proto)
-		}
+		sk.Inode = kernelInode(net, proto)
 		sk.bound.Init(1)
 		sk.Hold(cur) // as the table does
 		net.OnExit(func(cur *kernel.Task) {
