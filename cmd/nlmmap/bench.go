@@ -33,7 +33,7 @@ type bench interface {
 }
 
 // A player runs a scenario on a real kernel, one after the other. It need not be one of the bench's.
-type player func(context.Context, *scenario.File) (boot.Run, error)
+type player func(context.Context, boot.Scenario) (boot.Run, error)
 
 // bench prepares the kernel of an image or, without one, the kernel underneath.
 func (e env) bench(ctx context.Context, image imageFlags, files []*scenario.File, initNet bool) (bench, error) {
@@ -76,11 +76,8 @@ func (b *liveBench) run(ctx context.Context, which []int, times int, each func(i
 }
 
 func (b *liveBench) each(ctx context.Context, n int, work func(ctx context.Context, p player, i int) error) error {
-	play := func(ctx context.Context, f *scenario.File) (boot.Run, error) {
-		return b.play(ctx, boot.Scenario{File: f, InitNet: f.InitNet()})
-	}
 	for i := range n {
-		if err := work(ctx, play, i); err != nil {
+		if err := work(ctx, b.play, i); err != nil {
 			return err
 		}
 	}
@@ -171,9 +168,7 @@ func (b *bootBench) run(ctx context.Context, which []int, times int, each func(i
 
 func (b *bootBench) each(ctx context.Context, n int, work func(ctx context.Context, p player, i int) error) error {
 	return b.Each(ctx, n, func(ctx context.Context, g *boot.Guest, i int) error {
-		return work(ctx, func(ctx context.Context, f *scenario.File) (boot.Run, error) {
-			return g.Play(ctx, boot.Scenario{File: f, InitNet: f.InitNet()})
-		}, i)
+		return work(ctx, g.Play, i)
 	})
 }
 

@@ -249,7 +249,7 @@ func (e env) recordImage(ctx context.Context, image imageFlags, paths []string, 
 	cfg.Kernel = func(ctx context.Context, n int, work func(context.Context, identify.Player, int) error) error {
 		return b.each(ctx, n, func(ctx context.Context, p player, i int) error {
 			return work(ctx, func(ctx context.Context, f *scenario.File) ([]string, error) {
-				run, err := p(ctx, f)
+				run, err := p(ctx, boot.Scenario{File: f, InitNet: f.InitNet()})
 				return run.Outputs, err
 			}, i)
 		})

@@ -51,3 +51,19 @@ func TestVerifyRandom(t *testing.T) {
 		t.Errorf("%d steps before the first disagreement is shown", n)
 	}
 }
+
+// TestDamage: what a defect does to memory that every process sees is noticed, so that no other scenario runs afterwards.
+func TestDamage(t *testing.T) {
+	const text = "socket a route\n\nring a rx block_size=4096 block_nr=1 frame_size=1024 frame_nr=4\n\nmmap a m\n\n" +
+		"madvise m dontneed\n\nframes m rx\n\nset m rx 0 status=valid\n"
+	f, err := scenario.Parse("damage.txt", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for release, damage := range map[kernel.Release]bool{kernel.Linux3_10: true, kernel.Linux4_4: false} {
+		s := env{machines: simulator()}.listen(context.Background(), kernel.Version{Release: release}, f)
+		if s.damage != damage || s.failure != "" {
+			t.Errorf("%v: damaged %t %s", release, s.damage, s.failure)
+		}
+	}
+}

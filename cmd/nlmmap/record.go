@@ -351,11 +351,34 @@ func nearestRelease(version string) string {
 
 // compare runs a scenario on the model and compares a run on a real kernel with that, as if it were a recording.
 func (e env) compare(ctx context.Context, v kernel.Version, f *scenario.File, run boot.Run) scenario.Result {
-	outputs, failure := e.play(ctx, v, f)
-	if failure != "" {
-		return scenario.Result{Name: f.Name, Steps: len(f.Steps), Failure: "on the model: " + failure}
+	return e.listen(ctx, v, f).compare(f, run)
+}
+
+// A said is what a model does in a scenario.
+type said struct {
+	outputs []string
+	failure string
+	damage  bool // a defect has changed memory that is not its own, and with it what the kernel does from then on
+}
+
+// listen runs a scenario on the model.
+func (e env) listen(ctx context.Context, v kernel.Version, f *scenario.File) (s said) {
+	s.outputs, s.failure = scenario.Play(ctx, func() (scenario.Target, error) {
+		return e.machines.boot(config{version: v, initNet: f.InitNet(), heap: true, listen: func(r kernel.Record) {
+			if _, ok := r.Event.(kernel.Corruption); ok {
+				s.damage = true
+			}
+		}})
+	}, f)
+	return s
+}
+
+// compare compares a run on a real kernel with what the model did.
+func (s said) compare(f *scenario.File, run boot.Run) scenario.Result {
+	if s.failure != "" {
+		return scenario.Result{Name: f.Name, Steps: len(f.Steps), Failure: "on the model: " + s.failure}
 	}
-	result := scenario.Compare(recordingOf(f, outputs), run.Outputs)
+	result := scenario.Compare(recordingOf(f, s.outputs), run.Outputs)
 	result.Failure = run.Failure
 	return result
 }

@@ -44,13 +44,21 @@ type comparison struct {
 	play  player // on the real kernel
 }
 
-// run runs a scenario on both.
+// run runs a scenario on both, and returns what the real kernel did.
 func (c comparison) run(ctx context.Context, f *scenario.File) (boot.Run, scenario.Result, error) {
-	run, err := c.play(ctx, f)
+	said := c.listen(ctx, c.model, f)
+	run, err := c.play(ctx, boot.Scenario{File: f, InitNet: f.InitNet(), Damages: said.damage})
 	if err != nil {
 		return run, scenario.Result{}, err
 	}
-	return run, c.compare(ctx, c.model, f, run), nil
+	return run, said.compare(f, run), nil
+}
+
+// steady reports whether the real kernel does the same when it runs a scenario again.
+func (c comparison) steady(ctx context.Context, f *scenario.File, run boot.Run) (bool, error) {
+	s := boot.Scenario{File: f, InitNet: f.InitNet(), Damages: c.listen(ctx, c.model, f).damage}
+	again, err := c.play(ctx, s)
+	return slices.Equal(run.Outputs, again.Outputs), err
 }
 
 // shrink returns the shortest scenario that it finds that disagrees in the same directive as f, and how it does.
@@ -124,11 +132,12 @@ func (e env) runRandom(ctx context.Context, b bench, files []*scenario.File, whi
 	defer stopProgress()
 	err = b.each(ctx, len(which), func(ctx context.Context, p player, n int) error {
 		i := which[n]
-		run, result, err := compare(p).run(ctx, files[i])
+		c := compare(p)
+		run, result, err := c.run(ctx, files[i])
 		if err == nil && !result.OK() {
-			var again boot.Run
-			again, err = p(ctx, files[i])
-			unsteady[i] = !slices.Equal(run.Outputs, again.Outputs)
+			var steady bool
+			steady, err = c.steady(ctx, files[i], run)
+			unsteady[i] = !steady
 		}
 		if err != nil {
 			return err

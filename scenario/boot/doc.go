@@ -14,6 +14,8 @@ import "nlmmap/scenario"
 type Scenario struct {
 	File    *scenario.File
 	InitNet bool
+	// Damages says that the scenario is known to leave the kernel damaged, so that nothing can run on it afterwards.
+	Damages bool
 }
 
 // A Kernel is what a guest tells of itself when it is up.

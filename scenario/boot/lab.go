@@ -299,13 +299,18 @@ func (g *Guest) ready(ctx context.Context) error {
 	return err
 }
 
-// Play runs a scenario once. It need not be one of the lab's.
+// Play runs a scenario once. It need not be one of the lab's. A kernel that it damages is not used again.
 func (g *Guest) Play(ctx context.Context, s Scenario) (Run, error) {
 	text, err := bareText(s.File)
 	if err != nil {
 		return Run{}, err
 	}
-	return g.run(ctx, request{Other: &sent{planned{Name: s.File.Name, InitNet: s.InitNet}, text}}, s.File)
+	run, err := g.run(ctx, request{Other: &sent{planned{Name: s.File.Name, InitNet: s.InitNet}, text}}, s.File)
+	if s.Damages && g.machine != nil {
+		g.machine.Close()
+		g.machine = nil
+	}
+	return run, err
 }
 
 // Race runs the threads of a litmus file at once, so many times, and counts the outcomes. Where the kernel died that is one,

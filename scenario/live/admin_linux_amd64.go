@@ -86,9 +86,10 @@ func sysctl(key string, value int64) error {
 
 func one(message []byte) func(int) []byte { return func(int) []byte { return message } }
 
-// message builds a request from a type-specific header and attributes.
+// message builds a request from a type-specific header and attributes. The kernel does not look at the port id in it: it
+// tells taps what they need not show.
 func message(typ uint16, flags uint16, header []byte, attrs ...[]byte) []byte {
-	h := uapi.NLMsgHdr{Type: typ, Flags: flags | uapi.NLMFRequest | uapi.NLMFAck, Seq: 1}
+	h := uapi.NLMsgHdr{Type: typ, Flags: flags | uapi.NLMFRequest | uapi.NLMFAck, Seq: 1, Pid: ownPid}
 	return uapi.AppendMessage(nil, h, append(slices.Clip(header), slices.Concat(attrs...)...))
 }
 

@@ -261,9 +261,21 @@ func (t *task) Mremap(addr, oldlen, newlen uint64, move, fixed bool, newaddr uin
 // moveAway moves a mapping to a free range, which it finds by mapping something there: a mapping that keeps its size
 // moves only to an address that is given.
 func (t *task) moveAway(addr, oldlen, newlen uint64) (uint64, error) {
-	free, err := t.syscall(unix.SYS_MMAP, 0, newlen, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, noFd, 0)
+	reserve := func() (uint64, error) {
+		return t.syscall(unix.SYS_MMAP, 0, newlen, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, noFd, 0)
+	}
+	free, err := reserve()
 	if err != nil {
 		return 0, err
+	}
+	if free < addr+oldlen && addr < free+newlen {
+		// Part of the mapping is gone, and its place was taken: a range that overlaps the old one is no use.
+		taken := free
+		free, err = reserve()
+		_, _ = t.syscall(unix.SYS_MUNMAP, taken, newlen)
+		if err != nil {
+			return 0, err
+		}
 	}
 	to, err := t.syscall(unix.SYS_MREMAP, addr, oldlen, newlen, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, free)
 	if err != nil {

@@ -38,7 +38,7 @@ func (m *maker) message(d fd) string {
 // nonsense is a message of any type. Audit has types that change the whole machine.
 func (m *maker) nonsense(d fd) string {
 	if d.protocol() == "audit" {
-		return fmt.Sprintf("msg type=%d flags=%s payload=%d", pick(m, 16, 999, 1010, 1300), m.flags(), m.IntN(20))
+		return fmt.Sprintf("msg type=%d flags=%s payload=%d", pick(m, 16, 999, 1300), m.flags(), m.IntN(20))
 	}
 	typ := fmt.Sprint(16 + m.IntN(80))
 	if m.one(4) {
@@ -109,20 +109,30 @@ func (m *maker) routeRequest() string {
 			pick(m, "request,dump", "request,root", "request,ack"), pick(m, 1, 12, 16, 20), family)
 	case 8:
 		return withPayload("newneigh", pick(m, "request,create,ack", "request,create", "request,create,excl,ack", "request,create,echo,ack"),
-			m.neighbor(2))
+			m.neighbor())
 	case 9:
-		return withPayload("delneigh", "request,ack", m.neighbor(2))
+		if !m.single {
+			break
+		}
+		return withPayload("delneigh", "request,ack", m.neighbor())
 	case 10:
 		return fmt.Sprintf("msg type=getlink flags=request,ack payload=16 hex=00000000%x", le32(pick(m, 0, 1, 2, 9)))
 	}
 	return fmt.Sprintf("msg type=%d flags=request,ack payload=20 hex=%02x", 16+m.IntN(80), family)
 }
 
-// neighbor is the payload of a request about a permanent neighbour of the dummy device.
-func (m *maker) neighbor(ifindex int) []byte {
-	b := append([]byte{2, 0, 0, 0}, le32(ifindex)...)
+// neighbor is the payload of a request about a permanent neighbour of the first device beside lo, or of one that there is not.
+func (m *maker) neighbor() []byte {
+	device, address := 2, 1+m.IntN(4)
+	if m.initial {
+		device = 9
+	}
+	if m.single {
+		address = 1
+	}
+	b := append([]byte{2, 0, 0, 0}, le32(device)...)
 	b = append(b, 0x80, 0, 0, 0)
-	b = attr(b, 1, []byte{10, 0, 0, byte(1 + m.IntN(4))})
+	b = attr(b, 1, []byte{10, 0, 0, byte(address)})
 	if m.one(4) {
 		return b
 	}

@@ -16,7 +16,9 @@
 //   - what changes the whole machine: settings of the audit subsystem, more neighbours than the table of all namespaces has;
 //   - answers of the audit subsystem, which a kernel thread sends, without time for it; never in a ring;
 //   - a log that waits for its timer;
-//   - statistics of several sockets, whose order is that of a hash table;
+//   - statistics of several sockets, and several neighbours of which one is gone, whose order is that of a hash table;
+//   - devices, neighbours and routes in the initial namespace, where those of scenarios before have had an effect;
+//   - addresses that are shorter than their port id, for which kernels take what is on their stack;
 //   - rings beside a tap, which crash Linux 3.19;
 //   - packets with what only a driver can make (linear=, stamped, received): only the model has them.
 package random
@@ -37,7 +39,8 @@ func Text(seed, number uint64) string {
 	m.processes = []*process{main}
 	m.self = main
 	fmt.Fprintf(&m.out, "# nlmmap random --seed %d --from %d\n", seed, number)
-	if m.one(12) {
+	m.initial, m.single = m.one(12), m.one(3)
+	if m.initial {
 		m.out.WriteString("# namespace: initial\n")
 	}
 	m.prepare()
@@ -61,6 +64,8 @@ type maker struct {
 	opened    map[string]int // sockets of each protocol so far
 	packets   int            // to queues so far, as far as one can know
 	neighbors int
+	initial   bool // runs in the initial network namespace
+	single    bool // there is only one neighbour, which may go
 	tap       bool // rings are left out
 	taps      []string
 }
@@ -174,7 +179,7 @@ func (m *maker) draw() step {
 
 // prepare makes a scenario that has something to work with: sockets, most of them bound, many with rings.
 func (m *maker) prepare() {
-	m.tap = m.one(15)
+	m.tap = m.one(15) && !m.initial
 	for range 1 + m.IntN(3) {
 		m.open()
 		s := m.self.fds[len(m.self.fds)-1]

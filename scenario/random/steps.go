@@ -20,6 +20,9 @@ func hasMapping(m *maker) bool { return len(m.self.maps) > 0 }
 func hasReader(m *maker) bool  { return hasFD(m) && hasMapping(m) }
 func isMain(m *maker) bool     { return m.self == m.processes[0] }
 
+// ownNamespace reports whether a scenario can make devices.
+func ownNamespace(m *maker) bool { return isMain(m) && !m.initial }
+
 // hasPair reports whether there is a descriptor of a UNIX pair.
 func hasPair(m *maker) bool {
 	return slices.ContainsFunc(m.self.fds, func(d fd) bool { return d.unix })
@@ -78,7 +81,7 @@ var steps = []step{
 	{1, always, func(m *maker) { m.step("setuid %d", pick(m, 0, 0, 1000)) }},
 	{1, always, func(m *maker) { m.step("sleep ms=%d", 1+m.IntN(30)) }},
 	{1, always, func(m *maker) { m.step("names %s", pick(m, "on", "on", "off")) }},
-	{3, isMain, (*maker).populate},
+	{3, ownNamespace, (*maker).populate},
 	{1, isMain, func(m *maker) { m.step("sysctl net.ipv6.conf.all.disable_ipv6 %d", m.IntN(2)) }},
 	{3, isMain, (*maker).rule},
 	{4, isMain, (*maker).packet},
@@ -178,7 +181,7 @@ func (m *maker) connect() {
 	if m.one(6) {
 		line += fmt.Sprintf(" groups=0x%x", m.groups(d))
 	}
-	m.step("%s", line+m.option(20, " family=%d", pick(m, 0, 2))+m.option(30, " addrlen=%d", pick(m, 1, 2, 11)))
+	m.step("%s", line+m.option(20, " family=%d", pick(m, 0, 2))+m.option(30, " addrlen=%d", pick(m, 0, 1)))
 }
 
 // setRing asks for a ring: mostly one that can be had, else one with a figure that is wrong.
@@ -226,7 +229,7 @@ func (m *maker) send() {
 		line += fmt.Sprintf(" portid=%d", pick(m, 0, 1000, 2000, 3000)) + m.option(3, " groups=0x%x", pick(m, 1, 2, 4))
 	}
 	line += m.option(40, " size=%d", pick(m, 0, 15, 16, 17, 200, 4000)) + m.option(40, " noaddr") + m.option(80, " oob") +
-		m.option(60, " family=%d", pick(m, 0, 2)) + m.option(60, " addrlen=%d", pick(m, 2, 11)) + m.option(60, " null_first")
+		m.option(60, " family=%d", pick(m, 0, 2)) + m.option(60, " addrlen=%d", pick(m, 0, 12)) + m.option(60, " null_first")
 	m.step("%s\n%s", line, m.messages(d))
 	m.settle(d)
 }
@@ -470,7 +473,7 @@ func (m *maker) exit() {
 
 func (m *maker) populate() {
 	count := pick(m, 1, 2, 3, 10, 50, 100)
-	if what := pick(m, "neigh", "neigh", "route"); what == "route" || m.neighbors+count <= 200 {
+	if what := pick(m, "neigh", "neigh", "route"); what == "route" || m.neighbors+count <= 200 && !m.single {
 		m.step("populate %s count=%d", what, count)
 		if what == "neigh" {
 			m.neighbors += count

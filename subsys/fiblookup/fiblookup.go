@@ -48,17 +48,19 @@ func (l *lookup) input(cur *kernel.Task, m *afnetlink.Message) {
 	if n < uapi.NLMsgHdrlen {
 		return
 	}
-	if size := msg.Len(cur); int64(n) < int64(size) || size < uapi.NLMsgHdrlen+resultLen {
-		return
+	size := msg.Len(cur)
+	if int64(n) < int64(size) || size >= uapi.NLMsgHdrlen && size < uapi.NLMsgHdrlen+resultLen {
+		return // a length below that of the header passes: what is left of it for the payload counts as large
 	}
 	answer := l.nl.Clone(cur, m.SKB)
 	if answer == nil {
 		return
 	}
 	frn := make([]byte, resultLen)
-	answer.Read(cur, uapi.NLMsgHdrlen, frn)
+	inside := frn[:min(resultLen, n-uapi.NLMsgHdrlen)] // a kernel goes on into the room behind the message
+	answer.Read(cur, uapi.NLMsgHdrlen, inside)
 	l.lookup(cur, m.Net(), frn)
-	answer.Write(cur, uapi.NLMsgHdrlen, frn)
+	answer.Write(cur, uapi.NLMsgHdrlen, inside)
 	portid := m.SKB.CB.Portid
 	answer.CB.Portid, answer.CB.DstGroup = 0, 0
 	_, _ = l.nl.Unicast(cur, m.Kernel, answer, portid, 0)

@@ -68,6 +68,7 @@ type Device struct {
 	IPv4, IPv6     bool // which protocols the device speaks
 	IPv6Off        bool // disable_ipv6
 	IPv6Ready      bool
+	IPv6Hosts      bool   // it listens to the group of all hosts of IPv6
 	IPv6DAD        bool   // whether IPv6 looks for others with its addresses, as it was when IPv6 found the device
 	IPv6MTU        uint32 // what IPv6 knows of the MTU
 }
@@ -80,6 +81,9 @@ func (d Device) Loopback() bool { return d.IfFlags&FlagLoopback != 0 }
 
 // Ethernet reports whether packets on the device have link-layer addresses that mean something.
 func (d Device) Ethernet() bool { return d.Kind == KindDummy }
+
+// Addressed reports whether the device has a link-layer address, if only one of zeros.
+func (d Device) Addressed() bool { return d.Kind != KindNlmon }
 
 // resolves reports whether neighbours on the device have to be asked for their addresses.
 func (d Device) resolves() bool { return d.IfFlags&(FlagNoARP|FlagLoopback) == 0 }
@@ -124,10 +128,37 @@ func (t *devices) named(name string) (d Device, ok bool) {
 	return t.list[i], true
 }
 
+// firstDevices are those that a namespace begins with.
+func (in *Inet) firstDevices(net *kernel.Net) devices {
+	if net != in.k.InitNet() {
+		return devices{list: []Device{in.lo()}}
+	}
+	return devices{list: []Device{in.lo(), in.dummy()}, next: LoIndex + 1}
+}
+
 // lo is the device that every namespace begins with.
 func (in *Inet) lo() Device {
 	return Device{Index: LoIndex, Name: "lo", IfFlags: FlagLoopback, MTU: 65536, TxQueueLen: uint32(in.D.LoQueueLen), Queues: [2]uint32{1, 1}, Qdisc: "noop",
 		IPv4: true, IPv6: true, IPv6MTU: 65536}
+}
+
+// dummy is the device that a driver which is part of the kernel makes in the initial namespace when it starts
+// (dummy_init_module). It is down.
+func (in *Inet) dummy() Device {
+	d := in.NewDevice(KindDummy, "dummy0")
+	d.Index = LoIndex + 1
+	d.MAC = in.address(d.Index)
+	d.ipv6Begins()
+	return d
+}
+
+// address is a link-layer address. A kernel would choose one at random.
+func (in *Inet) address(index int) [6]byte { return [6]byte{2, 0, 0, 0, byte(index >> 8), byte(index)} }
+
+// ipv6Begins is what IPv6 makes of a new device (ipv6_add_dev).
+func (d *Device) ipv6Begins() {
+	d.IPv6 = d.MTU >= minMTUIPv6
+	d.IPv6MTU, d.IPv6DAD, d.IPv6Hosts = d.MTU, d.resolves(), d.IPv6
 }
 
 // Device returns the device with an index.
@@ -225,11 +256,11 @@ func (s *Stack) Register(cur *kernel.Task, d Device, flags uint32) (Device, erro
 			err = kernel.Errorf(kernel.EEXIST, "there is a device %d", d.Index)
 			return
 		}
-		if d.Ethernet() && d.MAC == [6]byte{} { // random on a kernel
-			d.MAC = [6]byte{2, 0, 0, 0, byte(d.Index >> 8), byte(d.Index)}
+		if d.Ethernet() && d.MAC == [6]byte{} {
+			d.MAC = s.in.address(d.Index)
 		}
-		d.IPv6 = d.MTU >= minMTUIPv6
-		d.IPv6Off, d.IPv6MTU, d.IPv6DAD = ipv6Off, d.MTU, d.resolves()
+		d.ipv6Begins()
+		d.IPv6Off = ipv6Off
 		t.list = slices.Insert(slices.Clone(t.list), i, d)
 		t.changes++
 	})
@@ -336,13 +367,14 @@ func (s *Stack) deviceUp(cur *kernel.Task, d Device) {
 	if d.IPv6 && (!d.IPv6Off || s.in.D.IPv6ReadyOff) {
 		d = s.change(cur, d.Index, func(d *Device) { d.IPv6Ready = true })
 	}
+	d = s.change(cur, d.Index, func(d *Device) { d.IPv6Hosts = true })
 	s.addrsUp(cur, d)
 	s.ipv6Up(cur, d)
 }
 
 // deviceDown is what they do when it has gone down.
 func (s *Stack) deviceDown(cur *kernel.Task, d Device) {
-	d = s.change(cur, d.Index, func(d *Device) { d.IPv6Ready = false })
+	d = s.change(cur, d.Index, func(d *Device) { d.IPv6Ready, d.IPv6Hosts = false, false })
 	s.neighsDown(cur, d.Index)
 	s.routesDown(cur, d.Index, false)
 	s.ipv6Down(cur, d)

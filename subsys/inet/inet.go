@@ -2,7 +2,7 @@
 // routes with the rules by which they are looked up, and the output path of locally generated UDP packets with a list of
 // rules on it. IPv6 has what comes by itself with a device that is up, and what programs ask for.
 //
-// There is one Stack for each network namespace; it begins with lo, which is down. What changes is told to notifiers:
+// There is one Stack for each network namespace; it begins with lo, which is down, the initial one with dummy0 as well. What changes is told to notifiers:
 // rtnetlink and uevents announce it. Nothing here speaks netlink.
 //
 //	device.go   Register, SetFlags, ... ──► Link
@@ -74,7 +74,7 @@ func (in *Inet) Notify(n Notifier) { in.notifiers = append(in.notifiers, n) }
 func (in *Inet) Stack(net *kernel.Net) *Stack {
 	return in.stacks.Of(net, func() *Stack {
 		s := &Stack{in: in, net: net}
-		s.devices.Named("devices", devices{list: []Device{in.lo()}})
+		s.devices.Named("devices", in.firstDevices(net))
 		s.addrs.Named("addresses", nil)
 		s.neighs.Named("neighbours", neighs{})
 		s.routes.Named("routes", fib{})

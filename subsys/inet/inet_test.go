@@ -28,7 +28,7 @@ func boot(t *testing.T) (*inet.Inet, *kernel.Kernel, *kernel.Task) {
 
 func TestNeighLimit(t *testing.T) {
 	in, k, cur := boot(t)
-	a, b := in.Stack(k.InitNet()), in.Stack(k.NewNet())
+	a, b := in.Stack(k.NewNet()), in.Stack(k.NewNet())
 	if err := a.PopulateNeigh(cur, 1000); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type Neigh struct {
 	Dst   netip.Addr
 	Dev   int
 	MAC   [6]byte
+	Bare  bool // the device has no link-layer addresses
 	State uint16
 	Flags uint8
 	Type  uint8 // that of a route to it (RTN_*)
@@ -113,6 +114,10 @@ func (s *Stack) neighType(cur *kernel.Task, n Neigh) uint8 {
 // there is no address to be had.
 func (s *Stack) UpdateNeigh(cur *kernel.Task, n Neigh, hasMAC, override bool) error {
 	d, _ := s.Device(cur, n.Dev)
+	n.Bare = !d.Addressed()
+	if n.Bare {
+		n.MAC = [6]byte{}
+	}
 	old, known := s.FindNeigh(cur, n.Dev, n.Dst)
 	if !known {
 		old = Neigh{Dst: n.Dst, Dev: n.Dev, MAC: d.MAC, Type: s.neighType(cur, n)}

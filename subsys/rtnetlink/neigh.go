@@ -34,7 +34,10 @@ func fillNeigh(typ uint16, n inet.Neigh) filler {
 			return false
 		}
 		a.putIP(ndaDst, n.Dst)
-		if n.Valid() {
+		switch {
+		case n.Valid() && n.Bare:
+			a.put(ndaLladdr, nil)
+		case n.Valid():
 			a.put(ndaLladdr, n.MAC[:])
 		}
 		a.put32(ndaProbes, 0)
@@ -80,13 +83,16 @@ func (r *Rtnetlink) neighRequest(cur *kernel.Task, q *request) (n inet.Neigh, ha
 	if !ok {
 		return n, false, kernel.Errorf(kernel.EINVAL, "no destination")
 	}
+	addressed := true
 	if n.Dev != 0 {
-		if _, ok := q.stack(r).Device(cur, n.Dev); !ok {
+		d, ok := q.stack(r).Device(cur, n.Dev)
+		if !ok {
 			return n, false, kernel.Errorf(kernel.ENODEV, "no device %d", n.Dev)
 		}
+		addressed = d.Addressed()
 	}
 	mac, hasMAC := set[ndaLladdr]
-	if hasMAC && len(mac) < len(n.MAC) {
+	if hasMAC && addressed && len(mac) < len(n.MAC) {
 		return n, false, kernel.Errorf(kernel.EINVAL, "a link-layer address of %d bytes", len(mac))
 	}
 	size := 4
@@ -239,8 +245,11 @@ func (r *Rtnetlink) dumpFDB(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Ca
 	}
 	var all []entry
 	for _, d := range r.inet.Stack(cb.Net).Devices(cur) {
-		if d.Ethernet() && d.Up() { // the groups of all hosts, of IPv6 and IPv4
-			all = append(all, entry{d.Index, [6]byte{0x33, 0x33, 0, 0, 0, 1}}, entry{d.Index, [6]byte{1, 0, 0x5e, 0, 0, 1}})
+		if d.Ethernet() && d.IPv6Hosts {
+			all = append(all, entry{d.Index, [6]byte{0x33, 0x33, 0, 0, 0, 1}})
+		}
+		if d.Ethernet() && d.Up() { // the group of all hosts of IPv4
+			all = append(all, entry{d.Index, [6]byte{1, 0, 0x5e, 0, 0, 1}})
 		}
 	}
 	return list(cur, s, cb, all, func(e entry) filler { return fillFDB(e.dev, e.mac) })

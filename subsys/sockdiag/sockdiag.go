@@ -42,6 +42,11 @@ const (
 	answerLen      = uapi.NetlinkDiagMsglen
 	oldQueryLen    = 60
 	families       = 41
+
+	// Requests for UNIX and for packet sockets. There are none to be found: see docs/not-modelled.md.
+	unixRequestLen   = 24
+	offUnixInode     = 8
+	packetRequestLen = 20
 )
 
 // Sockdiag is the subsystem on one machine.
@@ -89,10 +94,14 @@ func (d *Sockdiag) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink
 		return kernel.EINVAL
 	case payload[0] == uapi.AFInet || payload[0] == uapi.AFInet6:
 		return d.inet(cur, m, msg, h, payload)
-	case payload[0] != uapi.AFNetlink:
+	case payload[0] != uapi.AFNetlink && payload[0] != uapi.AFUnix && payload[0] != uapi.AFPacket:
 		return kernel.Errorf(kernel.ENOENT, "no diagnostics of address family %d", payload[0])
 	case h.Type == sockDestroy:
 		return kernel.EOPNOTSUPP
+	case payload[0] == uapi.AFUnix:
+		return d.unix(cur, m, msg, h, payload)
+	case payload[0] == uapi.AFPacket:
+		return d.packet(cur, m, msg, h, payload)
 	case len(payload) < requestLen:
 		return kernel.EINVAL
 	case h.Flags&uapi.NLMFDump == 0:
@@ -126,6 +135,34 @@ func (d *Sockdiag) inetDump(cur *kernel.Task, m *afnetlink.Message, msg afnetlin
 			return -int(kernel.ENOENT)
 		}
 		return s.Len()
+	}
+	return d.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: nothing})
+}
+
+// nothing is the dump of a list in which there is nothing.
+func nothing(_ *kernel.Task, s *afnetlink.SKB, _ *afnetlink.Callback) int { return s.Len() }
+
+// unix is unix_diag_handler_dump. No request asks for a socket by a number that there is.
+func (d *Sockdiag) unix(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr, payload []byte) error {
+	switch {
+	case len(payload) < unixRequestLen:
+		return kernel.EINVAL
+	case h.Flags&uapi.NLMFDump == 0:
+		if binary.LittleEndian.Uint32(payload[offUnixInode:]) == 0 {
+			return kernel.EINVAL
+		}
+		return kernel.ENOENT
+	}
+	return d.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: nothing})
+}
+
+// packet is packet_diag_handler_dump.
+func (d *Sockdiag) packet(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg, h uapi.NLMsgHdr, payload []byte) error {
+	switch {
+	case len(payload) < packetRequestLen || payload[1] != 0:
+		return kernel.EINVAL
+	case h.Flags&uapi.NLMFDump == 0:
+		return kernel.EOPNOTSUPP
 	}
 	return d.nl.DumpStart(cur, m, msg, afnetlink.DumpControl{Dump: nothing})
 }

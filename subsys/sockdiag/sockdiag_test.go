@@ -46,7 +46,7 @@ func TestDump(t *testing.T) {
 	})
 }
 
-// TestInet: IPv4 and IPv6 have handlers, and no sockets.
+// TestInet: IPv4, IPv6, UNIX and packet sockets have handlers, and there are none.
 func TestInet(t *testing.T) {
 	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
 		s := m.Open(uapi.NetlinkSockDiag, 1000, 0)
@@ -57,7 +57,8 @@ func TestInet(t *testing.T) {
 			dump    int
 		}{
 			{inet(2, 6, 20), -22, -22}, {inet(2, 6, 56), -2, 0}, {inet(10, 6, 56), -2, 0}, {inet(10, 17, 56), -2, -2},
-			{inet(1, 6, 56), -2, -2},
+			{inet(1, 6, 56), -22, 0}, {inet(1, 6, 20), -22, -22}, {inet(17, 0, 20), -95, 0}, {inet(17, 6, 20), -22, -22},
+			{inet(3, 6, 56), -2, -2},
 		} {
 			if code := s.Ack(20, 0, c.payload); code != c.do {
 				t.Errorf("% x: %d, want %d", c.payload[:2], code, c.do)
