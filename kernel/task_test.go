@@ -267,6 +267,44 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
+// TestIdentity: a process that runs elsewhere has the ids and capabilities that it is said to have, and may become each of its ids.
+func TestIdentity(t *testing.T) {
+	m := boot(t, kernel.Config{})
+	ids := kernel.Credentials{UID: 1, EUID: 2, SUID: 3, GID: 4, EGID: 5, SGID: 6, Permitted: 1 << uapi.CapNetAdmin, Effective: 1 << uapi.CapNetAdmin}
+	for _, uid := range []uint32{1, 2, 3} {
+		task := m.Kernel.NewProcess("elsewhere", m.InitNet())
+		task.SetCredentials(ids)
+		if c := task.Cred(); c.EUID != 2 || c.EGID != 5 || !task.Capable(uapi.CapNetAdmin) || task.Capable(uapi.CapSysAdmin) {
+			t.Errorf("%+v", c)
+		}
+		wantErr(t, task.Seteuid(4), kernel.EPERM)
+		must(t, task.Seteuid(uid))
+		if got := task.Cred().EUID; got != uid {
+			t.Errorf("uid %d, want %d", got, uid)
+		}
+	}
+	m.SetCredentials(kernel.Credentials{Permitted: 1 << uapi.CapNetAdmin})
+	if m.Capable(uapi.CapNetAdmin) {
+		t.Error("what is permitted is not yet effective")
+	}
+}
+
+// TestMemory: what was not given is not missing afterwards.
+func TestMemory(t *testing.T) {
+	k, err := kernel.Boot(kernel.Config{RAM: 4 * uapi.PageSize})
+	must(t, err)
+	cur := k.KernelTask("driver")
+	for range 2 {
+		_, err := k.AllocPages(cur, 5*uapi.PageSize)
+		wantErr(t, err, kernel.ENOMEM)
+	}
+	mem, err := k.AllocPages(cur, 4*uapi.PageSize)
+	must(t, err)
+	_, err = k.AllocPages(cur, uapi.PageSize)
+	wantErr(t, err, kernel.ENOMEM)
+	k.FreePages(cur, mem)
+}
+
 func TestUserNS(t *testing.T) {
 	ns := &kernel.UserNS{Inside: 5, Outside: 1000, Count: 3}
 	for id, want := range map[uint32]uint32{999: kernel.Unmapped, 1000: 5, 1002: 7, 1003: kernel.Unmapped} {
