@@ -535,6 +535,9 @@ func TestForkedChildReadsOn(t *testing.T) {
 	child, err = parent.Fork("child")
 	must(t, err)
 	c = s.On(child)
+	if c.RX.Position() != 1 {
+		t.Errorf("the child reads on at frame %d", c.RX.Position())
+	}
 	must(t, s.Close())
 	must(t, c.Request(request(testOK, c.Seq()), kernel.Second, nil))
 	must(t, c.TX.Send(request(testOK, c.Seq()), nil))
