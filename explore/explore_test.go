@@ -63,7 +63,7 @@ func TestProgramsAreClean(t *testing.T) {
 		{"two-senders", memmodel.SC}, {"skipping-reader", memmodel.SC}, {"dump-and-close", memmodel.SC}, {"dump-acks-reader", memmodel.SC},
 		{"tx-second-thread", memmodel.Weak}, {"tx-shared-memory", memmodel.Weak}, {"tx-writer", memmodel.TSO}, {"two-mappers", memmodel.Weak},
 		{"fork-exit-tx", memmodel.Weak}, {"locks", memmodel.SC}, {"nflog-batch", memmodel.SC},
-		{"queue-judge", memmodel.SC}, {"queue-tx-ring", memmodel.SC}, {"queue-tx-ring", memmodel.Weak}, {"logger", memmodel.Weak}, {"dumper", memmodel.SC}, {"dumper", memmodel.Weak}, {"diag-dumper", memmodel.SC},
+		{"queue-judge", memmodel.SC}, {"queue-judge", memmodel.Weak}, {"queue-batch", memmodel.Weak}, {"queue-tx-ring", memmodel.SC}, {"queue-tx-ring", memmodel.Weak}, {"logger", memmodel.Weak}, {"dumper", memmodel.SC}, {"dumper", memmodel.Weak}, {"diag-dumper", memmodel.SC},
 		{"epoll-level", memmodel.Weak}, {"epoll-edge", memmodel.Weak}, {"epoll-two-waiters", memmodel.SC}, {"epoll-late-add", memmodel.SC},
 		{"so-error-readers", memmodel.SC}, {"error-and-receive", memmodel.SC}, {"receive-timeout", memmodel.SC}, {"exit-while-waiting", memmodel.Weak},
 		{"multicast", memmodel.SC}, {"multicast-join", memmodel.Weak}, {"multicast-close", memmodel.Weak}, {"congestion", memmodel.SC},
@@ -78,7 +78,7 @@ func TestProgramsAreClean(t *testing.T) {
 			if testing.Short() && (p.Name == "two-senders" || p.Name == "nflog-batch" || p.Name == "dumper" || p.Name == "header-words") {
 				t.Skip("has many or long schedules")
 			}
-			if p.Name == "dumper" && tt.memory == memmodel.Weak {
+			if (p.Name == "dumper" || p.Name == "queue-batch") && tt.memory == memmodel.Weak {
 				long.Only(t, "has long schedules")
 			}
 			o := explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Memory: tt.memory, Time: time.Hour}

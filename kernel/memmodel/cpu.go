@@ -68,10 +68,11 @@ type CPU struct {
 	obj    sched.Obj // the store buffer
 	buffer []*store  // oldest first
 	slots  []*slot
-	stores int // made so far
-	epoch  int // number of write barriers so far
-	left   int // stores that have left the buffer since the CPU last waited for all
-	freed  int // locks given back since the CPU last waited for that
+	stores int      // made so far
+	epoch  int      // number of write barriers so far
+	left   int      // stores that have left the buffer since the CPU last waited for all
+	gone   []*store // Weak: these
+	freed  int      // locks given back since the CPU last waited for that
 
 	past    past     // Weak
 	marks   []mark   // Weak
@@ -136,6 +137,7 @@ type store struct {
 	epoch int
 	after int // for sched.Op.After
 	age   int // for sched.Op.Age
+	step  int // 1 + that in which it has left the buffer
 	// release stores leave after all older ones, and a store after the delayed reads that it needs; source is the one
 	// that its data comes from.
 	release bool
@@ -306,15 +308,22 @@ func (c *CPU) makeSlots() {
 	}
 	for range n {
 		sl := &slot{cpu: c}
-		idle := sched.Op{Kind: sched.Drain, Res: sl}
-		sl.thread = c.Bus.Run.Agent(c.Thread, c.Thread.Name+"'s store buffer", idle, sl.drain)
+		sl.thread = c.Bus.Run.Agent(c.Thread, c.Thread.Name+"'s store buffer", sl.idle(), sl.drain)
 		c.slots = append(c.slots, sl)
 	}
 }
 
+// idle is what a slot without a store announces: nothing that meets anything.
+func (sl *slot) idle() sched.Op { return sched.Op{Kind: sched.Drain, Res: sl} }
+
 func (sl *slot) fill(s *store) {
 	sl.store = s
 	op := sched.Op{Kind: sched.Drain, Write: true, Also: sl.cpu.obj, After: s.after, Age: s.age, Res: sl}
+	for _, older := range sl.cpu.gone {
+		if s.follows(older) {
+			op.Since = append(op.Since, older.step)
+		}
+	}
 	if s.lock != nil {
 		op.Kind, op.Obj, op.Label = sched.Unlock, s.lock.obj, s.lock.name
 	} else {
@@ -347,13 +356,17 @@ func (s *store) follows(older *store) bool {
 // drain makes the slot's store visible.
 func (sl *slot) drain() {
 	c, s := sl.cpu, sl.store
-	sl.store = nil
+	sl.store, sl.thread.Op = nil, sl.idle()
 	at := slices.Index(c.buffer, s)
 	c.buffer = slices.Delete(c.buffer, at, at+1)
+	s.step = c.Bus.Run.Steps()
 	for _, later := range c.slots {
 		if later.store != nil && later.store.age > s.age && later.store.follows(s) {
-			later.thread.Op.Since = append(later.thread.Op.Since, c.Bus.Run.Steps())
+			later.thread.Op.Since = append(later.thread.Op.Since, s.step)
 		}
+	}
+	if c.Bus.Model == Weak { // else the slot's own steps are in this order
+		c.gone = append(c.gone, s)
 	}
 	c.left, sl.left = c.left+1, true
 	if s.lock != nil {
@@ -528,7 +541,7 @@ func (c *CPU) flush() {
 	// steps, and a search must know that.
 	if c.left > 0 || !(empty{c}).Ready() {
 		c.Thread.Point(sched.Op{Kind: sched.Barrier, Obj: c.obj, Res: empty{c}, Label: "store buffer is empty"})
-		c.left, c.freed = 0, 0
+		c.left, c.freed, c.gone = 0, 0, c.gone[:0]
 		for _, sl := range c.slots {
 			sl.left = false
 		}

@@ -227,6 +227,22 @@ func TestLitmus(t *testing.T) {
 	}
 }
 
+// TestOneSchedule: what threads do that meet in nothing takes one schedule, also where a store leaves the buffer after a load of
+// its own thread, and where a slot of the buffer is empty again.
+func TestOneSchedule(t *testing.T) {
+	for _, program := range []string{"Lx Wx1", "Wx1 Lz Wx2", "Lx Wx1 | Ly Wy1", "Wx1 mb Lx | Ly Wy1 mb Wy2", "Vx1 Az Vx2 | Wy1 wmb Wy2"} {
+		for _, model := range []memmodel.Model{memmodel.SC, memmodel.TSO, memmodel.Weak} {
+			runs := 0
+			for d := (&sched.DFS{}); d.More(); runs++ {
+				machine(parse(program), model, nil, d)
+			}
+			if runs != 1 {
+				t.Errorf("%s, %v: %d schedules", program, model, runs)
+			}
+		}
+	}
+}
+
 // TestRandomLitmus: on random programs the machine gives exactly what the axioms allow, and random schedules nothing
 // that the search did not find.
 func TestRandomLitmus(t *testing.T) {

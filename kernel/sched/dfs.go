@@ -331,8 +331,9 @@ func (d *DFS) settle() {
 		d.threads = append(d.threads, nil)
 		d.counts = append(d.counts, 0)
 	}
-	met := d.meets(n.pick, n)
-	n.clock = d.causes(at, n.pick, n, met, n.clock[:0])
+	n.clock = d.forced(at, n.pick, n, n.clock[:0])
+	met := d.meets(n, n.clock)
+	n.clock = d.joined(n.clock, met)
 	if at >= d.fresh {
 		d.races(at, n.pick, n, met, n.clock)
 	}
@@ -346,9 +347,8 @@ func (d *DFS) settle() {
 	d.touched.add(int32(at), n.op, n.touched)
 }
 
-// causes adds up what comes before step at of thread t: the thread's own past, the step that caused it, and the past of
-// every step that it meets.
-func (d *DFS) causes(at, t int, n *node, met, clock []int32) []int32 {
+// forced adds up what comes before step at of thread t whatever it touches: the thread's own past, and the steps that caused it.
+func (d *DFS) forced(at, t int, n *node, clock []int32) []int32 {
 	clock = append(clock, d.past(t)...)
 	for i := min(n.op.After, at) - 1; i >= 0; i-- {
 		if d.stack[i].outcomes == 0 { // else a choice within the step that caused it
@@ -359,6 +359,11 @@ func (d *DFS) causes(at, t int, n *node, met, clock []int32) []int32 {
 	for _, step := range n.op.Since {
 		clock = join(clock, d.stack[step-1].clock)
 	}
+	return clock
+}
+
+// joined adds the steps that are met, and what comes before them.
+func (d *DFS) joined(clock, met []int32) []int32 {
 	for _, i := range met {
 		if e := &d.stack[i]; !before(e, clock) {
 			clock = join(clock, e.clock)
@@ -375,10 +380,10 @@ func (d *DFS) past(t int) []int32 {
 	return nil
 }
 
-// meets finds the earlier steps that step n of thread t depends on and that are not in the thread's past, the latest of each
-// object first. The list is valid until the next call.
-func (d *DFS) meets(t int, n *node) []int32 {
-	past := d.past(t)
+// meets finds the earlier steps that step n depends on and that are not in its past anyway, the latest of each object first.
+// Those that are could not have come after it: a load of the thread whose store then leaves its buffer. The list is valid until the
+// next call.
+func (d *DFS) meets(n *node, past []int32) []int32 {
 	d.met = d.met[:0]
 	for list := range d.touched.lists(n.op, n.touched) {
 		for _, i := range slices.Backward(list) {
@@ -483,7 +488,7 @@ func (d *DFS) ask(w wish) {
 	n := &d.stack[w.step]
 	add := n.enabled
 	if w.begin != 0 {
-		if w.begin&n.back != 0 {
+		if w.begin&(n.back|n.sleep) != 0 {
 			return
 		}
 		add = 1 << w.first
@@ -519,8 +524,9 @@ func (d *DFS) finish() {
 	for t, op := range last.ops {
 		if t != last.pick && op.Res != nil {
 			n := &node{pick: t, op: op}
-			met := d.meets(t, n)
-			d.races(d.depth, t, n, met, d.causes(d.depth, t, n, met, nil))
+			past := d.forced(d.depth, t, n, nil)
+			met := d.meets(n, past)
+			d.races(d.depth, t, n, met, d.joined(past, met))
 		}
 	}
 }
