@@ -46,7 +46,7 @@ func (w *World) log(cfg userspace.LoggerConfig, threshold uint32) (main sys.Task
 	l = &userspace.Logger{Config: cfg}
 	w.Must(l.Open(main))
 	stack = w.packets()
-	stack.AddRule(w.k.KernelTask("admin"), w.system.NFLog.Rule(cfg.Group, threshold))
+	stack.AddRule(w.k.KernelTask("admin"), w.system.NFLog.Rule(cfg.Group, threshold, ""))
 	return main, l, stack
 }
 

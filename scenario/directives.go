@@ -31,6 +31,7 @@ var directives = slices.Concat(
 	frameDirectives,
 	trafficDirectives,
 	networkDirectives,
+	routeDirectives,
 )
 
 func directiveNames() []string {

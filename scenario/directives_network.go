@@ -26,8 +26,8 @@ var networkDirectives = []form{
 		run:     nfqueueRule,
 	},
 	{
-		syntax:  compile("nfrule nflog group=N threshold=N"),
-		help:    "a rule that logs them",
+		syntax:  compile("nfrule nflog group=N [threshold=N] [prefix=TEXT]"),
+		help:    "a rule that logs them, with a prefix of at most 63 bytes; threshold=0 leaves it to the group when its message is sent",
 		example: "nfrule nflog group=1 threshold=1",
 		serial:  true,
 		run:     nflogRule,
@@ -75,8 +75,15 @@ func nfqueueRule(c *call) (string, error) {
 	return ok(c.target.NFQueueRule(int(c.args.get("num", 0)), c.args.has("bypass")))
 }
 
+// maxLogPrefix is the longest prefix that the target NFLOG has room for, before the byte that ends it.
+const maxLogPrefix = 63
+
 func nflogRule(c *call) (string, error) {
-	return ok(c.target.NFLogRule(int(c.args.get("group", 0)), int(c.args.get("threshold", 0))))
+	prefix := c.args.text("prefix", "")
+	if len(prefix) > maxLogPrefix {
+		return "", fmt.Errorf("prefix=%q is longer than %d bytes", prefix, maxLogPrefix)
+	}
+	return ok(c.target.NFLogRule(int(c.args.get("group", 0)), int(c.args.get("threshold", 0)), prefix))
 }
 
 func flushRules(c *call) (string, error) { return ok(c.target.FlushRules()) }

@@ -27,9 +27,9 @@ var trafficDirectives = []form{
 		run:     kick,
 	},
 	{
-		syntax: compile("recv FD [size=BYTES] [peek] [trunc] [oob] [wait] [attrs] [all]"),
+		syntax: compile("recv FD [size=BYTES] [peek] [trunc] [oob] [wait] [attrs] [hex] [all]"),
 		help: "recvmsg (size 8192); prints BYTES from= groups=, then the messages, on a route socket with attrs also their " +
-			"attributes; with all until there is nothing more",
+			"attributes, with hex their bytes; with all until there is nothing more",
 		example: "recv a size=50 trunc",
 		waits:   true,
 		run:     recv,
@@ -111,7 +111,7 @@ func recv(c *call) (string, error) {
 		if err != nil {
 			return strings.Join(lines, "\n"), err
 		}
-		lines = append(lines, c.print.whole(got, sock.protocol, c.args.has("attrs"))...)
+		lines = append(lines, c.print.whole(got, sock.protocol, c.args.has("attrs"), c.args.has("hex"))...)
 		if !c.args.has("all") {
 			return strings.Join(lines, "\n"), nil
 		}
@@ -123,8 +123,8 @@ func recv(c *call) (string, error) {
 const maxReceives = 10000
 
 // whole prints what a receive has returned.
-func (p printer) whole(got received, protocol int, withAttributes bool) []string {
-	messages := p.messages(protocol, got.data, false)
+func (p printer) whole(got received, protocol int, withAttributes, withHex bool) []string {
+	messages := p.messages(protocol, got.data, withHex)
 	if withAttributes {
 		messages = p.withAttributes(protocol, got.data)
 	}

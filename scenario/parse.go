@@ -121,7 +121,7 @@ func blank(line string) bool { return strings.TrimSpace(line) == "" }
 
 // bind finds the form of the step's directive that its arguments fit.
 func (s *Step) bind() error {
-	words := strings.Fields(s.Directive)
+	words := splitWords(s.Directive)
 	if words[0] == laterWord {
 		return s.bindLater(words[1:])
 	}

@@ -38,7 +38,8 @@ func TestParseErrors(t *testing.T) {
 		{"no empty line", "poll a\nrecv a\n", `t:2: unexpected line "recv a": expected a message line (msg, raw, nfqueue, nflog, diag, audit), ----, or an empty line`},
 		{"message first", "msg type=1\n", "t:1: msg line without a directive"},
 		{"output first", "----\nok\n", "t:1: output without a directive"},
-		{"no form fits", "nfrule nflog group=1\n", "t:1: missing argument: expected threshold=N\n\tusage: nfrule nfqueue"},
+		{"no form fits", "nfrule nflog threshold=1\n", "t:1: missing argument: expected group=N\n\tusage: nfrule nfqueue"},
+		{"text without end", "nfrule nflog group=1 prefix=\"a b\n", `t:1: prefix="a: expected quotation marks around a text with spaces`},
 		{"second form", "filter a of\n", "t:1: unexpected argument \"of\"\n\tusage: filter FD return=N\n\tusage: filter FD off"},
 	}
 	for _, test := range tests {

@@ -166,6 +166,24 @@ func (s syntax) names() []string {
 	return append(names, "in")
 }
 
+// splitWords splits a directive at its spaces, but not at those inside of a quoted text: prefix="two words".
+func splitWords(line string) []string {
+	var words []string
+	for line = strings.TrimLeft(line, " \t"); line != ""; line = strings.TrimLeft(line, " \t") {
+		end := strings.IndexAny(line, " \t")
+		if at := strings.Index(line, `="`); at >= 0 && (end < 0 || at < end) {
+			if quoted, err := strconv.QuotedPrefix(line[at+1:]); err == nil {
+				end = at + 1 + len(quoted)
+			}
+		}
+		if end < 0 {
+			end = len(line)
+		}
+		words, line = append(words, line[:end]), line[end:]
+	}
+	return words
+}
+
 // Limits keep a mistyped number from taking the memory or the time of the machine that runs the scenario.
 const (
 	maxBuffer = 1 << 24
@@ -179,7 +197,7 @@ func parseValue(kind, text string) (value, error) {
 	v := value{text: text}
 	var err error
 	switch kind {
-	case "FD", "NEW", "EP", "A", "B", "T", "MAP", "CHILD", "NAME", "TASK", "KERNEL", "JOB", "KEY":
+	case "FD", "NEW", "EP", "A", "B", "T", "MAP", "CHILD", "NAME", "TASK", "KERNEL", "JOB", "KEY", "DEV":
 		if text == "" {
 			err = fmt.Errorf("expected a name")
 		}
@@ -221,12 +239,36 @@ func parseValue(kind, text string) (value, error) {
 		v.num, err = parseMask(text, diagShow, 1<<32-1)
 	case "AUDIT":
 		v.num, err = parseNamed(text, auditTypes, 0, 1<<16-1)
+	case "PREFIX":
+		_, err = parsePrefix(text)
+	case "DST":
+		if text != defaultRoute {
+			_, err = parsePrefix(text)
+		}
+	case "ADDR":
+		err = checkAddr(text)
+	case "MAC":
+		err = checkMAC(text)
+	case "TEXT":
+		v.text, err = parseText(text)
 	case "HEX":
 		_, err = parseHex(text)
 	default:
 		err = checkWord(text, strings.Split(kind, "|"))
 	}
 	return v, err
+}
+
+// parseText reads a word, or a text with spaces in quotation marks.
+func parseText(text string) (string, error) {
+	if !strings.HasPrefix(text, `"`) {
+		return text, nil
+	}
+	unquoted, err := strconv.Unquote(text)
+	if err != nil {
+		return "", fmt.Errorf("expected quotation marks around a text with spaces")
+	}
+	return unquoted, nil
 }
 
 func checkWord(text string, words []string) error {

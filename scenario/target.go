@@ -16,7 +16,7 @@ type Target interface {
 	Sysctl(key string, value int64) error
 	// NFQueueRule, NFLogRule and FlushRules change the rules for UDP packets to port 9 on the output path.
 	NFQueueRule(num int, bypass bool) error
-	NFLogRule(group, threshold int) error
+	NFLogRule(group, threshold int, prefix string) error
 	FlushRules() error
 	// Packet sends UDP datagrams from 127.0.0.1:4000 to 127.0.0.1:9.
 	Packet(p Datagrams) (sent, failed int, err error)

@@ -151,7 +151,7 @@ func TestQueueErrors(t *testing.T) {
 func TestLoggerCounts(t *testing.T) {
 	eachSystem(t, kernel.Inline, func(t *testing.T, s *subsys.System, net *kernel.Net) {
 		sender := s.Kernel.NewProcess("sender", net)
-		s.Inet(net).AddRule(sender, s.NFLog.Rule(7, 0))
+		s.Inet(net).AddRule(sender, s.NFLog.Rule(7, 0, ""))
 		l := userspace.Logger{Config: userspace.LoggerConfig{Group: 7, Idle: 3 * kernel.Second,
 			Params: userspace.LogParams{Mode: userspace.CopyPacket, Threshold: 10, Timeout: 50, Flags: 1},
 			Handle: func(p userspace.LoggedPacket) {
@@ -189,7 +189,7 @@ func stressPrograms(t *testing.T, s *subsys.System, net *kernel.Net, answer user
 	admin := k.NewProcess("admin", net)
 	must(t, s.Inet(net).PopulateNeigh(admin, 200))
 	s.Inet(net).LoUp(admin)
-	s.Inet(net).AddRule(admin, s.NFLog.Rule(1, 0))
+	s.Inet(net).AddRule(admin, s.NFLog.Rule(1, 0, ""))
 	s.Inet(net).AddRule(admin, s.NFQueue.Rule(1, false))
 	q := userspace.Queue{Config: userspace.QueueConfig{Queue: 1, Answer: answer, Params: userspace.QueueParams{Mode: userspace.CopyPacket, Range: 200}}}
 	l := userspace.Logger{Config: userspace.LoggerConfig{Group: 1, Params: userspace.LogParams{Mode: userspace.CopyMeta, Threshold: 5, Timeout: 1, Flags: 1}}}

@@ -543,7 +543,7 @@ func (m *machine) neighbours(_ sys.Task, a []string) string {
 func (m *machine) rule(_ sys.Task, a []string) string {
 	rule := m.system.NFQueue.Rule(0, false)
 	if a[0] == "log" {
-		rule = m.system.NFLog.Rule(1, 1)
+		rule = m.system.NFLog.Rule(1, 1, "")
 	}
 	m.stack.AddRule(m.admin(), rule)
 	return "ok"

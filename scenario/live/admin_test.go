@@ -171,7 +171,7 @@ func TestQueueRule(t *testing.T) {
 func TestLogRule(t *testing.T) {
 	tg := newTarget(t)
 	main := tg.Main()
-	needRules(t, tg.NFLogRule(1, 2))
+	needRules(t, tg.NFLogRule(1, 2, ""))
 	fd := netfilterSocket(t, main)
 	config(t, main, fd, uapi.NFULNLMsgConfig, 1, attr(1, []byte{1}))
 	config(t, main, fd, uapi.NFULNLMsgConfig, 1, attr(2, []byte{0, 0, 0, 0, 2, 0}))
@@ -192,7 +192,7 @@ func TestLogRule(t *testing.T) {
 // TestForeignRules makes sure that rules of somebody else are not thrown away.
 func TestForeignRules(t *testing.T) {
 	tg := newTarget(t)
-	needRules(t, tg.NFLogRule(1, 1))
+	needRules(t, tg.NFLogRule(1, 1, ""))
 	tg.adm.rules = nil // as if another program had added it
 	if err := tg.FlushRules(); err == nil {
 		t.Error("replaced a table with foreign rules")

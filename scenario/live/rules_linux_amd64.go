@@ -64,10 +64,11 @@ func nfqueueTarget(num int, bypass bool) []byte {
 	return extension("NFQUEUE", 2, data)
 }
 
-func nflogTarget(group, threshold int) []byte {
-	data := make([]byte, 76) // length 0: whole packets; an empty prefix
+func nflogTarget(group, threshold int, prefix string) []byte {
+	data := make([]byte, 76) // length 0: whole packets
 	le.PutUint16(data[4:], uint16(group))
 	le.PutUint16(data[6:], uint16(threshold))
+	copy(data[12:], prefix)
 	return extension("NFLOG", 0, data)
 }
 

@@ -64,8 +64,8 @@ func (tg *target) NFQueueRule(num int, bypass bool) error {
 	return tg.tr.do(func() error { return tg.adm.addRule(nfqueueTarget(num, bypass)) })
 }
 
-func (tg *target) NFLogRule(group, threshold int) error {
-	return tg.tr.do(func() error { return tg.adm.addRule(nflogTarget(group, threshold)) })
+func (tg *target) NFLogRule(group, threshold int, prefix string) error {
+	return tg.tr.do(func() error { return tg.adm.addRule(nflogTarget(group, threshold, prefix)) })
 }
 
 func (tg *target) FlushRules() error {

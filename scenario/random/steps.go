@@ -84,6 +84,7 @@ var steps = []step{
 	{3, ownNamespace, (*maker).populate},
 	{1, isMain, func(m *maker) { m.step("sysctl net.ipv6.conf.all.disable_ipv6 %d", m.IntN(2)) }},
 	{3, isMain, (*maker).rule},
+	{2, isMain, (*maker).administer},
 	{4, isMain, (*maker).packet},
 	{2, func(m *maker) bool { return m.tap && isMain(m) }, (*maker).openTap},
 	{5, func(m *maker) bool { return len(m.taps) > 0 && isMain(m) }, func(m *maker) { m.step("tapread %s", pick(m, m.taps...)) }},
@@ -471,6 +472,26 @@ func (m *maker) exit() {
 	m.self.alive = false
 }
 
+// administer changes links, addresses, routes, neighbours or rules, of which many are not there.
+func (m *maker) administer() {
+	dev := pick(m, "lo", "d0", "d1")
+	host := m.IntN(3)
+	switch m.IntN(6) {
+	case 0, 1:
+		m.step("%s", pick(m, "link add d0 type=dummy address=02:00:00:00:00:01", "link add d1 type=dummy address=02:00:00:00:00:02 up",
+			"link set "+dev+" up", "link set "+dev+" mtu=1400 down", "link del "+dev))
+	case 2:
+		m.step("addr %s 10.8.%d.1/24 dev=%s", pick(m, "add", "add", "replace", "del"), host, dev)
+	case 3:
+		m.step("route %s 10.9.%d.0/24%s", pick(m, "add", "add", "replace", "append", "del"), host,
+			pick(m, " dev="+dev, " via=10.8.0.9", " type=blackhole", " dev="+dev+" metric=5 table=7"))
+	case 4:
+		m.step("neigh %s 10.8.0.%d dev=%s lladdr=02:00:00:00:01:00", pick(m, "add", "add", "replace", "del"), 2+host, dev)
+	case 5:
+		m.step("rule %s from=10.8.%d.0/24 pref=%d", pick(m, "add", "add", "del"), host, 100+host)
+	}
+}
+
 func (m *maker) populate() {
 	count := pick(m, 1, 2, 3, 10, 50, 100)
 	if what := pick(m, "neigh", "neigh", "route"); what == "route" || m.neighbors+count <= 200 && !m.single {
@@ -487,7 +508,7 @@ func (m *maker) rule() {
 	case 0:
 		m.step("nfrule flush")
 	case 1, 2:
-		m.step("nfrule nflog group=%d threshold=1", m.IntN(3))
+		m.step("nfrule nflog group=%d threshold=1%s", m.IntN(3), m.option(4, ` prefix="to 9: "`))
 	default:
 		m.step("nfrule nfqueue num=%d%s", m.IntN(3), m.option(4, " bypass"))
 	}

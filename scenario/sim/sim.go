@@ -118,8 +118,8 @@ func (m *Machine) NFQueueRule(num int, bypass bool) error {
 }
 
 // NFLogRule implements scenario.Target.
-func (m *Machine) NFLogRule(group, threshold int) error {
-	m.stack().AddRule(m.admin, m.System.NFLog.Rule(uint16(group), uint32(threshold)))
+func (m *Machine) NFLogRule(group, threshold int, prefix string) error {
+	m.stack().AddRule(m.admin, m.System.NFLog.Rule(uint16(group), uint32(threshold), prefix))
 	return nil
 }
 

@@ -5,10 +5,13 @@
 // append → flush, by the number of packets or by the timer → the socket. While a message collects, its frame is
 // RESERVED.
 //
-// Not modelled: conntrack attributes, hardware headers, prefixes.
+// Not modelled: conntrack attributes, hardware headers.
 package nflog
 
 import (
+	"fmt"
+	"strings"
+
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
 	"nlmmap/subsys/inet"
@@ -61,6 +64,7 @@ func Register(nf *nfnetlink.Family, d *Differences) *NFLog {
 	}
 	nf.Register(f.subsystem())
 	nf.OnRelease(f.release)
+	f.k.RegisterProc("/proc/net/netfilter/nfnetlink_log", f.proc)
 	return f
 }
 
@@ -134,12 +138,29 @@ func (f *NFLog) release(cur *kernel.Task, net *kernel.Net, portid uint32) {
 	f.destroy(cur, net, func(g *group) bool { return g.portid == portid })
 }
 
-// Rule is the target NFLOG: packets are logged to a group and go on. A threshold that is not 0 flushes the group's
-// message after that many packets, if the group itself does not do it earlier.
-func (f *NFLog) Rule(num uint16, threshold uint32) inet.Rule {
+// proc is the text of /proc/net/netfilter/nfnetlink_log: a line for each group, whose last number counts the references: that of
+// the table, and that of the timer. A kernel has them in the order of a hash table.
+func (f *NFLog) proc(cur *kernel.Task) string {
+	var b strings.Builder
+	for _, g := range f.groups(cur.Net()).All(cur) {
+		g.lock.Lock(cur)
+		in := g.inside.Of(cur)
+		refs := 1
+		if f.k.TimerPending(cur, &g.timer) {
+			refs++
+		}
+		fmt.Fprintf(&b, "%5d %6d %5d %1d %5d %6d %2d\n", g.num, g.portid, in.qlen, in.mode, in.crange, in.timeout, refs)
+		g.lock.Unlock(cur)
+	}
+	return b.String()
+}
+
+// Rule is the target NFLOG: packets are logged to a group, with a prefix, and go on. A threshold that is not 0 flushes the
+// group's message after that many packets, if the group itself does not do it earlier.
+func (f *NFLog) Rule(num uint16, threshold uint32, prefix string) inet.Rule {
 	return inet.Rule{Name: "nflog", Target: func(cur *kernel.Task, p *inet.Packet) inet.Verdict {
 		if g := f.groups(p.Net()).Lookup(cur, num); g != nil {
-			g.log(cur, p, threshold)
+			g.log(cur, p, threshold, prefix)
 		}
 		return inet.Continue
 	}}

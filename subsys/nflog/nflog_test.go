@@ -44,7 +44,7 @@ func (m *machine) ask(want unix.Errno, attrs ...[]byte) {
 	}
 }
 
-func (m *machine) rule(threshold uint32) { m.Stack().AddRule(m.Main, m.l.Rule(1, threshold)) }
+func (m *machine) rule(threshold uint32) { m.Stack().AddRule(m.Main, m.l.Rule(1, threshold, "")) }
 func (m *machine) send(count, size int)  { m.Stack().SendUDP(m.Main, count, size) }
 
 func mode(mode byte, crange uint32) []byte {
@@ -105,6 +105,33 @@ func TestBatches(t *testing.T) {
 	if msg := m.s.Recv(); len(msg) != 192 {
 		t.Errorf("the timer sent %d bytes, want 192", len(msg))
 	}
+	m.Close()
+}
+
+// TestPrefix has a rule with a prefix: it is in the message with the byte that ends it, and the message may need that much more.
+func TestPrefix(t *testing.T) {
+	m := boot(t, kernel.Linux4_4)
+	m.Stack().AddRule(m.Main, m.l.Rule(1, 1, "test: "))
+	m.send(1, 100)
+	if msg := m.s.Recv(); len(msg) != 196 || nftest.Attrs(msg) != "1:4 10:7 5:4 11:4 14:4 9:128" {
+		t.Errorf("got %d bytes, %s", len(msg), nftest.Attrs(msg))
+	}
+	m.Close()
+}
+
+// TestProc has a group that waits for more packets: its timer is a reference.
+func TestProc(t *testing.T) {
+	m := boot(t, kernel.Linux4_4)
+	m.rule(0)
+	check := func(want string) {
+		t.Helper()
+		if text, err := m.Main.ReadProc("/proc/net/netfilter/nfnetlink_log"); text != want || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+	check("    1   1000     0 2 65531    100  1\n")
+	m.send(1, 100)
+	check("    1   1000     1 2 65531    100  2\n")
 	m.Close()
 }
 
@@ -269,7 +296,7 @@ func Example() {
 	s.Ask(config, 1, nftest.Attr(1, 1))
 	s.Ring(4096, 2)
 	stack := m.Inet.Stack(m.Main.Net())
-	stack.AddRule(m.Main, l.Rule(1, 3))
+	stack.AddRule(m.Main, l.Rule(1, 3, ""))
 	stack.SendUDP(m.Main, 4, 100)
 	fmt.Println(s.Frames())
 	m.K.Advance(kernel.Second)

@@ -11,10 +11,10 @@ import (
 )
 
 // baseSize is what a message with the attributes that every packet may have needs: header, packet header, two
-// interfaces, mark, user and group id, an empty prefix, hardware address and timestamp. doneSize is the trailer of a
+// interfaces, mark, user and group id, hardware address and timestamp. doneSize is the trailer of a
 // message with several packets.
 const (
-	baseSize = 20 + 8 + 2*8 + 8 + 2*8 + 8 + 16 + 20
+	baseSize = 20 + 8 + 2*8 + 8 + 2*8 + 16 + 20
 	doneSize = 20
 )
 
@@ -26,7 +26,7 @@ type doneRoom struct {
 }
 
 // log appends a packet to the group's message, and sends that when it has enough of them: nfulnl_log_packet.
-func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
+func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32, prefix string) {
 	g.lock.Lock(cur)
 	defer g.lock.Unlock(cur)
 	in := g.inside.Of(cur)
@@ -36,7 +36,7 @@ func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
 	if threshold == 0 || threshold > in.threshold {
 		threshold = in.threshold
 	}
-	size, dataLen := g.size(cur, p)
+	size, dataLen := g.size(cur, p, prefix)
 	if in.skb != nil && size > g.room(cur) {
 		g.flush(cur)
 	}
@@ -44,7 +44,7 @@ func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
 		return
 	}
 	in.qlen++
-	g.append(cur, p, dataLen)
+	g.append(cur, p, dataLen, prefix)
 	switch {
 	case in.qlen >= threshold:
 		g.flush(cur)
@@ -54,9 +54,9 @@ func (g *group) log(cur *kernel.Task, p *inet.Packet, threshold uint32) {
 }
 
 // size is what a packet's message may need, and how much of the packet it has.
-func (g *group) size(cur *kernel.Task, p *inet.Packet) (size, dataLen int) {
+func (g *group) size(cur *kernel.Task, p *inet.Packet, prefix string) (size, dataLen int) {
 	in := g.inside.Of(cur)
-	size = baseSize + g.f.done.asked
+	size = baseSize + uapi.NLATotalSize(len(prefix)+1) + g.f.done.asked
 	for _, flag := range []uint16{FlagSeq, FlagSeqGlobal} {
 		if in.flags&flag != 0 {
 			size += uapi.NLATotalSize(4)
@@ -88,7 +88,7 @@ func (g *group) alloc(cur *kernel.Task, size int) bool {
 }
 
 // append adds a packet to the message: __build_packet_message.
-func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
+func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int, prefix string) {
 	in := g.inside.Of(cur)
 	m := in.skb
 	b, ok := nfnetlink.PutMsg(cur, m, uapi.NFULNLMsgPacket, p.Family, g.num)
@@ -103,7 +103,7 @@ func (g *group) append(cur *kernel.Task, p *inet.Packet, dataLen int) {
 		proto = 0
 	}
 	put(uapi.NFULAPacketHdr, []byte{byte(proto >> 8), byte(proto), p.Hook, 0})
-	put(uapi.NFULAPrefix, []byte{0})
+	put(uapi.NFULAPrefix, append([]byte(prefix), 0))
 	if p.InDev != 0 {
 		put(uapi.NFULAIfindexIndev, nfnetlink.BE32(uint32(p.InDev)))
 	}
