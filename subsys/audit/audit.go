@@ -2,9 +2,9 @@
 // which handles control messages and messages without the REQUEST flag too, and answers that a kernel thread sends at
 // a time of its own, beside the ring, while acknowledgements are built in it.
 //
-// Modelled: AUDIT_GET (a status that says disabled), AUDIT_SIGNAL_INFO and AUDIT_LIST_RULES (there are none), and the
-// errors of everything else. There are no audit records, rules, or daemon; AUDIT_SET and user records are accepted and
-// do nothing.
+// Modelled: the status, features and rules, which a program can read and change (settings.go, rules.go), and the errors of
+// everything else. Nobody acts on them: there are no audit records and no daemon, and user records are accepted and do
+// nothing.
 package audit
 
 import (
@@ -41,7 +41,6 @@ const (
 	capAuditWrite = 29
 	sigInfoLen    = 8
 	ttyStatusLen  = 8
-	featuresLen   = 16
 )
 
 // Audit is the subsystem on one machine.
@@ -50,28 +49,20 @@ type Audit struct {
 	nl       *afnetlink.Netlink
 	features bool // AUDIT_SET_FEATURE and AUDIT_GET_FEATURE exist
 
-	mutex kernel.Mutex // audit_cmd_mutex
+	mutex    kernel.Mutex // audit_cmd_mutex
+	settings kernel.Guarded[settings]
+	rules    kernel.Guarded[[]rule]
 	// threads are the kernel threads that have not sent their answer yet.
 	threads kernel.Shared[[]*kernel.Timer]
-}
-
-// status is struct audit_status of a kernel that nobody has set anything of: what is not zero are failure, "print it", and
-// the length of the backlog. A size that has no room for them cuts it.
-func (a *Audit) status() []byte {
-	const (
-		failure      = 8
-		backlogLimit = 20
-	)
-	size := a.D.StatusSize
-	b := make([]byte, max(size, uapi.AuditStatusLen))
-	b[failure], b[backlogLimit] = 1, 64
-	return b[:size]
 }
 
 // Register brings the subsystem up: audit_init.
 func Register(nl *afnetlink.Netlink, d *Differences) *Audit {
 	a := &Audit{D: *d, nl: nl}
 	a.mutex.Name = "audit_cmd"
+	a.settings.Guard(&a.mutex)
+	*a.settings.Own() = settings{failure: 1, backlogLimit: 64, backlogWaitTime: 15000}
+	a.rules.Guard(&a.mutex)
 	a.threads.Named("audit threads", nil)
 	cfg := afnetlink.KernelCfg{Groups: 1, InitNetOnly: true, Input: a.input, Bind: bind}
 	if d.Netns { // with the namespaces came the group of readers, and the features
@@ -97,7 +88,7 @@ func (a *Audit) input(cur *kernel.Task, m *afnetlink.Message) {
 	defer a.mutex.Unlock(cur)
 	for msg := range afnetlink.Msgs(cur, m.SKB) {
 		h := msg.Header(cur)
-		err := a.receive(cur, m, h)
+		err := a.receive(cur, m, msg)
 		if err != nil || h.Flags&uapi.NLMFAck != 0 {
 			a.nl.Ack(cur, m, msg, err)
 		}
@@ -107,8 +98,9 @@ func (a *Audit) input(cur *kernel.Task, m *afnetlink.Message) {
 // receive is audit_receive_msg.
 //
 // Errors: EPERM without CAP_AUDIT_CONTROL, for user records CAP_AUDIT_WRITE; EOPNOTSUPP for the old rule messages;
-// EINVAL for an unknown type and for rules.
-func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr) error {
+// EINVAL for an unknown type; those of changes.
+func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, msg afnetlink.Msg) error {
+	h := msg.Header(cur)
 	capability := uapi.CapAuditControl
 	switch {
 	case h.Type == list || h.Type == add || h.Type == del:
@@ -125,39 +117,60 @@ func (a *Audit) receive(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr)
 	}
 	switch h.Type {
 	case Get:
-		a.answer(cur, m, h, Get, 0, a.status())
+		a.answer(cur, m, h, reply{Get, 0, a.settings.Of(cur).status(a.D.StatusSize, uint32(a.D.StatusFeatures))})
+	case Set:
+		return a.settings.Of(cur).set(msg.Payload(cur))
 	case SignalInfo:
-		a.answer(cur, m, h, SignalInfo, 0, make([]byte, sigInfoLen))
+		a.answer(cur, m, h, reply{SignalInfo, 0, make([]byte, sigInfoLen)})
 	case ttyGet:
-		a.answer(cur, m, h, ttyGet, 0, make([]byte, ttyStatusLen))
+		a.answer(cur, m, h, reply{ttyGet, 0, make([]byte, ttyStatusLen)})
 	case getFeature:
-		a.answer(cur, m, h, getFeature, 0, make([]byte, featuresLen))
+		a.answer(cur, m, h, reply{getFeature, 0, a.settings.Of(cur).showFeatures()})
+	case setFeature:
+		return a.settings.Of(cur).setFeatures(msg.Payload(cur))
 	case ListRules:
-		a.answer(cur, m, h, uapi.NLMsgDone, uapi.NLMFMulti, nil)
-	case addRule, delRule, makeEquiv:
-		return kernel.Errorf(kernel.EINVAL, "audit rules are not modelled")
+		var list []reply
+		for _, r := range *a.rules.Of(cur) {
+			list = append(list, reply{ListRules, 0, r})
+		}
+		a.answer(cur, m, h, append(list, reply{uapi.NLMsgDone, uapi.NLMFMulti, nil})...)
+	case addRule, delRule:
+		if a.settings.Of(cur).enabled == locked {
+			return kernel.Errorf(kernel.EPERM, "the settings are locked")
+		}
+		return changeRules(a.rules.Of(cur), msg.Payload(cur), h.Type == addRule)
+	case makeEquiv:
+		return kernel.Errorf(kernel.EINVAL, "trees are not modelled")
 	}
 	return nil
 }
 
-// answer lets a kernel thread send a message to the requester: audit_send_reply. It comes after the call, or in the
-// middle of it.
-func (a *Audit) answer(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr, typ, flags uint16, payload []byte) {
+// A reply is a message that a request is answered with.
+type reply struct {
+	typ, flags uint16
+	payload    []byte
+}
+
+// answer lets a kernel thread send messages to the requester: audit_send_reply, audit_send_list. They come after the call, or in
+// the middle of it.
+func (a *Audit) answer(cur *kernel.Task, m *afnetlink.Message, h uapi.NLMsgHdr, replies ...reply) {
 	k, net, portid := a.nl.Kernel(), m.Net(), m.SKB.CB.Portid
 	t := &kernel.Timer{}
 	t.Fn = func(cur *kernel.Task) {
 		a.forget(cur, t)
-		s := a.nl.NewSKB(cur, uapi.NLMsgTotalSize(len(payload)))
-		if s == nil {
-			return
+		for _, r := range replies {
+			s := a.nl.NewSKB(cur, uapi.NLMsgTotalSize(len(r.payload)))
+			if s == nil {
+				return
+			}
+			b, ok := afnetlink.PutMsg(cur, s, uapi.NLMsgHdr{Type: r.typ, Flags: r.flags, Seq: h.Seq, Pid: portid}, len(r.payload))
+			if !ok {
+				s.Free(cur)
+				return
+			}
+			b.Put(cur, s, r.payload)
+			_, _ = a.nl.Unicast(cur, a.nl.KernelSock(net, uapi.NetlinkAudit), s, portid, 0)
 		}
-		b, ok := afnetlink.PutMsg(cur, s, uapi.NLMsgHdr{Type: typ, Flags: flags, Seq: h.Seq, Pid: portid}, len(payload))
-		if !ok {
-			s.Free(cur)
-			return
-		}
-		b.Put(cur, s, payload)
-		_, _ = a.nl.Unicast(cur, a.nl.KernelSock(net, uapi.NetlinkAudit), s, portid, 0)
 	}
 	a.threads.Change(cur, func(threads *[]*kernel.Timer) { *threads = append(*threads, t) })
 	k.ModTimer(cur, t, 0)

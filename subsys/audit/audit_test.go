@@ -1,6 +1,8 @@
 package audit_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -56,6 +58,86 @@ func TestEveryMessageIsHandled(t *testing.T) {
 			if got := s.Recv(); len(got) != 1 || got[0].Code() != want {
 				t.Errorf("%+v, want %d", got, want)
 			}
+		}
+	})
+}
+
+// TestSettings: what is set is shown, and a locked status stays.
+func TestSettings(t *testing.T) {
+	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
+		s := open(m)
+		set := func(mask uint32, values ...uint32) int {
+			b := binary.LittleEndian.AppendUint32(nil, mask)
+			for _, v := range values {
+				b = binary.LittleEndian.AppendUint32(b, v)
+			}
+			return s.Ack(audit.Set, 0, b)
+		}
+		if a, b, c := set(1, 1), set(1, 3), set(2, 0, 3); a != 0 || b != -22 || c != -22 {
+			t.Errorf("%d %d %d", a, b, c)
+		}
+		if code := set(0x18, 0, 0, 0, 10, 100); code != 0 {
+			t.Error(code)
+		}
+		s.Send(audit.Get, 0, nil)
+		m.Task.Kernel().Advance(0)
+		buf := make([]byte, 100)
+		if _, err := m.Recvmsg(s.FD, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, 0); err != nil {
+			t.Fatal(err)
+		}
+		var got [6]uint32
+		for i := range got {
+			got[i] = binary.LittleEndian.Uint32(buf[uapi.NLMsgHdrlen+4*i:])
+		}
+		if want := [6]uint32{0, 1, 1, 0, 10, 100}; got != want {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if lock, again := set(1, 2), set(1, 0); lock != 0 || again != -1 {
+			t.Errorf("%d, %d", lock, again)
+		}
+	})
+}
+
+// TestRules: rules are listed by list, and within one as they came unless they ask to be first.
+func TestRules(t *testing.T) {
+	nltest.EachRelease(t, func(t *testing.T, m *nltest.Machine) {
+		s := open(m)
+		rule := func(list byte, field byte) []byte {
+			b := make([]byte, 1040)
+			b[0], b[4], b[8], b[16+256] = list, 2, 1, field
+			return b
+		}
+		for _, r := range []struct {
+			typ  uint16
+			rule []byte
+			want int
+		}{
+			{1011, rule(4, 1), 0}, {1011, rule(4, 1), -17}, {1011, rule(1, 2), 0}, {1011, rule(0x14, 3), 0}, {1011, rule(9, 1), -22},
+			{1011, make([]byte, 20), -22}, {1012, rule(4, 9), -2},
+		} {
+			if code := s.Ack(r.typ, 0, r.rule); code != r.want {
+				t.Errorf("%d: %d, want %d", r.typ, code, r.want)
+			}
+		}
+		s.Send(audit.ListRules, 0, nil)
+		m.Task.Kernel().Advance(0)
+		var fields []byte
+		for {
+			buf := make([]byte, 2000)
+			n, err := m.Recvmsg(s.FD, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == uapi.NLMsgHdrlen {
+				break
+			}
+			fields = append(fields, buf[uapi.NLMsgHdrlen+16+256])
+		}
+		if want := []byte{2, 3, 1}; !bytes.Equal(fields, want) {
+			t.Errorf("rules %v, want %v", fields, want)
+		}
+		if a, b := s.Ack(1012, 0, rule(4, 1)), s.Ack(1012, 0, rule(4, 1)); a != 0 || b != -2 {
+			t.Errorf("deleted with %d, then %d", a, b)
 		}
 	})
 }
