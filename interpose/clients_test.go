@@ -33,6 +33,7 @@ var worlds = map[string]string{
 	"lo up":                               "lo6",
 	"small + 300 routes + 120 neighbours": "many",
 	"lo, NFQUEUE 0 for UDP port 9":        "queue",
+	"lo, NFLOG group 1 for UDP port 9":    "log",
 }
 
 // A tool is a program of the system.
@@ -48,6 +49,9 @@ var tools = map[string]tool{
 	"ss":      {"ss -V", "iproute2-6.1.0"},
 	"tc":      {"tc -V", "iproute2-6.1.0"},
 
+	"auditctl": {"auditctl -v", "3.0.9"},
+
+	"genl-ctrl-list":  libnl,
 	"nl-addr-add":     libnl,
 	"nl-addr-delete":  libnl,
 	"nl-addr-list":    libnl,
@@ -66,7 +70,7 @@ var tools = map[string]tool{
 var libnl = tool{"nl-link-list -v", "3.7.0"}
 
 // libraries are what programs of testdata/clients are linked with.
-var libraries = map[string]string{"nfq": "-lnetfilter_queue"}
+var libraries = map[string]string{"nfq": "-lnetfilter_queue", "nflog": "-lnetfilter_log"}
 
 // A clientCase is a program with what it printed on a real kernel: testdata/clients/VERSION/NAME.out.
 type clientCase struct {
@@ -153,10 +157,13 @@ func (p *programs) make(name string) string {
 		}
 		return ""
 	}
-	if _, err := os.Stat(filepath.Join(clients, name+".c")); err == nil {
+	if exists(filepath.Join(clients, name+".c")) {
 		return compile(filepath.Join(p.dir, name), name)
 	}
-	if _, err := os.Stat(filepath.Join(clients, "go", name)); err == nil {
+	if script := filepath.Join(clients, name+".py"); exists(script) {
+		return p.python(script, name)
+	}
+	if exists(filepath.Join(clients, "go", name)) {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(p.dir, name), "./"+name)
 		cmd.Dir = filepath.Join(clients, "go")
 		cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
@@ -165,6 +172,30 @@ func (p *programs) make(name string) string {
 		}
 	}
 	return ""
+}
+
+// pyroute2 is the version of the library that scripts were recorded with.
+const pyroute2 = "0.7.2"
+
+// python puts a script where the shell finds it, unless the system's Python lacks its library.
+func (p *programs) python(script, name string) string {
+	ask := "import importlib.metadata as m; print(m.version('pyroute2'))"
+	if out, err := exec.Command("/usr/bin/python3", "-c", ask).Output(); err != nil || strings.TrimSpace(string(out)) != pyroute2 {
+		return fmt.Sprintf("pyroute2 %s is not there (python3-pyroute2): %s is not tried", pyroute2, name)
+	}
+	text, err := os.ReadFile(script)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(p.dir, name), text, 0o755)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // compile compiles a program of testdata/clients, and says why it is not there.
@@ -226,7 +257,7 @@ func TestRealClients(t *testing.T) {
 // run runs the case on a machine.
 func (c clientCase) run(t *testing.T, m *machine, dir string) {
 	t.Helper()
-	env := append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin", "LC_ALL=C")
+	env := append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin", "LC_ALL=C", "PYTHONDONTWRITEBYTECODE=1")
 	shell := func(out *output, script string) *interpose.Program {
 		return m.launch(t, &exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: env, Stdout: out, Stderr: out})
 	}

@@ -9,6 +9,7 @@ type Differences struct {
 	DumpAnyBit bool
 	FirstID    int
 	Groups     int
+	MetricsMax int
 }
 
 // Table declares the differences, bound to d's fields.
@@ -29,6 +30,12 @@ func (d *Differences) Table() []kernel.Difference {
 			Name: "genl-groups", Spec: "13.2",
 			Value: kernel.Number(&d.Groups, 32, 1024, [...]int{64, 32, 32, 32, 32}),
 			Text:  "How many groups there are, whether families own them or not.",
+		},
+		{
+			Name: "genl-metrics-attrs", Spec: "13.2",
+			Value:   kernel.Number(&d.MetricsMax, 0, 64, [...]int{10, 12, 12, 12, 12}),
+			History: "source addresses since 3.15",
+			Text:    "The highest attribute of the family tcp_metrics, as the controller describes it.",
 		},
 	}
 }

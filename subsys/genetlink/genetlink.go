@@ -73,7 +73,7 @@ type group struct {
 }
 
 // families returns the table of families, in the order of a dump.
-func families(firstID uint16) []family {
+func families(firstID uint16, metricsMax uint32) []family {
 	refuse := func(*Genetlink, *kernel.Task, *request) error {
 		return kernel.Errorf(kernel.EINVAL, "TASKSTATS is not modelled")
 	}
@@ -82,7 +82,7 @@ func families(firstID uint16) []family {
 			ops: []op{{cmd: CmdGetFamily, flags: opDo | opDump | opHasPolicy, do: (*Genetlink).getFamily,
 				dump: (*Genetlink).dumpFamilies}},
 			groups: []group{{GroupNotify, "notify"}}},
-		{id: firstID, name: "tcp_metrics", version: 1, maxattr: 14,
+		{id: firstID, name: "tcp_metrics", version: 1, maxattr: metricsMax,
 			ops: []op{{cmd: 1, flags: opDo | opDump | opHasPolicy, do: getMetrics, dump: noMetrics},
 				{cmd: 2, flags: opAdminPerm | opDo | opHasPolicy, do: delMetrics}}},
 		{id: firstID + 1, name: "TASKSTATS", version: 1, maxattr: 4, initNet: true,
@@ -116,7 +116,7 @@ type Genetlink struct {
 // Register brings the subsystem up: genl_init.
 func Register(nl *afnetlink.Netlink, d *Differences) *Genetlink {
 	g := &Genetlink{D: *d, nl: nl}
-	g.families = families(uint16(g.D.FirstID))
+	g.families = families(uint16(g.D.FirstID), uint32(g.D.MetricsMax))
 	g.genl.Name = "genl"
 	nl.KernelCreate(uapi.NetlinkGeneric, afnetlink.KernelCfg{Groups: g.D.Groups, NonrootRecv: true, Input: g.input, Bind: g.bind})
 	return g

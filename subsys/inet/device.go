@@ -71,6 +71,7 @@ type Device struct {
 	IPv6Hosts      bool   // it listens to the group of all hosts of IPv6
 	IPv6DAD        bool   // whether IPv6 looks for others with its addresses, as it was when IPv6 found the device
 	IPv6MTU        uint32 // what IPv6 knows of the MTU
+	Solicits       Solicits
 }
 
 // Up reports whether the device is up.
@@ -416,15 +417,17 @@ func (s *Stack) protocolsGone(cur *kernel.Task, d Device) {
 	s.ipv6Down(cur, d)
 }
 
-// Rename gives a device a name: dev_change_name. EBUSY when it is up, EINVAL for a bad name, EEXIST.
+// Rename gives a device a name: dev_change_name. EBUSY when it is up, even for the name that it has, EINVAL for a bad name, EEXIST.
 func (s *Stack) Rename(cur *kernel.Task, index int, name string) (changed bool, err error) {
 	s.devices.Change(cur, func(t *devices) {
 		i, ok := t.at(index)
 		switch {
-		case !ok || t.list[i].Name == name:
+		case !ok:
 			return
 		case t.list[i].Up():
 			err = kernel.Errorf(kernel.EBUSY, "%s is up", t.list[i].Name)
+			return
+		case t.list[i].Name == name:
 			return
 		}
 		if name, err = t.freeName(name); err == nil {

@@ -21,12 +21,11 @@ var (
 	ipv6Loopback   = netip.MustParsePrefix("::1/128")
 	ipv6LinkLocal  = netip.MustParsePrefix("fe80::/64")
 	ipv6Multicast  = netip.MustParsePrefix("ff00::/8")
-	ipv6MLDReports = netip.MustParseAddr("ff02::16")
+	ipv6AllRouters = netip.MustParseAddr("ff02::2")
 )
 
 // ipv6Up is addrconf_notify for a device that has come up: lo gets ::1, an Ethernet device a link-local address with its
-// routes, and has then told the multicast routers which groups it is in, which leaves a neighbour behind. Other devices
-// get nothing.
+// routes, and asks for routers, which leaves a neighbour behind. Other devices get nothing.
 func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
 	if d.IPv6Off || !d.IPv6 {
 		return
@@ -43,8 +42,9 @@ func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
 		s.ipv6Route(cur, a.networkRoute6())
 		s.ipv6Addr(cur, a)
 		s.ipv6Route(cur, hostRoute6(a.Prefix.Addr()))
-		group := ipv6MLDReports.As16()
-		n := Neigh{Dst: ipv6MLDReports, Dev: d.Index, State: NUDNoARP,
+		s.change(cur, d.Index, func(d *Device) { d.Solicits.begin(s.in.k.Now()) })
+		group := ipv6AllRouters.As16()
+		n := Neigh{Dst: ipv6AllRouters, Dev: d.Index, State: NUDNoARP,
 			MAC: [6]byte{0x33, 0x33, group[12], group[13], group[14], group[15]}}
 		s.ipv6.Change(cur, func(six *ipv6) {
 			if !slices.ContainsFunc(six.neighs, func(o Neigh) bool { return o.Dev == n.Dev }) {
@@ -53,6 +53,41 @@ func (s *Stack) ipv6Up(cur *kernel.Task, d Device) {
 		})
 	}
 }
+
+// Solicits are the packets in which IPv6 asks for routers on a device (rs_timer): one when the device comes up, and as nobody
+// answers two more. Nothing else is ever sent on a device that is no lo.
+type Solicits struct {
+	before int // since the device was there, without those since it is up
+	asking bool
+	since  kernel.Time
+}
+
+// Times and lengths of router solicitations: a header of Ethernet, one of IPv6, and 16 bytes of ICMPv6.
+const (
+	solicits        = 3
+	solicitInterval = 4 * kernel.Second
+
+	SolicitLen    = 70
+	SolicitLenIP6 = 56
+)
+
+func (s *Solicits) begin(now kernel.Time) {
+	s.end(now)
+	s.asking, s.since = true, now
+}
+
+func (s *Solicits) end(now kernel.Time) { s.before, s.asking = s.Sent(now), false }
+
+// Sent returns how many were sent by now.
+func (s Solicits) Sent(now kernel.Time) int {
+	if !s.asking {
+		return s.before
+	}
+	return s.before + min(solicits, 1+int((now-s.since)/solicitInterval))
+}
+
+// Asked reports whether one was sent since the device is up.
+func (s Solicits) Asked() bool { return s.asking }
 
 // linkLocal is the address that a device makes of its link-layer address.
 func linkLocal(mac [6]byte) netip.Addr {
@@ -110,6 +145,7 @@ func (s *Stack) IPv6Neighs(cur *kernel.Task) []Neigh { return slices.Clone(s.ipv
 // ipv6Down is addrconf_ifdown: what a device has of IPv6 goes when it goes down, in the order in which it is told. With lo the routes
 // to all own addresses go, which lead over it.
 func (s *Stack) ipv6Down(cur *kernel.Task, d Device) {
+	s.change(cur, d.Index, func(d *Device) { d.Solicits.end(s.in.k.Now()) })
 	var gone []Neigh
 	s.ipv6.Change(cur, func(six *ipv6) {
 		rest := make([]Neigh, 0, len(six.neighs))

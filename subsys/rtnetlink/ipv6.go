@@ -35,9 +35,12 @@ const (
 // fillInet6 is inet6_fill_ifla6_attrs: what IPv6 says of a device.
 func (r *Rtnetlink) fillInet6(a *attrs, d inet.Device, withStats bool) {
 	flags := uint32(0)
+	const solicited, ready = 1 << 4, 1 << 31
 	if d.IPv6Ready {
-		const ready = 1 << 31
-		flags = ready
+		flags |= ready
+	}
+	if d.Solicits.Asked() {
+		flags |= solicited
 	}
 	a.put32(iflaInet6Flags, flags)
 	info := make([]byte, 16)
@@ -47,9 +50,13 @@ func (r *Rtnetlink) fillInet6(a *attrs, d inet.Device, withStats bool) {
 	a.put(iflaInet6Cacheinfo, info)
 	a.put(iflaInet6Conf, r.inet6Conf(d))
 	if withStats {
-		a.put(iflaInet6Stats, counters(r.D.IPv6Counters))
-		const icmp6 = 6
-		a.put(iflaInet6Icmp6stats, counters(icmp6))
+		// Statistics of IPv6 and of ICMPv6, by number: packets and bytes sent, those to groups of them, messages sent.
+		const outPkts, outOctets, outMcastPkts, outMcastOctets = 5, 6, 24, 28
+		const icmp6, icmp6OutMsgs = 6, 3
+		sent := uint64(d.Solicits.Sent(r.now()))
+		octets := sent * inet.SolicitLenIP6
+		a.put(iflaInet6Stats, counters(r.D.IPv6Counters, map[int]uint64{outPkts: sent, outOctets: octets, outMcastPkts: sent, outMcastOctets: octets}))
+		a.put(iflaInet6Icmp6stats, counters(icmp6, map[int]uint64{icmp6OutMsgs: sent}))
 		a.put(iflaInet6Token, make([]byte, 16))
 		if r.D.AddrGenMode {
 			a.put(iflaInet6AddrGenMode, []byte{0})
@@ -57,10 +64,15 @@ func (r *Rtnetlink) fillInet6(a *attrs, d inet.Device, withStats bool) {
 	}
 }
 
-// counters are n numbers of 64 bits, of which the first says how many there are.
-func counters(n int) []byte {
+// counters are n numbers of 64 bits, of which the first says how many there are. Those that are not 0 are given.
+func counters(n int, values map[int]uint64) []byte {
 	b := make([]byte, 8*n)
 	binary.LittleEndian.PutUint64(b, uint64(n))
+	for i, v := range values {
+		if 8*i < len(b) {
+			binary.LittleEndian.PutUint64(b[8*i:], v)
+		}
+	}
 	return b
 }
 

@@ -89,9 +89,8 @@ func (r *Rtnetlink) fillLink(typ uint16, d inet.Device, change, mask uint32) fil
 			a.put(iflaAddress, addr)
 			a.put(iflaBroadcast, d.Broadcast[:len(addr)])
 		}
-		const words = 23
-		a.put(iflaStats, make([]byte, 4*words))
-		a.put(iflaStats64, make([]byte, 8*words))
+		a.put(iflaStats, linkStats(4, d.Solicits.Sent(r.now())))
+		a.put(iflaStats64, linkStats(8, d.Solicits.Sent(r.now())))
 		if d.Kind != "" {
 			a.nest(iflaLinkinfo, func() { a.put(iflaInfoKind, cstring(d.Kind)) })
 		}
@@ -105,6 +104,16 @@ func (r *Rtnetlink) fillLink(typ uint16, d inet.Device, change, mask uint32) fil
 		})
 		return a.end()
 	}
+}
+
+// linkStats are the statistics of a device in words of 4 or 8 bytes (struct rtnl_link_stats): it has sent router solicitations and
+// nothing else.
+func linkStats(word, sent int) []byte {
+	const words, txPackets, txBytes = 23, 1, 3
+	b := make([]byte, word*words)
+	binary.LittleEndian.PutUint32(b[word*txPackets:], uint32(sent))
+	binary.LittleEndian.PutUint32(b[word*txBytes:], uint32(sent*inet.SolicitLen))
+	return b
 }
 
 // linkAddress is the link-layer address, nil where a device has none.

@@ -36,6 +36,9 @@ type Rtnetlink struct {
 	rtnl kernel.Mutex
 }
 
+// now is the time of the machine.
+func (r *Rtnetlink) now() kernel.Time { return r.nl.Kernel().Now() }
+
 // Register brings the subsystem up: rtnetlink_init.
 func Register(nl *afnetlink.Netlink, stack *inet.Inet, d *Differences) *Rtnetlink {
 	r := &Rtnetlink{D: *d, nl: nl, inet: stack}

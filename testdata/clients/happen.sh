@@ -1,6 +1,7 @@
 # What happens while a program runs, as the header of a .out file names it. See interpose/clients_test.go.
 wait_group() { k=0; while [ $k -lt 100 ] && ! awk -v p=$1 '$2 == p && $4 != "00000000" { f = 1 } END { exit !f }' /proc/net/netlink; do sleep 0.2; k=$((k + 1)); done; sleep 0.7; }
 wait_queue() { k=0; while [ $k -lt 100 ] && ! awk '$4 == 2 { f = 1 } END { exit !f }' /proc/net/netfilter/nfnetlink_queue; do sleep 0.2; k=$((k + 1)); done; sleep 0.7; }
+wait_log() { k=0; while [ $k -lt 100 ] && ! grep -q . /proc/net/netfilter/nfnetlink_log; do sleep 0.2; k=$((k + 1)); done; sleep 0.7; }
 happen() {
   ip link add m0 address 02:00:00:00:00:0a type dummy; sleep 0.2; ip link set m0 up; sleep 0.2
   ip addr add 10.5.0.1/24 dev m0; sleep 0.2; ip route add 10.6.0.0/16 via 10.5.0.2; sleep 0.2

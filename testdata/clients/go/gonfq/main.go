@@ -1,0 +1,91 @@
+// gonfq N [accept|drop|mark|batch|replace|meta|none|flags]: takes N packets from queue 0 with github.com/florianl/go-nfqueue.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/florianl/go-nfqueue/v2"
+	"github.com/mdlayher/netlink"
+)
+
+func main() {
+	n, _ := strconv.Atoi(os.Args[1])
+	mode := "accept"
+	if len(os.Args) > 2 {
+		mode = os.Args[2]
+	}
+	config := nfqueue.Config{NfQueue: 0, MaxPacketLen: 0xffff, MaxQueueLen: 100, Copymode: nfqueue.NfQnlCopyPacket, AfFamily: 2, WriteTimeout: time.Second}
+	switch mode {
+	case "meta":
+		config.Copymode = nfqueue.NfQnlCopyMeta
+	case "none":
+		config.Copymode = nfqueue.NfQnlCopyNone
+	case "flags":
+		config.Flags = nfqueue.NfQaCfgFlagFailOpen | nfqueue.NfQaCfgFlagUIDGid | nfqueue.NfQaCfgFlagGSO
+		config.MaxPacketLen = 32
+	}
+	nf, err := nfqueue.Open(&config)
+	if err != nil {
+		fmt.Println("open:", err)
+		os.Exit(1)
+	}
+	defer nf.Close()
+	fmt.Println("no enobufs", nf.SetOption(netlink.NoENOBUFS, true))
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	done := make(chan struct{})
+	hook := func(a nfqueue.Attribute) int {
+		id := *a.PacketID
+		var replacement []byte
+		if a.Payload != nil {
+			replacement = append(replacement, *a.Payload...)
+			replacement[len(replacement)-1] = '!'
+		}
+		stamp := a.Timestamp != nil
+		a.Timestamp = nil
+		if a.Payload != nil { // where a kernel begins to count packets is random
+			b := *a.Payload
+			b[4], b[5], b[10], b[11] = 0, 0, 0, 0
+		}
+		text, _ := json.Marshal(a)
+		fmt.Println("packet", string(text), "timestamp", stamp)
+		switch mode {
+		case "drop":
+			err = nf.SetVerdict(id, nfqueue.NfDrop)
+		case "mark":
+			err = nf.SetVerdictWithMark(id, nfqueue.NfAccept, 7)
+		case "batch":
+			if n > 1 {
+				n--
+				return 0
+			}
+			err = nf.SetVerdictBatch(id, nfqueue.NfAccept)
+		case "replace":
+			err = nf.SetVerdictModPacket(id, nfqueue.NfAccept, replacement)
+		default:
+			err = nf.SetVerdict(id, nfqueue.NfAccept)
+		}
+		fmt.Println("verdict", err)
+		if n--; n == 0 {
+			close(done)
+			return 1
+		}
+		return 0
+	}
+	err = nf.RegisterWithErrorFunc(ctx, hook, func(e error) int { fmt.Println("error:", e); return 1 })
+	if err != nil {
+		fmt.Println("register:", err)
+		os.Exit(1)
+	}
+	select {
+	case <-done:
+		fmt.Println("done")
+	case <-ctx.Done():
+		fmt.Println("nothing more came")
+	}
+}
