@@ -2,8 +2,8 @@ package scenario
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 
@@ -114,7 +114,7 @@ func (r *request) text(typ uint16, text string) { r.attr(typ, append([]byte(text
 
 func (r *request) mac(typ uint16, a args, name string) {
 	if a.has(name) {
-		mac, _ := net.ParseMAC(a.text(name, "")) // it was checked
+		mac, _ := parseMAC(a.text(name, "")) // it was checked
 		r.attr(typ, mac)
 	}
 }
@@ -442,9 +442,11 @@ func checkAddr(text string) error {
 	return nil
 }
 
-func checkMAC(text string) error {
-	if mac, err := net.ParseMAC(text); err != nil || len(mac) != 6 {
-		return fmt.Errorf("expected an address like 02:00:00:00:00:01")
+// parseMAC reads a link-layer address: six pairs of digits.
+func parseMAC(text string) ([]byte, error) {
+	mac, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil || len(mac) != 6 || strings.Count(text, ":") != 5 {
+		return nil, fmt.Errorf("expected an address like 02:00:00:00:00:01")
 	}
-	return nil
+	return mac, nil
 }

@@ -40,6 +40,9 @@ func TestParseErrors(t *testing.T) {
 		{"output first", "----\nok\n", "t:1: output without a directive"},
 		{"no form fits", "nfrule nflog threshold=1\n", "t:1: missing argument: expected group=N\n\tusage: nfrule nfqueue"},
 		{"text without end", "nfrule nflog group=1 prefix=\"a b\n", `t:1: prefix="a: expected quotation marks around a text with spaces`},
+		{"prefix", "route add 10.1.0.0/33 dev=lo\n", "t:1: 10.1.0.0/33: expected a prefix like 10.1.0.0/16"},
+		{"address", "neigh add 10.1.0 dev=lo\n", "t:1: 10.1.0: expected an address like 10.1.0.1"},
+		{"link-layer address", "link add d0 type=dummy address=02:00\n", "t:1: address=02:00: expected an address like 02:00:00:00:00:01"},
 		{"second form", "filter a of\n", "t:1: unexpected argument \"of\"\n\tusage: filter FD return=N\n\tusage: filter FD off"},
 	}
 	for _, test := range tests {

@@ -248,7 +248,7 @@ func parseValue(kind, text string) (value, error) {
 	case "ADDR":
 		err = checkAddr(text)
 	case "MAC":
-		err = checkMAC(text)
+		_, err = parseMAC(text)
 	case "TEXT":
 		v.text, err = parseText(text)
 	case "HEX":
