@@ -80,5 +80,5 @@ func (t *Task) faultAnon(p *pte, write bool) {
 	if t.k.zero == nil {
 		t.k.zero = memmodel.NewHeap(uapi.PageSize, func(what string) { t.k.Warn(nil, "page of zeros: %s", what) })
 	}
-	*p = pte{mem: t.k.zero}
+	*p = pte{mem: t.k.zero, zero: true}
 }

@@ -12,6 +12,8 @@ type pte struct {
 	mem *memmodel.Memory
 	off int
 	own bool // a private copy
+	// zero is set for the page of zeros that every process sees (fault-anon).
+	zero bool
 }
 
 // A pageTable says what is behind each page of one mapping. It has two forms.

@@ -1,7 +1,6 @@
 package measure
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -86,11 +85,15 @@ type Row struct {
 	Ns   float64 `json:"ns"`
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
+	// CPU is the median of the processor time of the rounds, of all threads of the program and in kernel and program together:
+	// what others do on the machine disturbs it less. 0 where it is not known.
+	CPU float64 `json:"cpu,omitempty"`
 	// Allocs and Bytes are what Go's heap was asked for, for one operation.
 	Allocs float64 `json:"allocs"`
 	Bytes  float64 `json:"bytes"`
-	// Rounds has each counted round.
-	Rounds []float64 `json:"rounds"`
+	// Rounds has the time of each counted round, CPURounds the processor time.
+	Rounds    []float64 `json:"rounds"`
+	CPURounds []float64 `json:"cpuRounds,omitempty"`
 }
 
 // Run measures cases in turns. tell, if it is not nil, hears how many rounds are done of how many. The error names the
@@ -120,11 +123,17 @@ func Run(ctx context.Context, effort Effort, cases []Case, tell func(done, all i
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
+			cpu := cpuTime()
 			took, err := c.time(times[i])
+			cpu = cpuTime() - cpu
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.Name(), err)
 			}
-			rows[i].Rounds = append(rows[i].Rounds, float64(took)/float64(times[i]*c.per()))
+			ops := float64(times[i] * c.per())
+			rows[i].Rounds = append(rows[i].Rounds, float64(took)/ops)
+			if cpu > 0 {
+				rows[i].CPURounds = append(rows[i].CPURounds, float64(cpu)/ops)
+			}
 		}
 	}
 	for i := range rows {
@@ -173,8 +182,16 @@ func (r *Row) heap(c Case, n int) error {
 
 // sum fills in the median and the middle half of the rounds.
 func (r *Row) sum() {
-	sorted := slices.SortedFunc(slices.Values(r.Rounds), cmp.Compare[float64])
-	if n := len(sorted); n > 0 {
-		r.Low, r.Ns, r.High = sorted[n/4], sorted[n/2], sorted[n-1-n/4]
+	r.Low, r.Ns, r.High = middle(r.Rounds)
+	_, r.CPU, _ = middle(r.CPURounds)
+}
+
+// middle is the median of numbers, with the bounds of their middle half.
+func middle(list []float64) (low, median, high float64) {
+	sorted := slices.Sorted(slices.Values(list))
+	n := len(sorted)
+	if n == 0 {
+		return 0, 0, 0
 	}
+	return sorted[n/4], sorted[n/2], sorted[n-1-n/4]
 }

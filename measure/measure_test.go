@@ -24,7 +24,7 @@ var little = measure.Effort{Rounds: 2, Round: 100 * time.Microsecond}
 // TestSuite runs every case at two sizes. On the live kernel it needs root.
 func TestSuite(t *testing.T) {
 	for _, release := range kernel.Releases() {
-		cfg := measure.Config{Version: kernel.Version{Release: release}, Effort: little, Sizes: []int{64, 16384}, Routes: 300}
+		cfg := measure.Config{Version: kernel.Version{Release: release}, Effort: little, Sizes: []int{64, 16384}, Routes: 300, Sockets: 20}
 		cfg.Live = release == kernel.Linux4_4
 		r, err := measure.Suite(t.Context(), cfg)
 		if err != nil {

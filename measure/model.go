@@ -59,6 +59,10 @@ func (m *model) open(proto, size int, has rings) (*modelConn, error) {
 	if has.tx {
 		cfg.TX = req
 	}
+	return m.openWith(proto, size, cfg)
+}
+
+func (m *model) openWith(proto, size int, cfg userspace.Config) (*modelConn, error) {
 	s, err := userspace.Open(m.task, proto, cfg)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func Load(path string) (*Report, error) {
 
 // method tells what the table's columns can be compared with.
 const method = `Times are medians of %d rounds after one that is not counted, in turns over all rows; +- is half of what the middle half
-of the rounds spans. Compare within this table: model and live with the same operation, way and size do the same for the
+of the rounds spans; cpu is the processor time of the program and the kernel under it. Compare within this table: model and live with the same operation, way and size do the same for the
 same loop of Go, with the difference that a call of the model crosses no border into a kernel. bare is no kernel at all:
 floor passes a frame to and fro by its status, with the two copies of memcpy. Times of different runs do not compare,
 unless the machine was idle.
@@ -71,15 +71,15 @@ func (r *Report) Table(w io.Writer) error {
 		r.Machine.Kernel, r.Machine.Go)
 	fmt.Fprintf(w, method+"\n", rounds)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "operation\tside\tway\tsize\ttime\t+-\tallocs\tbytes\tbandwidth\t")
+	fmt.Fprintln(t, "operation\tside\tway\tsize\ttime\t+-\tcpu\tallocs\tbytes\tbandwidth\t")
 	for _, row := range r.sorted() {
 		size, bandwidth := "", ""
 		if row.Size > 0 {
 			size = fmt.Sprint(row.Size)
 			bandwidth = fmt.Sprintf("%.0f MB/s", float64(row.Size)/row.Ns*1e3)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.0f %%\t%.2f\t%.0f\t%s\t\n", row.Operation, row.Side, row.Way, size, duration(row.Ns),
-			row.spread()*100, row.Allocs, row.Bytes, bandwidth)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.0f %%\t%s\t%.2f\t%.0f\t%s\t\n", row.Operation, row.Side, row.Way, size, duration(row.Ns),
+			row.spread()*100, duration(row.CPU), row.Allocs, row.Bytes, bandwidth)
 	}
 	if err := t.Flush(); err != nil {
 		return err

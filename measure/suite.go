@@ -17,6 +17,8 @@ type Config struct {
 	Sizes []int
 	// Routes is how many a dump has; 0 for 100,000.
 	Routes int
+	// Sockets is how many others there are where cost should not grow with them; 0 for 10,000.
+	Sockets int
 	// Live measures the kernel underneath too.
 	Live bool
 	// Only, if it is not nil, says by its name which cases are measured.
@@ -84,6 +86,9 @@ func Suite(ctx context.Context, cfg Config) (r *Report, err error) {
 	if cfg.Routes == 0 {
 		cfg.Routes = 100_000
 	}
+	if cfg.Sockets == 0 {
+		cfg.Sockets = 10_000
+	}
 	s := &suite{only: cfg.Only}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.build(cfg); err != nil {
@@ -117,6 +122,9 @@ func (s *suite) build(cfg Config) error {
 		}
 	}
 	if err := s.modelDumps(cfg.Version, cfg.Routes); err != nil {
+		return err
+	}
+	if err := s.scaleCases(cfg.Version, cfg.Sockets); err != nil {
 		return err
 	}
 	if cfg.Live {

@@ -94,15 +94,23 @@ func (p *Packet) CompleteChecksum() {
 	binary.BigEndian.PutUint16(field, check)
 }
 
+// sum adds 16-bit numbers, with the carries at the end (csum_partial): four bytes at a time, since 2^16 is 1 there.
 func sum(start uint32, b []byte) uint32 {
-	for ; len(b) >= 2; b = b[2:] {
-		start += uint32(b[0])<<8 | uint32(b[1])
-		start = start&0xffff + start>>16
+	s := uint64(start)
+	for ; len(b) >= 4; b = b[4:] {
+		s += uint64(binary.BigEndian.Uint32(b))
+	}
+	if len(b) >= 2 {
+		s += uint64(binary.BigEndian.Uint16(b))
+		b = b[2:]
 	}
 	if len(b) == 1 {
-		start += uint32(b[0]) << 8
+		s += uint64(b[0]) << 8
 	}
-	return start
+	for s > 0xffff {
+		s = s&0xffff + s>>16
+	}
+	return uint32(s)
 }
 
 func fold(s uint32) uint16 {
