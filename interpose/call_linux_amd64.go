@@ -120,7 +120,7 @@ func (c *call) lookForSignal() {
 // make makes the call.
 func (c *call) make() answer {
 	c.restore()
-	if c.th.proc.changed.Load() {
+	if c.th.tid == c.th.proc.tgid && c.th.proc.changed.Load() { // no other thread is left
 		c.s.afterExec(c.th.proc)
 	}
 	nr := int(c.n.Nr)
@@ -507,13 +507,16 @@ func (c *call) mmap() answer {
 	if _, err := c.l.add(c.n.ID, memfd, at, cloexec, false); err != nil {
 		return fail(err)
 	}
-	c.th.replaced = &replacement{at, placeholder}
+	c.th.replaced.Store(&replacement{at, placeholder})
 	c.s.mu.Lock()
 	c.s.memfds[st.Ino] = f
 	f.memfds[st.Ino] = true
 	c.s.mu.Unlock()
 	p.mu.Lock()
 	p.rings = append(p.rings, ringMap{model: model, size: (length + 4095) &^ 4095, inode: st.Ino})
+	if p.over {
+		c.th.dropPlaceholder()
+	}
 	p.mu.Unlock()
 	return pass()
 }
@@ -534,11 +537,10 @@ func (c *call) descriptorFlags(fd int) (cloexec bool, err error) {
 
 // restore puts the placeholder back after an mmap call of the thread.
 func (c *call) restore() {
-	r := c.th.replaced
+	r := c.th.replaced.Swap(nil)
 	if r == nil {
 		return
 	}
-	c.th.replaced = nil
 	defer unix.Close(r.placeholder)
 	if f, _ := c.s.lookup(c.th.proc, r.at); f != nil {
 		cloexec, _ := c.descriptorFlags(r.at)

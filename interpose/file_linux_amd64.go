@@ -91,7 +91,7 @@ func (s *Supervisor) keep(p *process, d descriptor) {
 	if f.owner != p.task || f.ownerFD != d.fd || f.gone() {
 		return
 	}
-	if !p.dead {
+	if !p.over {
 		for _, o := range p.fds {
 			if o.file == f && o.fd != d.fd {
 				f.ownerFD = o.fd

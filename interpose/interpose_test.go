@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -86,6 +87,7 @@ type machine struct {
 	k        *kernel.Kernel
 	system   *subsys.System
 	net      *kernel.Net
+	mu       sync.Mutex
 	reported []string
 }
 
@@ -105,7 +107,11 @@ func boot(t testing.TB, release kernel.Release) *machine {
 		t.Fatal(err)
 	}
 	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Stack: system.Inet(m.net), Devices: system.Rtnetlink, Self: self,
-		Report: func(format string, args ...any) { m.reported = append(m.reported, fmt.Sprintf(format, args...)) }})
+		Report: func(format string, args ...any) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.reported = append(m.reported, fmt.Sprintf(format, args...))
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,29 +194,45 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// TestAbuse: whatever a program does, the machine stays whole, and another program's messages are not touched.
-func TestAbuse(t *testing.T) {
-	abuse, witness := client(t, "abuse"), client(t, "witness")
-	seeds, calls := 2, "2000"
-	if testing.Short() {
-		seeds, calls = 1, "400"
-	}
-	for _, release := range kernel.Releases() {
-		for seed := range seeds {
-			m := boot(t, release)
-			var out, seen output
-			w := m.start(t, &seen, witness, "200")
-			a := m.start(t, &out, abuse, fmt.Sprint(seed), calls)
-			<-a.Done()
-			if c := code(t, w); c != 0 || seen.String() != "200 messages\n" {
-				t.Errorf("%v, seed %d: the other program ended with %d: %s", release, seed, c, seen.String())
-			}
-			if c := code(t, a); c != 0 {
-				t.Errorf("%v, seed %d: ended with %d: %s", release, seed, c, out.String())
-			}
-			m.end(t)
+// FuzzAbuse: whatever a program does and whenever it dies, the machine stays whole, another program's messages are not touched, and
+// nothing is left.
+func FuzzAbuse(f *testing.F) {
+	for i := range kernel.Releases() {
+		f.Add(uint32(i), byte(i), uint16(0))
+		if !testing.Short() {
+			f.Add(uint32(100+i), byte(i), uint16(3000*i+1))
 		}
 	}
+	calls := "1000"
+	if testing.Short() {
+		calls = "300"
+	}
+	abuse, witness := client(f, "abuse"), client(f, "witness")
+	// killAfter is when the program is killed, in microseconds, 0 for never.
+	f.Fuzz(func(t *testing.T, seed uint32, release byte, killAfter uint16) {
+		all := kernel.Releases()
+		m := boot(t, all[int(release)%len(all)])
+		var out, seen output
+		w := m.start(t, &seen, witness, "200")
+		a := m.start(t, &out, abuse, fmt.Sprint(seed), calls)
+		if killAfter != 0 {
+			time.Sleep(time.Duration(killAfter) * time.Microsecond)
+			_ = a.Signal(syscall.SIGKILL)
+		}
+		select {
+		case <-a.Done():
+		case <-time.After(time.Minute):
+			t.Errorf("seed %d does not end", seed)
+			_ = a.Signal(syscall.SIGKILL)
+		}
+		if c := code(t, w); c != 0 || seen.String() != "200 messages\n" {
+			t.Errorf("the other program ended with %d: %s", c, seen.String())
+		}
+		if c := code(t, a); c != 0 && killAfter == 0 {
+			t.Errorf("ended with %d: %s", c, out.String())
+		}
+		m.end(t)
+	})
 }
 
 // TestKilled: a program may die in the middle of any call. Nothing stays of it, neither in the machine nor in this process.

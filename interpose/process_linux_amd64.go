@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,10 @@ type process struct {
 	pidfd int
 	task  *kernel.Task // the thread group's leader
 
+	dead bool // it has ended, and is no longer among the supervisor's
+
 	mu      sync.Mutex
+	over    bool // its task is ended: nothing more is done to it
 	threads map[int]*thread
 	fds     map[int]descriptor // of netlink sockets and epolls, as far as the model has them
 	others  map[int]bool       // descriptors that are neither
@@ -32,10 +36,9 @@ type process struct {
 	// settled is when what the process may have done to its descriptors in the last call that was passed on is surely
 	// done: until then nothing is remembered of descriptors.
 	settled time.Time
-	stale   bool // descriptors may have come and gone since the last look at all of them
-	forked  bool // there may be children that nobody knows
-	execed  bool // execve was passed on: the memory may be another
-	dead    bool
+	stale   bool        // descriptors may have come and gone since the last look at all of them
+	forked  bool        // there may be children that nobody knows
+	execed  bool        // execve was passed on: the memory may be another
 	changed atomic.Bool // execve was passed on, and no other call came since
 }
 
@@ -60,8 +63,9 @@ type thread struct {
 	buf  []byte
 	// looked is when the thread was last seen to exist.
 	looked time.Time
-	// replaced is a descriptor whose placeholder a memfd has taken the place of, for the mmap call that was passed on.
-	replaced *replacement
+	// replaced is a descriptor whose placeholder a memfd has taken the place of, for the mmap call that was passed on. Who takes it
+	// out closes the placeholder.
+	replaced atomic.Pointer[replacement]
 	// identity says that a call was passed on that may change ids or capabilities.
 	identity bool
 }
@@ -142,23 +146,26 @@ func (s *Supervisor) thread(tid int) (*thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	th = &thread{tid: tid, proc: p, task: p.task}
-	if tid != p.tgid {
-		if th.task = p.spare(); th.task == nil {
-			_ = s.numbered(tid, func() error {
-				th.task = p.task.ThreadBy(s.cur, "thread "+strconv.Itoa(tid))
-				return nil
-			})
+	th = &thread{tid: tid, proc: p, task: p.task, looked: time.Now()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.over:
+		return nil, unix.ESRCH
+	case tid != p.tgid:
+		if th.task = s.spare(p); th.task != nil {
+			th.task.SetCredentials(st.cred)
+			break
 		}
-		th.task.SetCredentials(st.cred)
+		_ = s.numbered(tid, func() error {
+			th.task = p.task.ThreadBy(s.cur, "thread "+strconv.Itoa(tid), st.cred)
+			return nil
+		})
 	}
-	th.looked = time.Now()
+	p.threads[tid] = th
 	s.mu.Lock()
 	s.threads[tid] = th
 	s.mu.Unlock()
-	p.mu.Lock()
-	p.threads[tid] = th
-	p.mu.Unlock()
 	return th, nil
 }
 
@@ -177,21 +184,34 @@ func (th *thread) exists() bool {
 	return unix.Access(fmt.Sprintf("/proc/%d/task/%d", th.proc.tgid, th.tid), unix.F_OK) == nil
 }
 
-// spare returns the task of a thread that has ended, nil when there is none.
-func (p *process) spare() *kernel.Task {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// spare returns the task of a thread that has ended, nil when there is none. The caller holds p.mu.
+func (s *Supervisor) spare(p *process) *kernel.Task {
 	const few = 16
 	if len(p.threads) < few {
 		return nil
 	}
 	for tid, th := range p.threads {
-		if tid != p.tgid && !th.exists() {
-			delete(p.threads, tid)
-			return th.task
+		if tid == p.tgid || th.exists() || !th.mu.TryLock() { // its last call may not be over
+			continue
 		}
+		th.mu.Unlock()
+		th.dropPlaceholder()
+		delete(p.threads, tid)
+		s.mu.Lock()
+		if s.threads[tid] == th {
+			delete(s.threads, tid)
+		}
+		s.mu.Unlock()
+		return th.task
 	}
 	return nil
+}
+
+// dropPlaceholder closes a placeholder that nobody puts back any more.
+func (th *thread) dropPlaceholder() {
+	if r := th.replaced.Swap(nil); r != nil {
+		_ = unix.Close(r.placeholder)
+	}
 }
 
 // numbered calls birth, which makes a task that gets the number pid.
@@ -218,28 +238,10 @@ func (s *Supervisor) process(tgid int, st status) (*process, error) {
 	}
 	s.guard.tell(tgid)
 	p = &process{tgid: tgid, pidfd: pidfd, threads: map[int]*thread{}, fds: map[int]descriptor{}, others: map[int]bool{}, stale: true}
-	name := nameOf(tgid)
-	err = s.numbered(tgid, func() (err error) {
-		if parent != nil {
-			p.task, err = parent.task.ForkBy(s.cur, name)
-		} else {
-			p.task = s.kernel.NewProcess(name, s.net)
-		}
-		return err
-	})
-	if err != nil {
+	if err := s.beginTask(p, parent, st.cred); err != nil {
+		_ = unix.Close(pidfd)
 		return nil, err
 	}
-	if parent != nil {
-		parent.mu.Lock()
-		for fd, d := range parent.fds {
-			p.fds[fd] = d // the model's table is a copy too
-		}
-		p.rings = slices.Clone(parent.rings)
-		parent.mu.Unlock()
-		p.execed = len(p.rings) > 0
-	}
-	p.task.SetCredentials(st.cred)
 	s.mu.Lock()
 	s.processes[tgid] = p
 	s.mu.Unlock()
@@ -247,6 +249,28 @@ func (s *Supervisor) process(tgid int, st status) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// beginTask makes the task of a new process, whose parent may be nil.
+func (s *Supervisor) beginTask(p, parent *process, cred kernel.Credentials) error {
+	name := nameOf(p.tgid)
+	if parent != nil {
+		parent.mu.Lock()
+		defer parent.mu.Unlock()
+	}
+	return s.numbered(p.tgid, func() (err error) {
+		if parent == nil || parent.over {
+			p.task = s.kernel.NewProcess(name, s.net)
+			p.task.SetCredentials(cred)
+			return nil
+		}
+		if p.task, err = parent.task.ForkBy(s.cur, name, cred); err != nil {
+			return err
+		}
+		p.fds, p.rings = maps.Clone(parent.fds), slices.Clone(parent.rings) // as the model's are copies
+		p.execed = len(p.rings) > 0
+		return nil
+	})
 }
 
 // nameOf is how a process is called in traces.
@@ -278,9 +302,6 @@ func (s *Supervisor) ended(p *process) {
 	for tid, th := range s.threads {
 		if th.proc == p {
 			delete(s.threads, tid)
-			if th.replaced != nil {
-				_ = unix.Close(th.replaced.placeholder)
-			}
 		}
 	}
 	s.mu.Unlock()
@@ -288,8 +309,12 @@ func (s *Supervisor) ended(p *process) {
 	s.adoptChildren(p)
 	s.hangups()
 	p.mu.Lock()
+	p.over = true
 	for _, d := range p.fds {
 		s.keep(p, d)
+	}
+	for _, th := range p.threads {
+		th.dropPlaceholder()
 	}
 	p.mu.Unlock()
 	p.task.KillBy(s.cur)
@@ -312,6 +337,9 @@ func (s *Supervisor) lookup(p *process, fd int) (*file, int) {
 
 // identify looks at a descriptor anew. The caller holds p.mu.
 func (s *Supervisor) identify(p *process, fd int) (*file, int) {
+	if p.over {
+		return nil, -1
+	}
 	link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.tgid, fd))
 	f := s.fileOf(p, fd, link)
 	if d, ok := p.fds[fd]; ok {
@@ -361,6 +389,10 @@ func (s *Supervisor) refresh() {
 	}
 	for _, p := range s.all() {
 		p.mu.Lock()
+		if p.over {
+			p.mu.Unlock()
+			continue
+		}
 		if p.stale || time.Now().Before(p.settled) {
 			p.stale = false
 			s.compare(p)
@@ -438,10 +470,10 @@ func (s *Supervisor) compare(p *process) {
 // remap makes the mappings in the model those that the process has. The caller holds p.mu.
 func (s *Supervisor) remap(p *process) {
 	unknown := slices.ContainsFunc(p.rings, func(r ringMap) bool { return r.at == 0 })
-	if !unknown && !p.execed {
+	if p.over || !unknown && !p.execed {
 		return
 	}
-	p.execed = false
+	p.execed = len(p.rings) > 0 && time.Now().Before(p.settled) // it may not have happened yet
 	actual := ringMappings(p.tgid)
 	for i := range p.rings {
 		r := &p.rings[i]
@@ -472,7 +504,7 @@ func ringMappings(pid int) []ringMap {
 		return nil
 	}
 	defer f.Close()
-	var maps []ringMap
+	var rings []ringMap
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 6 || !strings.HasPrefix(fields[5], "/memfd:netlink-ring") {
@@ -483,8 +515,8 @@ func ringMappings(pid int) []ringMap {
 		end, err2 := strconv.ParseUint(to, 16, 64)
 		inode, err3 := strconv.ParseUint(fields[4], 10, 64)
 		if err1 == nil && err2 == nil && err3 == nil {
-			maps = append(maps, ringMap{at: start, size: end - start, inode: inode})
+			rings = append(rings, ringMap{at: start, size: end - start, inode: inode})
 		}
 	}
-	return maps
+	return rings
 }

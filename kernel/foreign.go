@@ -14,17 +14,24 @@ type Credentials struct {
 	Permitted, Effective uint64
 }
 
-// SetCredentials gives the task an identity.
-func (t *Task) SetCredentials(c Credentials) {
-	t.cred = &Cred{UID: c.UID, EUID: c.EUID, SUID: c.SUID, GID: c.GID, EGID: c.EGID, SGID: c.SGID,
+func (c Credentials) cred() *Cred {
+	return &Cred{UID: c.UID, EUID: c.EUID, SUID: c.SUID, GID: c.GID, EGID: c.EGID, SGID: c.SGID,
 		permitted: c.Permitted & allCaps, effective: c.Effective & allCaps}
 }
 
+// SetCredentials gives the task an identity, between two calls of it.
+func (t *Task) SetCredentials(c Credentials) { t.cred = c.cred() }
+
 // ForkBy, ThreadBy, KillBy and MunmapBy are fork, clone, SIGKILL and munmap for a task that somebody else drives, made by cur. Who is
-// in a system call when he is killed is interrupted, and ends when he leaves it.
-func (t *Task) ForkBy(cur *Task, name string) (*Task, error) { return t.fork(cur, name) }
-func (t *Task) ThreadBy(cur *Task, name string) *Task        { return t.thread(cur, name) }
-func (t *Task) KillBy(cur *Task)                             { t.group.kill(cur, nil) }
+// in a system call when he is killed is interrupted, and ends when he leaves it. The new task has an identity of its own, as that of
+// t may be changing.
+func (t *Task) ForkBy(cur *Task, name string, c Credentials) (*Task, error) {
+	return t.fork(cur, name, c.cred())
+}
+func (t *Task) ThreadBy(cur *Task, name string, c Credentials) *Task {
+	return t.thread(cur, name, c.cred())
+}
+func (t *Task) KillBy(cur *Task) { t.group.kill(cur, nil) }
 
 // Threads says that t, whose call it is, is about to have a thread that ThreadBy enters later, and which may be in the middle of
 // a call by then: from now on who uses a file of theirs holds it, as if the thread were there. That remains when it has ended.

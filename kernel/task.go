@@ -34,7 +34,7 @@ type Task struct {
 	signal    atomic.Bool
 	blocked   bool // the present call would wait for ever
 	life      life
-	hung      bool
+	hung      atomic.Bool
 	unwinding bool
 	held      []*Mutex
 	beside    *Beside // while the task works beside others
@@ -131,7 +131,7 @@ func (t *Task) Go(fn func(*Task)) *sched.Thread {
 			switch p := recover().(type) {
 			case nil:
 			case Oops:
-				t.hung = true
+				t.hung.Store(true)
 			default:
 				panic(p)
 			}
@@ -158,7 +158,7 @@ func (t *Task) point(kind sched.Kind, obj sched.Obj, write bool, label string) {
 // Fork makes a child process with copies of the descriptors and mappings; it runs when somebody drives it.
 func (t *Task) Fork(name string) (child *Task, err error) {
 	_, err = syscall(t, ForkCall{}, func() (int, error) {
-		if child, err = t.fork(t, name); err != nil {
+		if child, err = t.fork(t, name, t.cred); err != nil {
 			return -1, err
 		}
 		return child.pid, nil
@@ -170,11 +170,11 @@ func (t *Task) Fork(name string) (child *Task, err error) {
 }
 
 // fork makes a child of t: copy_process.
-func (t *Task) fork(cur *Task, name string) (*Task, error) {
+func (t *Task) fork(cur *Task, name string, cred *Cred) (*Task, error) {
 	if cur.NoMemory("process") {
 		return nil, ENOMEM
 	}
-	child := &Task{Name: name, k: t.k, cred: t.cred, net: t.net}
+	child := &Task{Name: name, k: t.k, cred: cred, net: t.net}
 	var err error
 	if child.as, err = t.as.fork(cur); err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (t *Task) Thread(name string) (th *Task, err error) {
 		if t.NoMemory("thread") {
 			return -1, ENOMEM
 		}
-		th = t.thread(t, name)
+		th = t.thread(t, name, t.cred)
 		return th.pid, nil
 	})
 	if err != nil {
@@ -217,8 +217,8 @@ func (t *Task) Thread(name string) (th *Task, err error) {
 }
 
 // thread makes a thread of t's process.
-func (t *Task) thread(cur *Task, name string) *Task {
-	th := &Task{Name: name, k: t.k, group: t.group, cred: t.cred, net: t.net}
+func (t *Task) thread(cur *Task, name string, cred *Cred) *Task {
+	th := &Task{Name: name, k: t.k, group: t.group, cred: cred, net: t.net}
 	th.files, th.as = t.files.share(cur), t.as.share(cur)
 	t.k.adopt(cur, th)
 	return th
@@ -290,7 +290,7 @@ func (t *Task) Dead() bool { return t.life.dead.Load() }
 func (t *Task) InCall() bool { return t.life.inCall.Load() }
 
 // Hung reports whether the task waits for ever inside a system call.
-func (t *Task) Hung() bool { return t.hung }
+func (t *Task) Hung() bool { return t.hung.Load() }
 
 // ExitGroup ends the process: all threads of it. Another thread ends by itself: a sleeping one is interrupted, and each
 // looks whether it was killed where it enters the kernel and where it leaves it. A thread that nobody drives is ended here.
@@ -378,7 +378,7 @@ func (t *Task) doExit(cur *Task) {
 		switch p := recover().(type) {
 		case nil:
 		case hung:
-			t.hung = true
+			t.hung.Store(true)
 		default:
 			panic(p)
 		}
@@ -401,7 +401,7 @@ func (t *Task) hang(format string, args ...any) {
 // without end is reported. call is nil where nobody hears of it: see syscall.
 func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 	switch {
-	case t.hung:
+	case t.hung.Load():
 		return 0, fmt.Errorf("%w: task %s is stuck in the kernel", ErrBlocks, t.Name)
 	case t.abandoned():
 		return 0, ErrKilled
@@ -422,7 +422,7 @@ func (t *Task) sys(call Call, fn func() (int, error)) (n int, err error) {
 			t.unwinding = true
 			_ = t.ExitGroup()
 		case hung:
-			t.hung = true
+			t.hung.Store(true)
 			n, err = 0, fmt.Errorf("%w: %s", ErrBlocks, p.why)
 		default:
 			panic(p)

@@ -87,7 +87,7 @@ type execOptions struct {
 	processes  int
 }
 
-func runExec(ctx context.Context, e env, c command, args []string) int {
+func runExec(_ context.Context, e env, c command, args []string) int {
 	var o execOptions
 	flags := c.flags()
 	o.kernel.add(flags, versions.Default.String(), kernelUsage)
@@ -131,18 +131,21 @@ func runExec(ctx context.Context, e env, c command, args []string) int {
 		return exitNotFound
 	}
 	cmd := &exec.Cmd{Path: path, Args: flags.Args(), Stdin: e.stdin, Stdout: e.stdout, Stderr: e.stderr}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
 	if o.join != "" {
-		return e.joinMachine(ctx, o, cmd)
+		return e.joinMachine(o, cmd, signals)
 	}
 	version, err := e.version(o.kernel, versions.All())
 	if err != nil {
 		return e.bad("%v", err)
 	}
-	return e.execOn(ctx, version, o, cmd)
+	return e.execOn(version, o, cmd, signals)
 }
 
-// execOn boots a machine and runs the program on it.
-func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, cmd *exec.Cmd) int {
+// execOn boots a machine and runs the program on it. Signals are for the program, and before it runs for nlmmap.
+func (e env) execOn(version kernel.Version, o execOptions, cmd *exec.Cmd, signals <-chan os.Signal) int {
 	failed := func(err error) int {
 		fmt.Fprintf(e.stderr, "nlmmap: exec: %v\n", err)
 		return exitExecFailed
@@ -176,8 +179,16 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 	}
 	net := k.NewNet()
 	if o.setup != "" {
-		if err := e.setUp(o.setup, system, net); err != nil {
-			return e.bad("%v", err)
+		set := make(chan error, 1)
+		go func() { set <- e.setUp(o.setup, system, net) }()
+		select {
+		case err := <-set:
+			if err != nil {
+				return e.bad("%v", err)
+			}
+		case sig := <-signals:
+			report("exec: %v during --setup", sig)
+			return 128 + int(sig.(syscall.Signal))
 		}
 	}
 	self, err := os.Executable()
@@ -194,7 +205,7 @@ func (e env) execOn(ctx context.Context, version kernel.Version, o execOptions, 
 			return failed(err)
 		}
 	}
-	code := e.runProgram(ctx, o, cmd, func(p *interpose.Program) error {
+	code := e.runProgram(o, cmd, signals, func(p *interpose.Program) error {
 		s.Serve(p.Listener)
 		return nil
 	})
@@ -293,16 +304,12 @@ func (e env) setUp(path string, system *subsys.System, net *kernel.Net) error {
 }
 
 // runProgram starts the program, lets serve see to its calls, and waits for its end.
-func (e env) runProgram(ctx context.Context, o execOptions, cmd *exec.Cmd, serve func(*interpose.Program) error) int {
+func (e env) runProgram(o execOptions, cmd *exec.Cmd, signals <-chan os.Signal, serve func(*interpose.Program) error) int {
 	self, err := os.Executable()
 	if err != nil {
 		fmt.Fprintf(e.stderr, "nlmmap: exec: %v\n", err)
 		return exitExecFailed
 	}
-	// Ctrl-C is for the program: the terminal sends it to both.
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
 	p, err := interpose.Launch(self, cmd)
 	if err == nil {
 		err = serve(p)
@@ -325,7 +332,7 @@ func (e env) runProgram(ctx context.Context, o execOptions, cmd *exec.Cmd, serve
 		select {
 		case sig := <-signals:
 			if (sig == syscall.SIGINT || sig == syscall.SIGQUIT) && e.terminal {
-				continue
+				continue // Ctrl-C: the terminal sends it to both
 			}
 			_ = p.Signal(sig)
 		case <-timeout:

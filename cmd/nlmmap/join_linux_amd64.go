@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -80,7 +79,7 @@ func admit(c packetConn, s *interpose.Supervisor) {
 }
 
 // joinMachine runs a program on the machine of another command.
-func (e env) joinMachine(ctx context.Context, o execOptions, cmd *exec.Cmd) int {
+func (e env) joinMachine(o execOptions, cmd *exec.Cmd, signals <-chan os.Signal) int {
 	c, err := dialPackets(filepath.Join(machineDir(), o.join))
 	if err != nil {
 		entries, _ := os.ReadDir(machineDir())
@@ -94,7 +93,7 @@ func (e env) joinMachine(ctx context.Context, o execOptions, cmd *exec.Cmd) int 
 		return exitExecFailed
 	}
 	defer c.Close()
-	return e.runProgram(ctx, o, cmd, func(p *interpose.Program) error {
+	return e.runProgram(o, cmd, signals, func(p *interpose.Program) error {
 		err := c.sendFD(p.Listener)
 		_ = unix.Close(p.Listener)
 		if err != nil {

@@ -1,10 +1,12 @@
-/* abuse SEED CALLS: random system calls on netlink sockets, with arguments that are right, wrong and wild. What they return does not
- * matter. Rings are scribbled over, children and threads share everything and die at any moment. */
+/* abuse SEED CALLS [DEPTH]: random system calls on netlink sockets, with arguments that are right, wrong and wild. What they return
+ * does not matter. Rings are scribbled over, threads share everything, children and programs that are executed have copies, descriptors
+ * travel, signals come, and all of them die at any moment. DEPTH is how many generations there may be. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,15 +18,18 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { SOCKETS = 8, ROOM = 65536 };
 
-static uint64_t seed;
-static int fds[SOCKETS], ep;
+static __thread uint64_t seed;
+static int fds[SOCKETS], ep, travel[2], depth = 2;
 static char *maps[SOCKETS], *room;
 static size_t sizes[SOCKETS];
+
+static void run(int calls);
 
 static uint32_t rnd(uint32_t n)
 {
@@ -72,12 +77,14 @@ static void scribble(void)
 
 static void frames(int i)
 {
-	if (!maps[i])
+	char *map = maps[i];
+	size_t size = sizes[i];
+	if (!map || !size)
 		return;
 	for (int k = rnd(8); k > 0; k--) {
-		volatile uint32_t *w = (void *)(maps[i] + rnd(sizes[i]) / 4 * 4);
+		volatile uint32_t *w = (void *)(map + rnd(size) / 4 * 4);
 		if (rnd(2))
-			w = (void *)(maps[i] + rnd(sizes[i]) / 1024 * 1024);
+			w = (void *)(map + rnd(size) / 1024 * 1024);
 		*w = rnd(2) ? rnd(5) : rnd(~0u);
 	}
 }
@@ -100,12 +107,119 @@ static void ring(int i)
 	}
 }
 
+static void *thread(void *arg)
+{
+	seed = (uintptr_t)arg;
+	run(40);
+	return NULL;
+}
+
+static void threads(void)
+{
+	pthread_t t[3];
+	int n = 1 + rnd(3), made = 0;
+	if (depth <= 0)
+		return;
+	while (made < n && pthread_create(&t[made], NULL, thread, (void *)(uintptr_t)(rnd(~0u) | 1)) == 0)
+		made++;
+	if (rnd(2))
+		run(20);
+	while (made > 0)
+		pthread_join(t[--made], NULL);
+}
+
+/* A child, which may be killed. It makes calls, has children itself, executes this program or ends at once. */
+static void child(void)
+{
+	if (depth <= 0)
+		return;
+	pid_t c = rnd(4) ? fork() : (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+	if (c < 0)
+		return;
+	if (c == 0) {
+		char a[24], b[24];
+		depth--;
+		seed = seed * 31 + 7;
+		if (rnd(4))
+			run(20);
+		if (rnd(4) == 0) {
+			snprintf(a, sizeof a, "%u", rnd(~0u));
+			snprintf(b, sizeof b, "%d", depth);
+			execl("/proc/self/exe", "abuse", a, "40", b, (char *)NULL);
+		}
+		_exit(0);
+	}
+	if (rnd(3) == 0)
+		usleep(rnd(300));
+	if (rnd(2))
+		kill(c, SIGKILL);
+	waitpid(c, NULL, 0);
+}
+
+/* A descriptor travels, or is lost on the way. */
+static void send_fd(int i)
+{
+	union { struct cmsghdr h; char b[CMSG_SPACE(sizeof(int))]; } u = { .h = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec v = { "x", 1 };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof u };
+	memcpy(CMSG_DATA(&u.h), &fds[i], sizeof(int));
+	sendmsg(travel[0], &h, MSG_DONTWAIT);
+	if (rnd(3) == 0)
+		return;
+	h.msg_controllen = sizeof u;
+	if (recvmsg(travel[1], &h, MSG_DONTWAIT) == 1 && h.msg_controllen == sizeof u) {
+		int fd, old = fds[i];
+		memcpy(&fd, CMSG_DATA(&u.h), sizeof fd);
+		fds[i] = fd;
+		close(old);
+	}
+}
+
+static void proc(void)
+{
+	char buf[4096];
+	int fd = open(rnd(2) ? "/proc/net/netlink" : "/proc/self/net/netlink", O_RDONLY);
+	while (read(fd, buf, sizeof buf) > 0)
+		;
+	close(fd);
+}
+
+static void nothing(int sig) { (void)sig; }
+
+/* A thread may touch a mapping that another takes away. */
+static void stop(int sig)
+{
+	(void)sig;
+	_exit(0);
+}
+
+/* A signal comes soon, and calls that wait are interrupted. */
+static void alarm_soon(void)
+{
+	struct sigaction sa = { .sa_handler = nothing, .sa_flags = rnd(2) ? SA_RESTART : 0 };
+	struct itimerval t = { { 0, 0 }, { 0, 1 + rnd(3000) } };
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static void wait_long(int fd)
+{
+	struct pollfd p[2] = { { fd, POLLIN, 0 }, { travel[1], POLLIN, 0 } };
+	struct epoll_event e[4];
+	alarm_soon();
+	switch (rnd(3)) {
+	case 0: poll(p, 2, 3); break;
+	case 1: epoll_wait(ep, e, 4, 3); break;
+	case 2: { struct timeval tv = { 0, 2000 }; setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv); recv(fd, room, 100, 0); break; }
+	}
+}
+
 static void one(void)
 {
 	int i = rnd(SOCKETS), fd = any_fd();
 	static const int protocols[] = { 0, 2, 4, 5, 6, 8, 9, 10, 11, 12, 14, 15, 16, 18, 30 };
 	struct msghdr *h = (void *)(room + 4096 * (1 + rnd(7)));
-	switch (rnd(26)) {
+	switch (rnd(34)) {
 	case 0:
 		close(fds[i]);
 		fds[i] = socket(AF_NETLINK, SOCK_RAW | (rnd(2) ? SOCK_NONBLOCK : 0) | SOCK_CLOEXEC, rnd(3) ? 0 : protocols[rnd(15)]);
@@ -142,6 +256,14 @@ static void one(void)
 	case 23: rnd(2) ? (void)dup2(fds[i], fds[rnd(SOCKETS)]) : (void)ioctl(fd, rnd(2) ? FIONREAD : rnd(~0u), any_addr()); break;
 	case 24: scribble(); break;
 	case 25: syscall(SYS_recvfrom, fd, any_addr(), any_size(), MSG_DONTWAIT, any_addr(), any_addr()); break;
+	case 26: if (rnd(12) == 0) threads(); break;
+	case 27: if (rnd(12) == 0) child(); break;
+	case 28: send_fd(i); break;
+	case 29: if (rnd(8) == 0) proc(); break;
+	case 30: if (rnd(8) == 0) wait_long(fd); break;
+	case 31: { int d = rnd(2) ? dup(fds[i]) : fcntl(fds[i], F_DUPFD_CLOEXEC, 60); if (d >= 0) { int old = fds[i]; fds[i] = d; rnd(2) ? (void)close(old) : (void)syscall(SYS_close_range, old, old, 0); } break; }
+	case 32: listen(fd, rnd(5)); shutdown(fd, rnd(4)); accept4(fd, any_addr(), any_addr(), rnd(2) * rnd(~0u)); break;
+	case 33: if (rnd(20) == 0) setuid(rnd(2) ? 0 : getuid()); break;
 	}
 	frames(i);
 }
@@ -159,26 +281,21 @@ int main(int argc, char **argv)
 {
 	int calls = argc > 2 ? atoi(argv[2]) : 1000;
 	seed = argc > 1 ? strtoull(argv[1], NULL, 0) * 2654435761u + 1 : 1;
+	if (argc > 3)
+		depth = atoi(argv[3]);
 	/* Nothing else is in reach behind the room. */
 	room = mmap(NULL, ROOM + (1 << 20), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	mprotect(room, ROOM, PROT_READ | PROT_WRITE);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(open("/dev/null", O_RDWR), fd);
+	signal(SIGSEGV, stop);
+	signal(SIGBUS, stop);
+	struct rlimit few = { 100, 100 };
+	setrlimit(RLIMIT_NOFILE, &few);
+	socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, travel);
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	for (int i = 0; i < SOCKETS; i++)
 		fds[i] = socket(AF_NETLINK, SOCK_RAW, i % 3 ? 0 : 2);
-	for (int round = 0; round < 4; round++) {
-		run(calls / 8);
-		pid_t c = fork();
-		if (c == 0) {
-			seed ^= round + 1;
-			run(calls / 8);
-			_exit(0);
-		}
-		run(calls / 8);
-		if (rnd(2))
-			kill(c, SIGKILL);
-		waitpid(c, NULL, 0);
-	}
+	run(calls);
 	return 0;
 }
