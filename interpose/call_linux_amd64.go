@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nlmmap/kernel"
+	"nlmmap/subsys/inet"
 	"nlmmap/subsys/rtnetlink"
 	"nlmmap/sys"
 	"nlmmap/uapi"
@@ -175,7 +176,7 @@ func (c *call) make() answer {
 		case unix.SYS_RECVMSG, unix.SYS_RECVMMSG:
 			c.th.proc.changes() // descriptors may come
 		case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG:
-			if f == nil && c.s.stack.Filtered(c.s.cur) {
+			if f == nil && c.stack().Filtered(c.s.cur) {
 				return c.datagram(nr)
 			}
 		}
@@ -193,13 +194,13 @@ func (c *call) deviceIoctl() answer {
 	if err := c.mem.read(c.arg(2), ifr[:]); err != nil {
 		return fail(err)
 	}
-	if err := c.s.devices.DeviceIoctl(c.th.task, c.s.net, uint32(c.arg(1)), &ifr); err != nil {
+	if err := c.s.devices.DeviceIoctl(c.th.task, c.th.task.Net(), uint32(c.arg(1)), &ifr); err != nil {
 		return fail(err)
 	}
 	return done(0, c.mem.write(c.arg(2), ifr[:]))
 }
 
-// follow gives the model's task the identity that the thread has, if that has changed.
+// follow gives the model's task the identity and the namespace that the thread has, if they may have changed.
 func (c *call) follow() {
 	if !c.th.identity {
 		return
@@ -208,6 +209,15 @@ func (c *call) follow() {
 	if st, err := readStatus(c.th.tid); err == nil {
 		c.th.task.SetCredentials(st.cred)
 	}
+	if net := c.s.netOf(c.th.tid); net != nil {
+		c.th.task.SetNet(net)
+	}
+}
+
+// stack is the IP stack of the thread's namespace.
+func (c *call) stack() *inet.Stack {
+	c.follow()
+	return c.s.inet.Stack(c.th.task.Net())
 }
 
 // fork lets a process have a child, or a thread.
@@ -290,6 +300,7 @@ func (c *call) onSocket(nr int, f *file, fd int) answer {
 // socket makes a netlink socket and puts a placeholder into the program's table.
 func (c *call) socket() answer {
 	c.s.hangups()
+	c.follow()
 	typ := int(int32(c.arg(1)))
 	flags := typ & (unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
 	fd, err := c.th.task.Socket(uapi.AFNetlink, typ&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC), int(int32(c.arg(2))))
@@ -443,6 +454,7 @@ func (c *call) open() answer {
 		return pass()
 	}
 	c.s.refresh()
+	c.follow()
 	text, err := c.th.task.ReadProc("/proc/net/" + m[1])
 	if err != nil {
 		return pass()

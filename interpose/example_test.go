@@ -27,7 +27,7 @@ func Example() {
 		return
 	}
 	net := k.NewNet()
-	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net)})
+	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Inet: system.IP})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -106,7 +106,7 @@ func boot(t testing.TB, release kernel.Release) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Stack: system.Inet(m.net), Devices: system.Rtnetlink, Self: self,
+	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Inet: system.IP, Devices: system.Rtnetlink, Self: self,
 		Report: func(format string, args ...any) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -287,6 +287,31 @@ func TestShell(t *testing.T) {
 	want := "sk       Eth Pid    Groups   Rmem     Wmem     Dump     Locks     Drops     Inode\nlate\nnone\n"
 	if got != want {
 		t.Errorf("printed\n%s, not\n%s", got, want)
+	}
+	m.end(t)
+}
+
+// TestNamespaces: a network namespace that a program makes is another in the model, too, whoever enters it, and sockets stay where
+// they were made.
+func TestNamespaces(t *testing.T) {
+	for _, tool := range []string{"ip", "unshare", "nsenter"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("there is no %s", tool)
+		}
+	}
+	if out, err := exec.Command("unshare", "-rn", "true").CombinedOutput(); err != nil {
+		t.Skipf("namespaces cannot be made here: %s", out)
+	}
+	m := boot(t, kernel.Linux4_4)
+	got, exit := m.run(t, "/bin/sh", "-c", `
+export SHOW='echo $0: $(ip -o link | cut -d: -f2)'
+ip link add home0 type dummy
+unshare -rn sh -c 'ip link add away0 type dummy; sh -c "$SHOW" away; export AWAY=$$
+	unshare -n sh -c "sh -c \"\$SHOW\" third; nsenter -n -t \$AWAY sh -c \"\$SHOW\" away"'
+sh -c "$SHOW" home`)
+	want := "away: lo away0\nthird: lo\naway: lo away0\nhome: lo home0\n"
+	if got != want || exit != 0 {
+		t.Errorf("ended with %d and printed\n%s, not\n%s", exit, got, want)
 	}
 	m.end(t)
 }

@@ -46,7 +46,7 @@ func (c *call) sendDatagram(sock int, h *header) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	p, err := c.s.stack.Datagram(c.th.task, from, to, payload)
+	p, err := c.stack().Datagram(c.th.task, from, to, payload)
 	if err != nil {
 		return 0, err
 	}
@@ -61,7 +61,7 @@ func (c *call) sendDatagram(sock int, h *header) (int, error) {
 			_ = unix.Sendto(own, data, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 		}
 	}
-	c.s.stack.Output(c.th.task, p)
+	c.stack().Output(c.th.task, p)
 	return len(payload), nil
 }
 

@@ -153,12 +153,17 @@ func (s *Supervisor) thread(tid int) (*thread, error) {
 	case p.over:
 		return nil, unix.ESRCH
 	case tid != p.tgid:
+		net := s.netOf(tid)
+		if net == nil {
+			return nil, unix.ESRCH
+		}
 		if th.task = s.spare(p); th.task != nil {
 			th.task.SetCredentials(st.cred)
+			th.task.SetNet(net)
 			break
 		}
 		_ = s.numbered(tid, func() error {
-			th.task = p.task.ThreadBy(s.cur, "thread "+strconv.Itoa(tid), st.cred)
+			th.task = p.task.ThreadBy(s.cur, "thread "+strconv.Itoa(tid), st.cred, net)
 			return nil
 		})
 	}
@@ -253,18 +258,21 @@ func (s *Supervisor) process(tgid int, st status) (*process, error) {
 
 // beginTask makes the task of a new process, whose parent may be nil.
 func (s *Supervisor) beginTask(p, parent *process, cred kernel.Credentials) error {
-	name := nameOf(p.tgid)
+	name, net := nameOf(p.tgid), s.netOf(p.tgid)
+	if net == nil {
+		return unix.ESRCH
+	}
 	if parent != nil {
 		parent.mu.Lock()
 		defer parent.mu.Unlock()
 	}
 	return s.numbered(p.tgid, func() (err error) {
 		if parent == nil || parent.over {
-			p.task = s.kernel.NewProcess(name, s.net)
+			p.task = s.kernel.NewProcess(name, net)
 			p.task.SetCredentials(cred)
 			return nil
 		}
-		if p.task, err = parent.task.ForkBy(s.cur, name, cred); err != nil {
+		if p.task, err = parent.task.ForkBy(s.cur, name, cred, net); err != nil {
 			return err
 		}
 		p.fds, p.rings = maps.Clone(parent.fds), slices.Clone(parent.rings) // as the model's are copies

@@ -23,9 +23,10 @@ import (
 type Config struct {
 	// Kernel is a machine in mode kernel.Free with Memfd and Joined.
 	Kernel *kernel.Kernel
-	// Net is the network namespace that programs start in, and Stack its IP stack: UDP datagrams of programs pass its rules.
-	Net   *kernel.Net
-	Stack *inet.Stack
+	// Net is the network namespace that programs start in. What they make with unshare(2) or clone(2) are others.
+	Net *kernel.Net
+	// Inet has the IP stacks: UDP datagrams of programs pass their rules.
+	Inet *inet.Inet
 	// Devices answers what programs ask and tell of network devices with ioctl(2). With nil the kernel underneath does.
 	Devices *rtnetlink.Rtnetlink
 	// MaxProcesses is how many processes there may be at once: fork fails with EAGAIN beyond. 0 means 4096.
@@ -41,7 +42,7 @@ type Config struct {
 type Supervisor struct {
 	kernel  *kernel.Kernel
 	net     *kernel.Net
-	stack   *inet.Stack
+	inet    *inet.Inet
 	devices *rtnetlink.Rtnetlink
 	report  func(format string, args ...any)
 	limit   int // of processes
@@ -65,9 +66,11 @@ type Supervisor struct {
 	watched   map[int]watching
 	watches   int32          // how many there have been
 	calls     map[*call]bool // that have not been answered
-	closing   atomic.Bool
-	ticking   bool
-	running   int // functions of watch
+
+	namespaces map[string]namespace // by the name that /proc has for them
+	closing    atomic.Bool
+	ticking    bool
+	running    int // functions of watch
 }
 
 // New makes a supervisor for a machine. The error says what is wrong with the configuration or which resource is missing.
@@ -80,9 +83,10 @@ func New(cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interpose: epoll_create: %w", err)
 	}
-	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, stack: cfg.Stack, devices: cfg.Devices, report: cfg.Report, limit: cfg.MaxProcesses, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
+	s := &Supervisor{kernel: cfg.Kernel, net: cfg.Net, inet: cfg.Inet, devices: cfg.Devices, report: cfg.Report, limit: cfg.MaxProcesses, poller: poller, cur: cfg.Kernel.KernelTask("supervisor"),
 		holder: cfg.Kernel.NewProcess("in flight", cfg.Net), processes: map[int]*process{}, threads: map[int]*thread{},
-		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]watching{}, calls: map[*call]bool{}, polled: make(chan struct{})}
+		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]watching{}, calls: map[*call]bool{}, polled: make(chan struct{}),
+		namespaces: map[string]namespace{}}
 	if s.limit == 0 {
 		s.limit = 4096
 	}
@@ -291,6 +295,7 @@ func (s *Supervisor) Serve(fd int) {
 type receivers struct {
 	s       *Supervisor
 	l       listener
+	first   sync.Once
 	waiting atomic.Int32
 	users   atomic.Int32
 }
@@ -319,6 +324,7 @@ func (r *receivers) run() {
 			r.users.Add(1)
 			go r.run()
 		}
+		r.first.Do(func() { r.s.beginsIn(int(n.Tid)) })
 		r.s.serve(r.l, &n)
 	}
 }
@@ -399,6 +405,11 @@ func (s *Supervisor) Close(ctx context.Context) (killed int) {
 	_, _ = unix.Write(s.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	<-s.polled
 	_, _ = unix.Close(s.poller), unix.Close(s.wake)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.namespaces {
+		_ = unix.Close(n.fd)
+	}
 	return killed
 }
 

@@ -22,14 +22,17 @@ func (c Credentials) cred() *Cred {
 // SetCredentials gives the task an identity, between two calls of it.
 func (t *Task) SetCredentials(c Credentials) { t.cred = c.cred() }
 
+// SetNet puts the task into a network namespace, between two calls of it. Its sockets stay where they are.
+func (t *Task) SetNet(net *Net) { t.net = net }
+
 // ForkBy, ThreadBy, KillBy and MunmapBy are fork, clone, SIGKILL and munmap for a task that somebody else drives, made by cur. Who is
-// in a system call when he is killed is interrupted, and ends when he leaves it. The new task has an identity of its own, as that of
-// t may be changing.
-func (t *Task) ForkBy(cur *Task, name string, c Credentials) (*Task, error) {
-	return t.fork(cur, name, c.cred())
+// in a system call when he is killed is interrupted, and ends when he leaves it. The identity and the namespace of a new task are
+// given, as those of t may be changing.
+func (t *Task) ForkBy(cur *Task, name string, c Credentials, net *Net) (*Task, error) {
+	return t.fork(cur, name, c.cred(), net)
 }
-func (t *Task) ThreadBy(cur *Task, name string, c Credentials) *Task {
-	return t.thread(cur, name, c.cred())
+func (t *Task) ThreadBy(cur *Task, name string, c Credentials, net *Net) *Task {
+	return t.thread(cur, name, c.cred(), net)
 }
 func (t *Task) KillBy(cur *Task) { t.group.kill(cur, nil) }
 

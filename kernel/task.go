@@ -158,7 +158,7 @@ func (t *Task) point(kind sched.Kind, obj sched.Obj, write bool, label string) {
 // Fork makes a child process with copies of the descriptors and mappings; it runs when somebody drives it.
 func (t *Task) Fork(name string) (child *Task, err error) {
 	_, err = syscall(t, ForkCall{}, func() (int, error) {
-		if child, err = t.fork(t, name, t.cred); err != nil {
+		if child, err = t.fork(t, name, t.cred, t.net); err != nil {
 			return -1, err
 		}
 		return child.pid, nil
@@ -170,11 +170,11 @@ func (t *Task) Fork(name string) (child *Task, err error) {
 }
 
 // fork makes a child of t: copy_process.
-func (t *Task) fork(cur *Task, name string, cred *Cred) (*Task, error) {
+func (t *Task) fork(cur *Task, name string, cred *Cred, net *Net) (*Task, error) {
 	if cur.NoMemory("process") {
 		return nil, ENOMEM
 	}
-	child := &Task{Name: name, k: t.k, cred: cred, net: t.net}
+	child := &Task{Name: name, k: t.k, cred: cred, net: net}
 	var err error
 	if child.as, err = t.as.fork(cur); err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (t *Task) Thread(name string) (th *Task, err error) {
 		if t.NoMemory("thread") {
 			return -1, ENOMEM
 		}
-		th = t.thread(t, name, t.cred)
+		th = t.thread(t, name, t.cred, t.net)
 		return th.pid, nil
 	})
 	if err != nil {
@@ -217,8 +217,8 @@ func (t *Task) Thread(name string) (th *Task, err error) {
 }
 
 // thread makes a thread of t's process.
-func (t *Task) thread(cur *Task, name string, cred *Cred) *Task {
-	th := &Task{Name: name, k: t.k, group: t.group, cred: cred, net: t.net}
+func (t *Task) thread(cur *Task, name string, cred *Cred, net *Net) *Task {
+	th := &Task{Name: name, k: t.k, group: t.group, cred: cred, net: net}
 	th.files, th.as = t.files.share(cur), t.as.share(cur)
 	t.k.adopt(cur, th)
 	return th

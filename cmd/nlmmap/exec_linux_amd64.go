@@ -195,7 +195,7 @@ func (e env) execOn(version kernel.Version, o execOptions, cmd *exec.Cmd, signal
 	if err != nil {
 		return failed(err)
 	}
-	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Stack: system.Inet(net), Devices: system.Rtnetlink, Report: report, MaxProcesses: o.processes, Self: self})
+	s, err := interpose.New(interpose.Config{Kernel: k, Net: net, Inet: system.IP, Devices: system.Rtnetlink, Report: report, MaxProcesses: o.processes, Self: self})
 	if err != nil {
 		return failed(err)
 	}
