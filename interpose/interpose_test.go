@@ -4,11 +4,15 @@ package interpose_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -91,7 +95,10 @@ type machine struct {
 	reported []string
 }
 
-func boot(t testing.TB, release kernel.Release) *machine {
+func boot(t testing.TB, release kernel.Release) *machine { return bootFor(t, release, 0) }
+
+// bootFor is boot with a limit of processes.
+func bootFor(t testing.TB, release kernel.Release, limit int) *machine {
 	t.Helper()
 	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: release}, Mode: kernel.Free, Memfd: true, Joined: true})
 	if err != nil {
@@ -106,7 +113,7 @@ func boot(t testing.TB, release kernel.Release) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Inet: system.IP, Devices: system.Rtnetlink, Self: self,
+	m.Supervisor, err = interpose.New(interpose.Config{Kernel: k, Net: m.net, Inet: system.IP, Devices: system.Rtnetlink, Self: self, MaxProcesses: limit,
 		Report: func(format string, args ...any) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -194,45 +201,76 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// FuzzAbuse: whatever a program does and whenever it dies, the machine stays whole, another program's messages are not touched, and
+var abuseTime = flag.Duration("abuse", 0, "how long TestAbuse goes on with other seeds")
+
+// TestAbuse: whatever a program does and whenever it dies, the machine stays whole, another program's messages are not touched, and
 // nothing is left.
-func FuzzAbuse(f *testing.F) {
-	for i := range kernel.Releases() {
-		f.Add(uint32(i), byte(i), uint16(0))
-		if !testing.Short() {
-			f.Add(uint32(100+i), byte(i), uint16(3000*i+1))
-		}
-	}
-	calls := "1000"
+func TestAbuse(t *testing.T) {
+	abuse, witness := client(t, "abuse"), client(t, "witness")
+	calls := "600"
 	if testing.Short() {
-		calls = "300"
+		calls = "200"
 	}
-	abuse, witness := client(f, "abuse"), client(f, "witness")
-	// killAfter is when the program is killed, in microseconds, 0 for never.
-	f.Fuzz(func(t *testing.T, seed uint32, release byte, killAfter uint16) {
-		all := kernel.Releases()
-		m := boot(t, all[int(release)%len(all)])
+	one := func(seed int, release kernel.Release, killAfter time.Duration) { // 0 for never
+		what := fmt.Sprintf("seed %d on %v, killed after %v", seed, release, killAfter)
+		m := boot(t, release)
+		defer m.end(t)
 		var out, seen output
 		w := m.start(t, &seen, witness, "200")
 		a := m.start(t, &out, abuse, fmt.Sprint(seed), calls)
 		if killAfter != 0 {
-			time.Sleep(time.Duration(killAfter) * time.Microsecond)
+			time.Sleep(killAfter)
 			_ = a.Signal(syscall.SIGKILL)
 		}
 		select {
 		case <-a.Done():
 		case <-time.After(time.Minute):
-			t.Errorf("seed %d does not end", seed)
+			t.Errorf("%s: it does not end: %s", what, standing(a.Pid()))
 			_ = a.Signal(syscall.SIGKILL)
 		}
 		if c := code(t, w); c != 0 || seen.String() != "200 messages\n" {
-			t.Errorf("the other program ended with %d: %s", c, seen.String())
+			t.Errorf("%s: the other program ended with %d: %s", what, c, seen.String())
 		}
 		if c := code(t, a); c != 0 && killAfter == 0 {
-			t.Errorf("ended with %d: %s", c, out.String())
+			t.Errorf("%s: ended with %d: %s", what, c, out.String())
 		}
-		m.end(t)
-	})
+		if t.Failed() {
+			t.Logf("last: %s", what)
+		}
+	}
+	for i, release := range kernel.Releases() {
+		one(i, release, 0)
+		one(100+i, release, time.Duration(3*i+1)*time.Millisecond)
+	}
+	runs := 0
+	for end := time.Now().Add(*abuseTime); time.Now().Before(end) && !t.Failed(); runs++ {
+		killAfter := time.Duration(0)
+		if runs%3 != 0 {
+			killAfter = rand.N(150 * time.Millisecond)
+		}
+		one(rand.IntN(1<<30), kernel.Releases()[runs%5], killAfter)
+	}
+	if runs > 0 {
+		t.Logf("%d runs in %v", runs, *abuseTime)
+	}
+}
+
+// standing says what a process and its children wait for.
+func standing(pid int) string {
+	var text strings.Builder
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, task := range tasks {
+		stat, _ := os.ReadFile(filepath.Join(task, "stat"))
+		call, _ := os.ReadFile(filepath.Join(task, "syscall"))
+		children, _ := os.ReadFile(filepath.Join(task, "children"))
+		fmt.Fprintf(&text, "\n%s: %.40s, call %s", task, stat, call)
+		for _, field := range strings.Fields(string(children)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				text.WriteString(standing(child))
+			}
+		}
+	}
+	return text.String()
 }
 
 // TestKilled: a program may die in the middle of any call. Nothing stays of it, neither in the machine nor in this process.
@@ -265,19 +303,75 @@ func descriptors(t testing.TB) int {
 	return len(entries)
 }
 
-// TestManyProcesses: processes come and go, each with sockets of its own, and leave nothing.
+// TestManyProcesses: processes come and go, each with sockets of its own, and leave nothing, neither in the machine nor in this
+// process.
 func TestManyProcesses(t *testing.T) {
-	m := boot(t, kernel.Linux3_10)
 	count := 200
 	if testing.Short() {
 		count = 20
 	}
 	witness := client(t, "witness")
-	got, exit := m.run(t, "/bin/sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s 2 || exit 1; i=$((i+1)); done | sort -u", count, witness))
-	if got != "2 messages\n" || exit != 0 {
-		t.Errorf("ended with %d: %s", exit, got)
+	before := held(t)
+	m := boot(t, kernel.Linux3_10)
+	many := func() {
+		got, exit := m.run(t, "/bin/sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s 2 || exit 1; i=$((i+1)); done | sort -u", count, witness))
+		if got != "2 messages\n" || exit != 0 {
+			t.Errorf("ended with %d: %s", exit, got)
+		}
+	}
+	many() // what is made once is there now
+	between := settle(t, held(t))
+	many()
+	after := settle(t, between)
+	t.Logf("before %+v, after %d processes %+v, after as many again %+v", before, count, between, after)
+	if after.descriptors > between.descriptors || after.goroutines > between.goroutines+3 {
+		t.Errorf("after %d processes this one has %+v, and after as many again %+v", count, between, after)
+	}
+	if perProcess := (after.heap - between.heap) / count; perProcess > 1024 && count >= 200 {
+		t.Errorf("%d bytes for each process that has ended", perProcess)
 	}
 	m.end(t)
+	if end := settle(t, before); end.descriptors > before.descriptors {
+		t.Errorf("at the end this process has %+v, before %+v", end, before)
+	}
+}
+
+// holding is what this process holds.
+type holding struct{ descriptors, goroutines, heap int }
+
+func held(t testing.TB) holding {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return holding{descriptors(t), runtime.NumGoroutine(), int(m.HeapAlloc)}
+}
+
+// settle waits, not for ever, until no more is held than wanted: what ends does so by and by.
+func settle(t testing.TB, wanted holding) (h holding) {
+	for range 100 {
+		if h = held(t); h.descriptors <= wanted.descriptors && h.goroutines <= wanted.goroutines {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return h
+}
+
+// TestMaxProcesses: a program that forks without end gets EAGAIN, and others go on.
+func TestMaxProcesses(t *testing.T) {
+	witness := client(t, "witness")
+	m := bootFor(t, kernel.Linux4_4, 12)
+	var out output
+	bomb := m.start(t, &out, "/bin/sh", "-c", "f() { f & f & sleep 0.2; }; f; f")
+	w := m.start(t, &out, witness, "50")
+	if c := code(t, w); c != 0 {
+		t.Errorf("another program ended with %d: %s", c, out.String())
+	}
+	<-bomb.Done()
+	m.end(t)
+	if got := out.String(); !strings.Contains(got, "50 messages\n") || !strings.Contains(got, "fork") {
+		t.Errorf("printed %s", got)
+	}
 }
 
 // TestShell: pipes, background processes and /proc.
