@@ -124,6 +124,9 @@ func (c *call) make() answer {
 	if c.th.tid == c.th.proc.tgid && c.th.proc.changed.Load() { // no other thread is left
 		c.s.afterExec(c.th.proc)
 	}
+	if c.n.Arch != unix.AUDIT_ARCH_X86_64 {
+		return c.socket32()
+	}
 	nr := int(c.n.Nr)
 	switch nr {
 	case unix.SYS_SOCKET:
@@ -322,6 +325,26 @@ func (c *call) socket() answer {
 		return fail(err)
 	}
 	return answer{}
+}
+
+// socket32 refuses netlink sockets to calls of the 32-bit architecture: the model does not know the layouts of what follows.
+func (c *call) socket32() answer {
+	family := uint32(c.arg(0))
+	if c.n.Nr == socketcall32 {
+		const makesSocket = 1
+		var err error
+		if family != makesSocket {
+			return pass()
+		}
+		if family, err = c.mem.word(c.arg(1)); err != nil {
+			return pass()
+		}
+	}
+	if family != unix.AF_NETLINK {
+		return pass()
+	}
+	c.s.report("process %d asks for a netlink socket as a 32-bit program, which cannot have one here", c.th.proc.tgid)
+	return fail(unix.EAFNOSUPPORT)
 }
 
 // install answers the call with a new descriptor: own, of this process, goes into the program's table, where it stands for a file

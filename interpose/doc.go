@@ -20,6 +20,8 @@
 // The model has to know how many descriptors and mappings refer to a socket, as that decides how its TX ring is read (spec
 // 8.4.1). Before such a call the supervisor compares /proc/PID/fd and /proc/PID/maps of all processes with what the model has.
 //
+// A network namespace is made, and entered, underneath; the model has one of its own for each (by its name in /proc/PID/ns/net).
+//
 // # Waiting
 //
 // A call that waits in the model waits in the supervisor, and the program's thread inside its system call. Where a wait is

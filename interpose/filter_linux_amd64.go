@@ -1,6 +1,7 @@
 package interpose
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -66,13 +67,24 @@ func jump(code uint16, k uint32, jt, jf uint8) unix.SockFilter {
 	return unix.SockFilter{Code: code, Jt: jt, Jf: jf, K: k}
 }
 
-// filter is the program of the filter. Calls of the 32-bit architecture pass; those of x32 do not exist.
+// The calls of the 32-bit architecture that make a socket.
+const (
+	socketcall32 = 102
+	socket32     = 359
+)
+
+// filter is the program of the filter. Calls of the 32-bit architecture pass but for those that make a socket; those of x32 do not
+// exist.
 func filter() []unix.SockFilter {
 	const load, jeq, jge, and, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K,
 		unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	p := []unix.SockFilter{
 		stmt(load, dataArch),
-		jump(jeq, unix.AUDIT_ARCH_X86_64, 1, 0),
+		jump(jeq, unix.AUDIT_ARCH_X86_64, 5, 0),
+		stmt(load, dataNr),
+		jump(jeq, socketcall32, 1, 0),
+		jump(jeq, socket32, 0, 1),
+		stmt(ret, retNotify),
 		stmt(ret, retAllow),
 		stmt(load, dataNr),
 		jump(jge, x32Bit, 0, 1),
@@ -104,8 +116,12 @@ func Stub() {
 		beGuard(fd)
 		os.Exit(0)
 	}
-	fmt.Fprintf(os.Stderr, "nlmmap: %v\n", becomeProgram())
-	os.Exit(127)
+	err := becomeProgram()
+	fmt.Fprintf(os.Stderr, "nlmmap: %v\n", err)
+	if errors.Is(err, os.ErrNotExist) {
+		os.Exit(127)
+	}
+	os.Exit(126)
 }
 
 func becomeProgram() error {
@@ -141,6 +157,12 @@ func becomeProgram() error {
 		return fmt.Errorf("the supervisor does not answer: %w", err)
 	}
 	err = unix.Exec(os.Args[0], os.Args[1:], env)
+	switch {
+	case errors.Is(err, unix.ENOEXEC):
+		err = fmt.Errorf("%w: a script begins with #! and the path of its interpreter", err)
+	case errors.Is(err, unix.ENOENT) && unix.Access(os.Args[0], unix.F_OK) == nil:
+		err = fmt.Errorf("%w: the file is there, but not what it names behind #!, or as its dynamic loader", err)
+	}
 	return fmt.Errorf("%s: %w", os.Args[0], err)
 }
 

@@ -409,3 +409,29 @@ sh -c "$SHOW" home`)
 	}
 	m.end(t)
 }
+
+// Test32: a 32-bit program gets no netlink socket, of whichever kernel, and hears it.
+func Test32(t *testing.T) {
+	m := boot(t, kernel.Linux4_4)
+	if got, exit := m.run(t, client(t, "socket32")); got != "-97 -97\n" && got != "no 32-bit calls\n" || exit != 0 {
+		t.Errorf("ended with %d: %s", exit, got)
+	}
+	m.end(t)
+}
+
+// BenchmarkCalls prints what calls take, under the supervisor and without it, and what memory does.
+func BenchmarkCalls(b *testing.B) {
+	path := client(b, "callspeed")
+	for b.Loop() {
+		native, err := exec.Command(path, "30").Output()
+		if err != nil {
+			b.Fatal(err)
+		}
+		m := boot(b, kernel.Linux4_4)
+		got, _ := m.run(b, path, "30")
+		line := func(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", ", ") }
+		b.Logf("nanoseconds without a supervisor: %s", line(string(native)))
+		b.Logf("nanoseconds under it: %s", line(got))
+		m.end(b)
+	}
+}

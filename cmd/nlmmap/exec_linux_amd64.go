@@ -94,7 +94,12 @@ func runExec(_ context.Context, e env, c command, args []string) int {
 	flags.StringVar(&o.setup, "setup", "", "`FILE`: a scenario that runs first, in the same namespace")
 	flags.Var(&o.trace, "trace", "print the system calls and what the kernel did to standard error, or to =`FILE`")
 	flags.BoolVar(&o.watch, "watch", false, "watch the invariants, and print at the end which were violated, how often and by whom")
-	flags.DurationVar(&o.timeout, "timeout", 0, "end the program after this `TIME`, for example 30s (default: never)")
+	flags.Func("timeout", "end the program after this `TIME`, for example 30s (default: never)", func(text string) (err error) {
+		if o.timeout, err = time.ParseDuration(text); err != nil || o.timeout <= 0 {
+			return errors.New("a time is more than 0 and has a unit, as 500ms, 30s or 2m")
+		}
+		return nil
+	})
 	flags.IntVar(&o.processes, "max-procs", 4096, "most processes at once: fork fails with EAGAIN beyond")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the machine, for --join")
 	flags.StringVar(&o.join, "join", "", "run on the machine with this `NAME`")
@@ -107,8 +112,6 @@ func runExec(_ context.Context, e env, c command, args []string) int {
 		return e.bad("exec: %v; see \"nlmmap exec --help\"", err)
 	case flags.NArg() == 0:
 		return e.bad("exec: which program? See \"nlmmap exec --help\"")
-	case o.timeout < 0:
-		return e.bad("exec: --timeout %v is negative", o.timeout)
 	case o.processes <= 0:
 		return e.bad("exec: --max-procs %d: there must be room for the program", o.processes)
 	case o.join != "":
@@ -124,11 +127,14 @@ func runExec(_ context.Context, e env, c command, args []string) int {
 	}
 	path, err := exec.LookPath(flags.Arg(0))
 	if err != nil {
-		fmt.Fprintf(e.stderr, "nlmmap: exec: %v\n", err)
-		if errors.Is(err, os.ErrPermission) {
-			return exitCannotExec
+		if inner := errors.Unwrap(err); inner != nil {
+			err = inner
 		}
-		return exitNotFound
+		fmt.Fprintf(e.stderr, "nlmmap: exec: %s: %v\n", flags.Arg(0), err)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+			return exitNotFound
+		}
+		return exitCannotExec
 	}
 	cmd := &exec.Cmd{Path: path, Args: flags.Args(), Stdin: e.stdin, Stdout: e.stdout, Stderr: e.stderr}
 	signals := make(chan os.Signal, 8)
