@@ -1,6 +1,7 @@
 package interpose
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,7 +21,10 @@ const guardVariable = "NLMMAP_INTERPOSE_GUARD"
 
 // A guard is a process that outlives the supervisor's when that is killed, and then ends the programs: their calls would
 // fail with ENOSYS for ever. The supervisor tells it of each process.
-type guard struct{ pipe *os.File }
+type guard struct {
+	pipe  *os.File
+	ended chan struct{}
+}
 
 // startGuard starts a guard. self is as for Launch.
 func startGuard(self string) (*guard, error) {
@@ -35,8 +39,12 @@ func startGuard(self string) (*guard, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("interpose: guard: %w", err), w.Close())
 	}
-	go func() { _ = cmd.Wait() }() // how it ended is of no interest
-	return &guard{w}, nil
+	g := &guard{w, make(chan struct{})}
+	go func() {
+		defer close(g.ended)
+		_ = cmd.Wait() // how it ended is of no interest
+	}()
+	return g, nil
 }
 
 func (g *guard) tell(pid int) {
@@ -49,12 +57,16 @@ func (g *guard) tell(pid int) {
 }
 
 // dismiss ends the guard: all processes have ended.
-func (g *guard) dismiss() {
+func (g *guard) dismiss(ctx context.Context) {
 	if g == nil {
 		return
 	}
 	g.tell(0)
 	_ = g.pipe.Close()
+	select {
+	case <-g.ended:
+	case <-ctx.Done():
+	}
 }
 
 // beGuard notes processes until the supervisor has gone, and ends them unless it said good-bye.

@@ -286,13 +286,20 @@ func TestKilled(t *testing.T) {
 		<-p.Done()
 	}
 	m.end(t)
-	for range 100 {
-		if descriptors(t) <= before {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	if end := settle(t, holding{descriptors: before, goroutines: runtime.NumGoroutine()}); end.descriptors > before {
+		t.Errorf("%d descriptors, %d before: %s", end.descriptors, before, descriptorNames())
 	}
-	t.Errorf("%d descriptors, %d before", descriptors(t), before)
+}
+
+// descriptorNames says what the descriptors of this process are.
+func descriptorNames() string {
+	var names []string
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, link := range links {
+		name, _ := os.Readlink(link)
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func descriptors(t testing.TB) int {
@@ -348,7 +355,7 @@ func held(t testing.TB) holding {
 
 // settle waits, not for ever, until no more is held than wanted: what ends does so by and by.
 func settle(t testing.TB, wanted holding) (h holding) {
-	for range 100 {
+	for range 1000 {
 		if h = held(t); h.descriptors <= wanted.descriptors && h.goroutines <= wanted.goroutines {
 			break
 		}

@@ -70,7 +70,7 @@ type Supervisor struct {
 	namespaces map[string]namespace // by the name that /proc has for them
 	closing    atomic.Bool
 	ticking    bool
-	running    int // functions of watch
+	running    int // functions of watch, and calls that have been received
 }
 
 // New makes a supervisor for a machine. The error says what is wrong with the configuration or which resource is missing.
@@ -332,6 +332,14 @@ func (r *receivers) run() {
 // serve makes one call.
 func (s *Supervisor) serve(l listener, n *notification) {
 	c := &call{s: s, l: l, n: *n, mem: memory{int(n.Tid)}, begun: time.Now()}
+	s.mu.Lock()
+	s.running++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.running--
+		s.mu.Unlock()
+	}()
 	th, err := s.thread(int(n.Tid))
 	if err != nil {
 		_ = l.send(answer{ID: n.ID, Flags: flagContinue})
@@ -400,7 +408,7 @@ func (s *Supervisor) Close(ctx context.Context) (killed int) {
 		s.pollOnce(1)
 	}
 	s.closing.Store(true)
-	s.guard.dismiss()
+	s.guard.dismiss(ctx)
 	// The poller looks once more, and ends.
 	_, _ = unix.Write(s.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	<-s.polled

@@ -27,6 +27,7 @@ enum { SOCKETS = 8, ROOM = 65536 };
 static __thread uint64_t seed;
 static __thread int sibling; /* a thread that is not the first */
 static int fds[SOCKETS], ep, travel[2], depth = 2;
+static volatile int siblings; /* there are, or may be */
 static char *maps[SOCKETS], *room;
 static size_t sizes[SOCKETS];
 
@@ -120,14 +121,16 @@ static void threads(void)
 {
 	pthread_t t[3];
 	int n = 1 + rnd(3), made = 0;
-	if (depth <= 0)
+	if (depth <= 0 || sibling)
 		return;
+	siblings = 1;
 	while (made < n && pthread_create(&t[made], NULL, thread, (void *)(uintptr_t)(rnd(~0u) | 1)) == 0)
 		made++;
 	if (rnd(2))
 		run(20);
 	while (made > 0)
 		pthread_join(t[--made], NULL);
+	siblings = 0;
 }
 
 /* A child, which may be killed. It makes calls, has children itself, executes this program or ends at once. */
@@ -222,7 +225,7 @@ static void wait_long(int fd)
 	switch (rnd(sibling ? 2 : 3)) { /* alarms come to the first thread */
 	case 0: poll(p, 2, 3); break;
 	case 1: epoll_wait(ep, e, 4, 3); break;
-	case 2: { struct timeval tv = { 0, 2000 }; setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv); recv(fd, room, 100, 0); break; }
+	case 2: if (!siblings) { struct timeval tv = { 0, 2000 }; setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv); recv(fd, room, 100, 0); break; }
 	}
 	setitimer(ITIMER_REAL, &off, NULL);
 }
@@ -257,7 +260,7 @@ static void one(void)
 		rnd(2) ? sendmsg(fd, rnd(9) ? h : any_addr(), MSG_DONTWAIT) : recvmsg(fd, rnd(9) ? h : any_addr(), MSG_DONTWAIT);
 		break;
 	case 13: rnd(2) ? sendmmsg(fd, any_addr(), rnd(5), MSG_DONTWAIT) : recvmmsg(fd, any_addr(), rnd(5), MSG_DONTWAIT, NULL); break;
-	case 14: fcntl(fd, F_SETFL, O_NONBLOCK); rnd(2) ? read(fd, any_addr(), any_size()) : write(fd, any_addr(), any_size()); break;
+	case 14: if (siblings) break; /* one could put another file there */ fcntl(fd, F_SETFL, O_NONBLOCK); rnd(2) ? read(fd, any_addr(), any_size()) : write(fd, any_addr(), any_size()); break;
 	case 15: poll(any_addr(), rnd(9), rnd(2)); break;
 	case 16: { struct pollfd p[2] = { { fd, rnd(65536) }, { any_fd(), rnd(65536) } }; poll(p, 2, rnd(2)); break; }
 	case 17: { struct epoll_event e = { rnd(~0u), { .u64 = rnd(9) } }; epoll_ctl(ep, 1 + rnd(3), fd, rnd(9) ? &e : any_addr()); break; }
