@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ import (
 // little is enough to see that every case runs.
 var little = measure.Effort{Rounds: 2, Round: 100 * time.Microsecond}
 
-// TestSuite runs every case at two sizes. On the live kernel it needs root.
+// TestSuite runs every case at two sizes: on the live kernel what the caller may.
 func TestSuite(t *testing.T) {
 	for _, release := range kernel.Releases() {
 		cfg := measure.Config{Version: kernel.Version{Release: release}, Effort: little, Sizes: []int{64, 16384}, Routes: 300, Sockets: 20}
@@ -45,10 +46,11 @@ func TestSuite(t *testing.T) {
 				t.Errorf("%v: row %s: %t", release, want.Name(), ok)
 			}
 		}
-		if os.Getuid() != 0 || !cfg.Live {
+		if !cfg.Live {
 			continue
 		}
-		if _, ok := r.Find(measure.Key{Operation: "ack", Side: measure.Live, Way: "recvmsg", Size: 64}); !ok {
+		t.Log(r.Notes)
+		if _, ok := r.Find(measure.Key{Operation: "ack", Side: measure.Live, Way: "recvmsg", Size: 64}); !ok && runtime.GOOS+runtime.GOARCH == "linuxamd64" {
 			t.Errorf("nothing of the live kernel: %v", r.Notes)
 		}
 	}
