@@ -40,6 +40,9 @@ func (m *maker) nonsense(d fd) string {
 	if d.protocol() == "audit" {
 		return fmt.Sprintf("msg type=%d flags=%s payload=%d", pick(m, 16, 999, 1300), m.flags(), m.IntN(20))
 	}
+	if d.protocol() == "xfrm" {
+		return fmt.Sprintf("msg type=%d flags=%s payload=%d", 16+m.IntN(30), pick(m, "request", "request,ack", "ack"), m.IntN(300))
+	}
 	typ := fmt.Sprint(16 + m.IntN(80))
 	if m.one(4) {
 		typ = pick(m, "error", "done", "overrun", "5", "511", "0x300", "0x400", "0x404", "0x501", "0xffff")
@@ -70,7 +73,7 @@ func (m *maker) request(d fd) string {
 	case "10":
 		return m.lookup()
 	case "xfrm":
-		return fmt.Sprintf("msg type=%d flags=%s payload=%d", pick(m, 18, 21), pick(m, "request,dump", "request,ack"), pick(m, 0, 24))
+		return fmt.Sprintf("msg type=%d flags=request,ack payload=%d", pick(m, 18, 21, 29, 35, 37), pick(m, 0, 4, 24))
 	}
 	return fmt.Sprintf("msg type=%d flags=%s payload=%d", 16+m.IntN(4), m.flags(), pick(m, 0, 8, 100, 1000, 2000, 4000))
 }

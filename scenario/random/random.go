@@ -19,6 +19,7 @@
 //   - statistics of several sockets, and several neighbours of which one is gone, whose order is that of a hash table;
 //   - devices, neighbours and routes in the initial namespace, where those of scenarios before have had an effect;
 //   - addresses that are shorter than their port id, for which kernels take what is on their stack;
+//   - dumps of XFRM, which crash all kernels if there is no room for their first message;
 //   - rings beside a tap, which crash Linux 3.19;
 //   - packets with what only a driver can make (linear=, stamped, received): only the model has them.
 package random
