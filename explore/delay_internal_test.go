@@ -41,6 +41,10 @@ func TestHandsBack(t *testing.T) {
 		for _, barrier := range []bool{true, false} {
 			p, o := handsBack(barrier), Options{Version: kernel.Version{Release: kernel.Linux4_4}, Memory: m}
 			r := Explore(t.Context(), p, o)
+			o.Workers = 4
+			if many := Explore(t.Context(), p, o); many.Runs != r.Runs || many.FoundAfter != r.FoundAfter {
+				t.Errorf("four workers: %v, one: %v", many, r)
+			}
 			if fails := m == memmodel.Weak && !barrier; (r.Failure != nil) != fails || !fails && !r.Exhausted {
 				t.Errorf("%v, barrier %v: %v, want a failure: %v", m, barrier, r, fails)
 			}

@@ -13,6 +13,7 @@ func receivePrograms() []Program {
 	return []Program{
 		{"reader-and-ack", "One acknowledgement and its reader: the smallest exchange through a ring.", readerAndAck},
 		{"reader-and-acks", "A process asks for acknowledgements, another reads them out of the ring as they come.", readerAndAcks},
+		{"hand-back", "A reader takes a message out of a ring of one frame while the next one is sent.", handBack},
 		{"two-senders", "Two processes send to one ring whose reader takes the messages as they come.", twoSenders},
 		{"two-senders-one-frame", "Two processes send to a ring of one frame.", twoSendersOneFrame},
 		{"skipping-reader", "A reader marks frames as skipped and gives them back later while messages come.", skippingReader},
@@ -40,6 +41,14 @@ func readerAndAcks(w *World) {
 		w.next(s.RX)
 		w.Optional(func() { w.next(s.RX) })
 	})
+}
+
+func handBack(w *World) {
+	main := w.Process("reader")
+	s := w.Open(main, uapi.NetlinkRoute, userspace.Config{RX: ring(1, 1024), Portid: 1000})
+	w.send(main, s.FD(), noop(1), addr(0, 0))
+	w.Go(w.forked(main, "sender"), func(t sys.Task) { _, _ = sys.Sendto(t, s.FD(), noop(2), dontwait, addr(0, 0)) })
+	w.Go(main, func(sys.Task) { w.take(s.RX) })
 }
 
 func twoSenders(w *World) {
