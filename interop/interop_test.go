@@ -88,6 +88,43 @@ func TestGenetlink(t *testing.T) {
 	}
 }
 
+// A published library on a machine of 2013, without a process: it finds a family of generic netlink by its name.
+func Example_genetlink() {
+	k, task, err := boot(kernel.Linux3_10)
+	if err != nil {
+		panic(err)
+	}
+	conn, err := interop.Dial(task, uapi.NetlinkGeneric, nil)
+	if err != nil {
+		panic(err)
+	}
+	c := genetlink.NewConn(conn)
+	f, err := c.GetFamily("tcp_metrics")
+	fmt.Println(f.ID, f.Version, f.Name, err)
+	fmt.Println(c.Close(), k.Close())
+	// Output:
+	// 17 1 tcp_metrics <nil>
+	// <nil> <nil>
+}
+
+// TestGenetlinkSchedules: two goroutines, each with a genetlink.Conn, for a family each. Under all schedules each gets
+// the one that it has asked for.
+func TestGenetlinkSchedules(t *testing.T) {
+	explore.Test(t, func(w *explore.World) {
+		for _, name := range []string{"nlctrl", "tcp_metrics"} {
+			task := w.Process(name)
+			conn, err := interop.Dial(task, uapi.NetlinkGeneric, nil)
+			w.Must(err)
+			c := genetlink.NewConn(conn)
+			w.Go(task, func(sys.Task) {
+				f, err := c.GetFamily(name)
+				w.Must(err)
+				w.Assert(f.Name == name, "asked for %s, and got %s", name, f.Name)
+			})
+		}
+	}, explore.Options{Version: kernel.Version{Release: kernel.Linux4_5}, Complete: true})
+}
+
 // noop is a request that is acknowledged and does nothing.
 var noop = netlink.Message{Header: netlink.Header{Type: netlink.Noop, Flags: netlink.Request | netlink.Acknowledge}}
 

@@ -55,6 +55,7 @@ var tools = map[string]tool{
 	"nl-addr-add":     libnl,
 	"nl-addr-delete":  libnl,
 	"nl-addr-list":    libnl,
+	"nl-fib-lookup":   libnl,
 	"nl-link-list":    libnl,
 	"nl-link-set":     libnl,
 	"nl-neigh-add":    libnl,
@@ -63,6 +64,7 @@ var tools = map[string]tool{
 	"nl-qdisc-add":    libnl,
 	"nl-route-add":    libnl,
 	"nl-route-delete": libnl,
+	"nl-route-get":    libnl,
 	"nl-route-list":   libnl,
 }
 

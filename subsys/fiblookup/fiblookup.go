@@ -31,13 +31,18 @@ const (
 )
 
 type lookup struct {
-	nl   *afnetlink.Netlink
-	inet *inet.Inet
+	nl     *afnetlink.Netlink
+	inet   *inet.Inet
+	inMain []uint32 // the tables that a lookup in main searches, in order
+	miss   int32    // what one says that finds nothing
 }
 
 // Register brings the protocol up: nl_fib_lookup_init.
 func Register(nl *afnetlink.Netlink, stack *inet.Inet) {
-	l := &lookup{nl, stack}
+	l := &lookup{nl: nl, inet: stack, inMain: []uint32{inet.TableMain}, miss: 1}
+	if stack.D.FIBMerged {
+		l.inMain, l.miss = []uint32{inet.TableLocal, inet.TableMain}, -int32(kernel.EAGAIN)
+	}
 	nl.KernelCreate(uapi.NetlinkFIBLookup, afnetlink.KernelCfg{Input: l.input})
 }
 
@@ -66,22 +71,39 @@ func (l *lookup) input(cur *kernel.Task, m *afnetlink.Message) {
 	_, _ = l.nl.Unicast(cur, m.Kernel, answer, portid, 0)
 }
 
-// lookup fills the result in: nl_fib_lookup.
+// lookup fills the result in: nl_fib_lookup. It is in one table, main if none is named, whatever the rules say.
 func (l *lookup) lookup(cur *kernel.Task, net *kernel.Net, frn []byte) {
-	table := frn[offTable]
+	stack, dst := l.inet.Stack(net), netip.AddrFrom4([4]byte(frn))
+	asked := uint32(frn[offTable])
+	if asked == 0 {
+		asked = inet.TableMain
+	}
+	tables := []uint32{asked}
+	if asked == inet.TableMain {
+		tables = l.inMain
+	}
 	code := -int32(kernel.ENOENT)
-	// A table that does not exist has no result at all: tables are made with their first route.
-	if l.inet.Stack(net).HasTable(cur, uint32(table)) {
-		frn[offTableID] = table
-		route, err := l.inet.Stack(net).LookupIn(cur, netip.AddrFrom4([4]byte(frn)), uint32(table))
-		code = -int32(kernel.ErrnoOf(err))
-		if err == nil {
-			frn[offTableID] = byte(route.Table)
+	for _, id := range tables {
+		// A table that does not exist has no result at all: tables are made with their first route.
+		if !stack.HasTable(cur, id) {
+			continue
+		}
+		frn[offTableID] = byte(asked)
+		route, err := stack.LookupIn(cur, dst, id)
+		switch errno := kernel.ErrnoOf(err); {
+		case err == nil:
+			code = 0
 			frn[offPrefixlen] = byte(route.Dst.Bits())
 			frn[offNhSel] = 0
 			frn[offType] = route.Type
 			frn[offScope] = route.Scope
+		case errno == inet.ENETUNREACH:
+			code = l.miss
+			continue
+		default:
+			code = -int32(errno)
 		}
+		break
 	}
 	binary.LittleEndian.PutUint32(frn[offErr:], uint32(code))
 }

@@ -1,6 +1,7 @@
 package fiblookup_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,9 +27,19 @@ func TestLookup(t *testing.T) {
 		m.Inet(m.Task.Net()).LoUp(m.Task.Kernel().KernelTask("admin"))
 		s.Send(16, 0, request([4]byte{127, 0, 0, 1}))
 		p := s.Recv()[0].Payload
-		// Table 255, prefix length 32, local, scope host.
-		if p[11] != 255 || p[12] != 32 || p[14] != 2 || p[15] != 254 || p[16] != 0 {
+		// Without the table local in it there is no table main.
+		want := []byte{0, 0, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff}
+		if m.Release() >= kernel.Linux4_1 {
+			want = []byte{254, 32, 0, 2, 254, 0, 0, 0, 0} // main, prefix length 32, local, scope host
+		}
+		if !bytes.Equal(p[11:20], want) {
 			t.Errorf("% x", p)
+		}
+		local := request([4]byte{127, 0, 0, 1})
+		local[10] = 255
+		s.Send(16, 0, local)
+		if p := s.Recv()[0].Payload; !bytes.Equal(p[11:20], []byte{255, 32, 0, 2, 254, 0, 0, 0, 0}) {
+			t.Errorf("table local: % x", p)
 		}
 		s.Send(16, 0, request([4]byte{127})[:19])
 		if b := s.Bytes(); b != nil {
@@ -111,7 +122,9 @@ func Example() {
 	sys.Inet(k.InitNet()).LoUp(k.KernelTask("admin"))
 	task := k.NewProcess("main", k.InitNet())
 	fd, _ := task.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkFIBLookup)
-	msg := nltest.Msg(16, 0, request([4]byte{127, 0, 0, 1}))
+	local := request([4]byte{127, 0, 0, 1})
+	local[10] = 255 // the table to look in
+	msg := nltest.Msg(16, 0, local)
 	_, _ = task.Sendto(fd, msg, 0, uapi.SockaddrNL{Family: uapi.AFNetlink}.Bytes())
 	buf := make([]byte, 8192)
 	n, _ := task.Recvmsg(fd, &kernel.Msghdr{Iov: []kernel.Iovec{kernel.Iov(buf)}}, 0)

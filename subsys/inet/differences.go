@@ -16,6 +16,7 @@ type Differences struct {
 	NeighStateTold    bool
 	LinkChangesTold   bool
 	IPv6LookupClones  bool
+	FIBMerged         bool
 }
 
 // Table declares the differences, bound to d's fields.
@@ -36,6 +37,13 @@ func (d *Differences) Table() []kernel.Difference {
 			Value: kernel.Switch(&d.NoQueueFlag, kernel.Since(kernel.Linux4_4)),
 			Text: "A dummy device has no queue, whatever length it says. Before, one with a length had the default discipline, " +
 				"pfifo_fast.",
+		},
+		{
+			Name: "fib-merged", Spec: "13.7",
+			Value:   kernel.Switch(&d.FIBMerged, kernel.Since(kernel.Linux4_1)),
+			History: "one trie since 4.1, as long as nobody adds a rule",
+			Text: "The tables local and main are one, so that a lookup in main (FIB_LOOKUP) finds local addresses; one that finds " +
+				"nothing says EAGAIN. Before, it said 1.",
 		},
 		{
 			Name: "addr-no-prefix-route", Spec: "11.3",

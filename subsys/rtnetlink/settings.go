@@ -184,7 +184,7 @@ func (r *Rtnetlink) neighTable(family byte) neighTable {
 }
 
 // fillNeightbl is neightbl_fill_info.
-func (r *Rtnetlink) fillNeightbl(t neighTable) filler {
+func (r *Rtnetlink) fillNeightbl(t neighTable, entries int) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		a, ok := begin(cur, s, h, rtmNewneightbl, []byte{t.family, 0, 0, 0})
 		if !ok {
@@ -198,33 +198,34 @@ func (r *Rtnetlink) fillNeightbl(t neighTable) filler {
 		config := make([]byte, 32)
 		binary.LittleEndian.PutUint16(config, t.keyLen)
 		binary.LittleEndian.PutUint16(config[2:], uint16(t.entrySize))
+		binary.LittleEndian.PutUint32(config[4:], uint32(entries))
 		a.put(ndtaConfig, config)
 		a.put(ndtaStats, make([]byte, 8*r.D.NeighCounters))
-		r.fillNeighParms(&a, t, 0)
+		r.fillNeighParms(&a, t, 0, 0)
 		return a.end()
 	}
 }
 
-// fillNeightblParms is neightbl_fill_param_info: what a table has for one device.
-func (r *Rtnetlink) fillNeightblParms(t neighTable, index int) filler {
+// fillNeightblParms is neightbl_fill_param_info: what a table has for one device, with so many entries.
+func (r *Rtnetlink) fillNeightblParms(t neighTable, index, entries int) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
 		a, ok := begin(cur, s, h, rtmNewneightbl, []byte{t.family, 0, 0, 0})
 		if !ok {
 			return false
 		}
 		a.put(ndtaName, cstring(t.name))
-		r.fillNeighParms(&a, t, index)
+		r.fillNeighParms(&a, t, index, entries)
 		return a.end()
 	}
 }
 
-// fillNeighParms is neightbl_fill_parms.
-func (r *Rtnetlink) fillNeighParms(a *attrs, t neighTable, index int) {
+// fillNeighParms is neightbl_fill_parms. Each entry of the device is a reference.
+func (r *Rtnetlink) fillNeighParms(a *attrs, t neighTable, index, entries int) {
 	a.nest(ndtaParms, func() {
 		if index != 0 {
 			a.put32(ndtpaIfindex, uint32(index))
 		}
-		a.put32(ndtpaRefcnt, 1)
+		a.put32(ndtpaRefcnt, uint32(1+entries))
 		a.put32(ndtpaQueueLenBytes, 65536)
 		a.put32(ndtpaQueueLen, 31)
 		a.put32(ndtpaProxyQlen, 64)
@@ -245,20 +246,39 @@ func (r *Rtnetlink) fillNeighParms(a *attrs, t neighTable, index int) {
 	})
 }
 
+// neighsByDevice counts the neighbours of a family.
+func (r *Rtnetlink) neighsByDevice(cur *kernel.Task, stack *inet.Stack, family byte) map[int]int {
+	counts := map[int]int{}
+	at := r.neighTables(cur, stack, family)
+	for i := 0; ; i++ {
+		n, ok := at(i)
+		if !ok {
+			return counts
+		}
+		counts[n.Dev]++
+	}
+}
+
 // dumpNeightbl is neightbl_dump_info: each table of neighbours, and what it has for each device, the newest first.
 func (r *Rtnetlink) dumpNeightbl(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink.Callback) int {
 	var family byte
 	if p := cb.Nlh.Payload(cur); len(p) > 0 {
 		family = p[0]
 	}
-	devices := r.inet.Stack(cb.Net).Devices(cur)
+	stack := r.inet.Stack(cb.Net)
+	devices := stack.Devices(cur)
 	var all []filler
 	for _, f := range r.neighFamilies(family) {
 		t := r.neighTable(f)
-		all = append(all, r.fillNeightbl(t))
+		entries := r.neighsByDevice(cur, stack, f)
+		total := 0
+		for _, n := range entries {
+			total += n
+		}
+		all = append(all, r.fillNeightbl(t, total))
 		for i := len(devices) - 1; i >= 0; i-- {
 			if speaks(devices[i], t.family) {
-				all = append(all, r.fillNeightblParms(t, devices[i].Index))
+				all = append(all, r.fillNeightblParms(t, devices[i].Index, entries[devices[i].Index]))
 			}
 		}
 	}

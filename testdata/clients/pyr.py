@@ -8,7 +8,8 @@ import pyroute2
 from pyroute2 import IPRoute, NetlinkError
 
 # What says when, and how often, or where a thing is.
-VARYING = {"IFA_CACHEINFO", "NDA_CACHEINFO", "RTA_CACHEINFO", "IFLA_STATS", "IFLA_STATS64", "NDTA_CONFIG", "NDTA_STATS"}
+VARYING = {"IFA_CACHEINFO", "NDA_CACHEINFO", "RTA_CACHEINFO", "IFLA_INET6_CACHEINFO", "IFLA_STATS", "IFLA_STATS64", "NDTA_CONFIG", "NDTA_STATS",
+           "NDTPA_REACHABLE_TIME"}
 
 
 def plain(v):
