@@ -72,6 +72,8 @@ type Device struct {
 	IPv6DAD        bool   // whether IPv6 looks for others with its addresses, as it was when IPv6 found the device
 	IPv6MTU        uint32 // what IPv6 knows of the MTU
 	Solicits       Solicits
+	NoCarrier      bool   // somebody has switched the carrier off
+	CarrierChanges uint32 // how often it was switched
 }
 
 // Up reports whether the device is up.
@@ -101,7 +103,9 @@ func (d Device) OperState() uint8 {
 func (d Device) Shown() uint32 {
 	flags := d.IfFlags
 	if d.Up() {
-		flags |= FlagLowerUp
+		if !d.NoCarrier {
+			flags |= FlagLowerUp
+		}
 		if o := d.OperState(); o == OperUp || o == OperUnknown {
 			flags |= FlagRunning
 		}
@@ -361,6 +365,31 @@ func (s *Stack) SetOperstate(cur *kernel.Task, index int, state uint8) (changed 
 		}
 	})
 	return changed
+}
+
+// SetCarrier is dev_change_carrier: it reports whether the carrier was the other way round. The state of the device does not follow
+// before CarrierEvent.
+func (s *Stack) SetCarrier(cur *kernel.Task, index int, on bool) (changed bool) {
+	s.change(cur, index, func(d *Device) {
+		if changed = d.NoCarrier == on; changed {
+			d.NoCarrier = !on
+			d.CarrierChanges++
+		}
+	})
+	return changed
+}
+
+// CarrierEvent is linkwatch_do_dev: the state of a device follows its carrier, and is told if the device is up.
+func (s *Stack) CarrierEvent(cur *kernel.Task, index int) {
+	d := s.change(cur, index, func(d *Device) {
+		d.Oper = OperUp
+		if d.NoCarrier {
+			d.Oper = OperDown
+		}
+	})
+	if d.Up() {
+		s.tellLink(cur, d, LinkChanged, 0)
+	}
 }
 
 // deviceUp is what the protocols do when a device has come up.

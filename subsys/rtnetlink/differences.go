@@ -8,6 +8,7 @@ type Differences struct {
 	NetconfPositiveEinval bool
 	LinkCarrierChanges    bool
 	LinkProtoDown         bool
+	RouteLinkdown         bool
 	LinkSkipStats         bool
 	LinkOperstateIPv6     bool
 	LoAddress             bool
@@ -90,6 +91,11 @@ func (d *Differences) Table() []kernel.Difference {
 			Name: "link-carrier-changes", Spec: "11.7",
 			Value: kernel.Switch(&d.LinkCarrierChanges, kernel.Since(kernel.Linux3_19)),
 			Text:  "Messages about links count how often the carrier came and went.",
+		},
+		{
+			Name: "route-linkdown", Spec: "11.5",
+			Value: kernel.Switch(&d.RouteLinkdown, kernel.Since(kernel.Linux4_4)),
+			Text:  "A route over a device whose carrier is off has the flag LINKDOWN, unless it is to an address of this host.",
 		},
 		{
 			Name: "link-proto-down", Spec: "11.7",

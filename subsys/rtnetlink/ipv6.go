@@ -82,7 +82,7 @@ func (r *Rtnetlink) fillRoute6(typ uint16, rt inet.Route) filler { return r.fill
 // fillIPv6 is rt6_fill_node for a route, or for one destination of it.
 func (r *Rtnetlink) fillIPv6(typ uint16, rt inet.Route, dst netip.Prefix) filler {
 	return func(cur *kernel.Task, s *afnetlink.SKB, h uapi.NLMsgHdr) bool {
-		a, ok := begin(cur, s, h, typ, rtmsg(uapi.AFInet6, dst.Bits(), rt, 0))
+		a, ok := begin(cur, s, h, typ, rtmsg(uapi.AFInet6, dst.Bits(), rt, rt.Flags))
 		if !ok {
 			return false
 		}
@@ -164,6 +164,7 @@ func (r *Rtnetlink) dumpRoutes6(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlin
 		return s.Len()
 	}
 	const some = 256
+	down := r.linkdown(cur, r.inet.Stack(cb.Net))
 	var routes []inet.Route // from begin on
 	begin, last := 0, false
 	return each(cur, s, cb, 0, func(i int) (filler, bool) {
@@ -174,7 +175,7 @@ func (r *Rtnetlink) dumpRoutes6(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlin
 			}
 		}
 		if i -= begin; i < len(routes) {
-			return r.fillRoute6(uapi.RTMNewroute, routes[i]), true
+			return r.fillRoute6(uapi.RTMNewroute, down.marked(routes[i])), true
 		}
 		return nil, false
 	})

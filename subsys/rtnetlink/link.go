@@ -73,13 +73,13 @@ func (r *Rtnetlink) fillLink(typ uint16, d inet.Device, change, mask uint32) fil
 		a.put32(iflaGroup, d.Group)
 		a.put32(iflaPromiscuity, d.Promiscuity)
 		a.put32(iflaNumTxQueues, d.Queues[0])
-		a.put(iflaCarrier, []byte{1})
+		a.put(iflaCarrier, []byte{carrier(d)})
 		a.put(iflaQdisc, cstring(d.Qdisc))
 		if d.Alias != "" {
 			a.put(iflaIfalias, cstring(d.Alias))
 		}
 		if r.D.LinkCarrierChanges {
-			a.put32(iflaCarrierChanges, 0)
+			a.put32(iflaCarrierChanges, d.CarrierChanges)
 		}
 		if r.D.LinkProtoDown {
 			a.put(iflaProtoDown, []byte{0})
@@ -104,6 +104,14 @@ func (r *Rtnetlink) fillLink(typ uint16, d inet.Device, change, mask uint32) fil
 		})
 		return a.end()
 	}
+}
+
+// carrier is 1 for a device that has one.
+func carrier(d inet.Device) byte {
+	if d.NoCarrier {
+		return 0
+	}
+	return 1
 }
 
 // linkStats are the statistics of a device in words of 4 or 8 bytes (struct rtnl_link_stats): it has sent router solicitations and
@@ -351,10 +359,13 @@ func (r *Rtnetlink) setlink(cur *kernel.Task, q *request) error {
 // setLink is do_setlink. What comes before an error stays changed. A change of what nobody else would tell is told at the
 // end.
 func (r *Rtnetlink) setLink(cur *kernel.Task, stack *inet.Stack, d inet.Device, l *linkRequest) error {
-	tell := false
+	tell, carrierEvent := false, false
 	defer func() {
 		if tell {
 			stack.Done(cur, d.Index)
+		}
+		if carrierEvent {
+			stack.CarrierEvent(cur, d.Index)
 		}
 	}()
 	set := func(f func(d *inet.Device)) { stack.Set(cur, d.Index, f); tell = true }
@@ -402,8 +413,12 @@ func (r *Rtnetlink) setLink(cur *kernel.Task, stack *inet.Stack, d inet.Device, 
 		}
 		return kernel.EOPNOTSUPP
 	}
-	if l.attrs.has(iflaCarrier) && d.Kind != inet.KindDummy {
-		return kernel.EOPNOTSUPP
+	if l.attrs.has(iflaCarrier) {
+		if d.Kind != inet.KindDummy {
+			return kernel.EOPNOTSUPP
+		}
+		carrierEvent = stack.SetCarrier(cur, d.Index, l.attrs.get8(iflaCarrier, 0) != 0)
+		tell = true
 	}
 	if l.attrs.has(iflaTxqlen) {
 		n := l.attrs.get32(iflaTxqlen, 0)

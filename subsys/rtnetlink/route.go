@@ -3,6 +3,7 @@ package rtnetlink
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"nlmmap/afnetlink"
 	"nlmmap/kernel"
@@ -213,14 +214,39 @@ func (r *Rtnetlink) dumpRoutes(cur *kernel.Task, s *afnetlink.SKB, cb *afnetlink
 	stack := r.inet.Stack(cb.Net)
 	from, _ := cb.State.(inet.Route)
 	rt, ok := stack.RouteFrom(cur, from)
+	down := r.linkdown(cur, stack)
 	for ; ok && cb.Args[argEnded] == 0; rt, ok = stack.RouteAfter(cur, rt) {
-		if !put(cur, s, cb, 0, fillRoute(uapi.RTMNewroute, rt)) {
+		if !put(cur, s, cb, 0, fillRoute(uapi.RTMNewroute, down.marked(rt))) {
 			cb.State = rt
 			return s.Len()
 		}
 	}
 	cb.Args[argEnded] = 1
 	return s.Len()
+}
+
+// linkdown are the indexes of the devices over which routes are marked, since they have no carrier: mostly none.
+type linkdown []int
+
+func (r *Rtnetlink) linkdown(cur *kernel.Task, stack *inet.Stack) (l linkdown) {
+	if !r.D.RouteLinkdown {
+		return nil
+	}
+	for _, d := range stack.Devices(cur) {
+		if d.NoCarrier {
+			l = append(l, d.Index)
+		}
+	}
+	return l
+}
+
+// marked returns a route with the flag LINKDOWN if it leads over such a device.
+func (l linkdown) marked(rt inet.Route) inet.Route {
+	const rtnhLinkdown = 16
+	if rt.Type != inet.RTNLocal && slices.Contains(l, rt.Dev) {
+		rt.Flags |= rtnhLinkdown
+	}
+	return rt
 }
 
 func clonedOnly(cur *kernel.Task, cb *afnetlink.Callback) bool {
@@ -234,6 +260,7 @@ func (r *Rtnetlink) routeChanged(cur *kernel.Task, s *inet.Stack, rt inet.Route,
 	if gone {
 		typ = uapi.RTMDelroute
 	}
+	rt = r.linkdown(cur, s).marked(rt)
 	if rt.Dst.Addr().Is6() {
 		r.notify(cur, s.Net(), GroupIPv6Route, routeRoom, by, r.fillRoute6(typ, rt))
 		return
