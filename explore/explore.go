@@ -299,11 +299,14 @@ func (w *World) Must(err error) {
 
 // Violate fails the run. Who is to blame is who has broken a rule before, if somebody has.
 func (w *World) Violate(name, format string, args ...any) {
-	if w.calm && w.mishaps > 0 {
+	if w.overlooks() {
 		return
 	}
 	w.found(name, format, args...)
 }
+
+// overlooks reports whether what the program asserts itself need not hold any more.
+func (w *World) overlooks() bool { return w.calm && w.mishaps > 0 }
 
 // found is Violate for what the run itself shows.
 func (w *World) found(name, format string, args ...any) {

@@ -27,13 +27,17 @@ import (
 // victim says that the test is to be a supervisor that somebody kills: see TestGuard.
 const victim = "INTERPOSE_TEST_VICTIM"
 
-// TestMain: the test is its own stub.
+// TestMain: the test is its own stub. Programs mostly wait, so more of them run at a time than there are processors.
 func TestMain(m *testing.M) {
 	if interpose.IsStub() {
 		interpose.Stub()
 	}
 	if os.Getenv(victim) != "" {
 		superviseForEver()
+	}
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = parallel.Value.Set("8")
 	}
 	os.Exit(m.Run())
 }

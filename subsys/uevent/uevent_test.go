@@ -64,7 +64,7 @@ func Example() {
 	// DEVPATH=/devices/virtual/net/d0
 	// SUBSYSTEM=net
 	// INTERFACE=d0
-	// IFINDEX=2
+	// IFINDEX=3
 	// SEQNUM=401
 	// <nil>
 }
