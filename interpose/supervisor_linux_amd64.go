@@ -418,6 +418,9 @@ func (s *Supervisor) Close(ctx context.Context) (killed int) {
 	for _, n := range s.namespaces {
 		_ = unix.Close(n.fd)
 	}
+	for _, f := range s.epolls { // that were kept for somebody
+		_ = unix.Close(f.epoll)
+	}
 	return killed
 }
 
