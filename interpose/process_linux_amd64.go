@@ -315,7 +315,7 @@ func (s *Supervisor) ended(p *process) {
 	s.mu.Unlock()
 	s.unwatch(p.pidfd)
 	s.adoptChildren(p)
-	s.hangups()
+	s.pollOnce()
 	p.mu.Lock()
 	p.over = true
 	for _, d := range p.fds {

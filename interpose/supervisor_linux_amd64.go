@@ -49,10 +49,11 @@ type Supervisor struct {
 	guard   *guard
 	cur     *kernel.Task  // work in no program's name
 	holder  *kernel.Task  // a process that has the files in flight
-	poller  int           // epoll of pidfds, of the far ends of placeholders, and of wake
+	poller  int           // epoll of pidfds, and of the far ends of placeholders
 	wake    int           // an eventfd
 	polled  chan struct{} // closed when nobody polls any more
 
+	claims   sync.Mutex // events are taken from poller, and claimed, by one at a time
 	births   sync.Mutex // numbers of tasks are given one after the other
 	arrivals sync.Mutex // new processes are entered one after the other
 	owners   sync.Mutex // who owns a file
@@ -70,7 +71,9 @@ type Supervisor struct {
 	namespaces map[string]namespace // by the name that /proc has for them
 	closing    atomic.Bool
 	ticking    bool
-	running    int // functions of watch, and calls that have been received
+	running    int       // functions of watch, and calls that have been received
+	claimed    int       // events whose functions have not returned
+	quiet      sync.Cond // there are none
 }
 
 // New makes a supervisor for a machine. The error says what is wrong with the configuration or which resource is missing.
@@ -87,6 +90,7 @@ func New(cfg Config) (*Supervisor, error) {
 		holder: cfg.Kernel.NewProcess("in flight", cfg.Net), processes: map[int]*process{}, threads: map[int]*thread{},
 		files: map[uint64]*file{}, memfds: map[uint64]*file{}, watched: map[int]watching{}, calls: map[*call]bool{}, polled: make(chan struct{}),
 		namespaces: map[string]namespace{}}
+	s.quiet.L = &s.mu
 	if s.limit == 0 {
 		s.limit = 4096
 	}
@@ -95,9 +99,6 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return nil, errors.Join(fmt.Errorf("interpose: eventfd: %w", err), unix.Close(poller))
-	}
-	if err := s.watch(s.wake, func() {}); err != nil {
-		return nil, err
 	}
 	if cfg.Self != "" {
 		if s.guard, err = startGuard(cfg.Self); err != nil {
@@ -137,16 +138,31 @@ func (s *Supervisor) unwatch(fd int) {
 	_ = unix.EpollCtl(s.poller, unix.EPOLL_CTL_DEL, fd, nil) // ENOENT: it was never there
 }
 
-// hangups does what the poller would do a moment later: sockets that were closed before a call are closed in the model, too.
-func (s *Supervisor) hangups() { s.pollOnce(0) }
+// hangups does what the poller would do a moment later, and waits for what it is doing: sockets that were closed before a call are
+// closed in the model, too, and processes that had ended have ended there. The caller is no function of watch.
+func (s *Supervisor) hangups() {
+	s.pollOnce()
+	s.mu.Lock()
+	for s.claimed > 0 {
+		s.quiet.Wait()
+	}
+	s.mu.Unlock()
+}
 
-func (s *Supervisor) pollOnce(timeout int) bool {
+// pollOnce calls the functions of the events that there are.
+func (s *Supervisor) pollOnce() bool {
 	var events [64]unix.EpollEvent
-	n, err := unix.EpollWait(s.poller, events[:], timeout)
+	s.claims.Lock()
+	n, err := unix.EpollWait(s.poller, events[:], 0)
+	n = max(n, 0)
+	s.mu.Lock()
+	s.claimed += n
+	s.mu.Unlock()
+	s.claims.Unlock()
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return false
 	}
-	for _, e := range events[:max(n, 0)] {
+	for _, e := range events[:n] {
 		s.mu.Lock()
 		w, ok := s.watched[int(e.Fd)]
 		if ok = ok && w.number == e.Pad; ok {
@@ -155,17 +171,26 @@ func (s *Supervisor) pollOnce(timeout int) bool {
 		s.mu.Unlock()
 		if ok {
 			w.fn()
-			s.mu.Lock()
-			s.running--
-			s.mu.Unlock()
 		}
+		s.mu.Lock()
+		if ok {
+			s.running--
+		}
+		if s.claimed--; s.claimed == 0 {
+			s.quiet.Broadcast()
+		}
+		s.mu.Unlock()
 	}
 	return true
 }
 
 func (s *Supervisor) poll() {
 	defer close(s.polled)
-	for !s.closing.Load() && s.pollOnce(-1) {
+	fds := []unix.PollFd{{Fd: int32(s.poller), Events: unix.POLLIN}, {Fd: int32(s.wake), Events: unix.POLLIN}}
+	for !s.closing.Load() {
+		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) || !s.pollOnce() {
+			return
+		}
 	}
 }
 
@@ -405,7 +430,8 @@ func (s *Supervisor) Close(ctx context.Context) (killed int) {
 		}
 	}
 	for s.busy() && ctx.Err() == nil {
-		s.pollOnce(1)
+		s.pollOnce()
+		time.Sleep(time.Millisecond)
 	}
 	s.closing.Store(true)
 	s.guard.dismiss(ctx)
