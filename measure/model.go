@@ -29,15 +29,11 @@ type model struct {
 }
 
 func newModel(v kernel.Version) (*model, error) {
-	k, err := kernel.Boot(kernel.Config{Version: v, Mode: kernel.Free})
+	system, err := subsys.Boot(kernel.Config{Version: v, Mode: kernel.Free})
 	if err != nil {
 		return nil, err
 	}
-	system, err := subsys.Register(k)
-	if err != nil {
-		return nil, err
-	}
-	net := k.InitNet()
+	k, net := system.Kernel, system.Kernel.InitNet()
 	m := &model{system: system, task: k.NewProcess("main", net), source: k.KernelTask("source")}
 	m.sock = system.Netlink.KernelSock(net, uapi.NetlinkRoute)
 	system.Inet(net).LoUp(m.source)

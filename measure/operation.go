@@ -120,12 +120,34 @@ func dump(c conn) (count int, err error) {
 	}
 }
 
-// ackCode is the code of an acknowledgement.
-func ackCode(answer []byte) (int32, error) {
-	if len(answer) < uapi.NLMsgHdrlen+4 || uapi.ParseNLMsgHdr(answer).Type != uapi.NLMsgError {
-		return 0, fmt.Errorf("%d bytes are no acknowledgement", len(answer))
+// confirmed sends requests of which the last wants an acknowledgement, and waits for that.
+func confirmed(c conn, b *userspace.Builder) error {
+	if err := post(c, b); err != nil {
+		return err
 	}
-	return int32(binary.LittleEndian.Uint32(answer[uapi.NLMsgHdrlen:])), nil
+	if err := c.flush(); err != nil {
+		return err
+	}
+	answer, err := c.receive()
+	if err != nil {
+		return err
+	}
+	if len(answer) < uapi.NLMsgHdrlen+4 || uapi.ParseNLMsgHdr(answer).Type != uapi.NLMsgError {
+		return fmt.Errorf("%d bytes are no acknowledgement", len(answer))
+	}
+	if code := int32(binary.LittleEndian.Uint32(answer[uapi.NLMsgHdrlen:])); code != 0 {
+		return fmt.Errorf("refused with %d", code)
+	}
+	return nil
+}
+
+// post sends what is built.
+func post(c conn, b *userspace.Builder) error {
+	msg, err := b.Bytes()
+	if err != nil {
+		return err
+	}
+	return c.send(msg)
 }
 
 // routeBatch is how many routes one call adds.
@@ -150,19 +172,8 @@ func addRoutes(c conn, count int) error {
 			b.Attr(rtaOif, []byte{lo, 0, 0, 0})
 			b.End()
 		}
-		msg, err := b.Bytes()
-		if err == nil {
-			err = c.send(msg)
-		}
-		if err != nil {
-			return err
-		}
-		answer, err := c.receive()
-		if err != nil {
-			return err
-		}
-		if code, err := ackCode(answer); err != nil || code != 0 {
-			return fmt.Errorf("a route of %d to %d is refused with %d: %w", first, last, code, err)
+		if err := confirmed(c, &b); err != nil {
+			return fmt.Errorf("routes %d to %d: %w", first, last, err)
 		}
 	}
 	return nil
@@ -188,22 +199,8 @@ func openQueue(c conn) error {
 	} {
 		var b userspace.Builder
 		build(&b)
-		msg, err := b.Bytes()
-		if err == nil {
-			err = c.send(msg)
-		}
-		if err == nil {
-			err = c.flush()
-		}
-		if err != nil {
-			return err
-		}
-		answer, err := c.receive()
-		if err != nil {
-			return err
-		}
-		if code, err := ackCode(answer); err != nil || code != 0 {
-			return fmt.Errorf("the packet queue is refused with %d: %w", code, err)
+		if err := confirmed(c, &b); err != nil {
+			return fmt.Errorf("the packet queue: %w", err)
 		}
 	}
 	return nil
@@ -265,9 +262,5 @@ func verdict(c conn, b *userspace.Builder, typ uint16, id uint32) error {
 	} else {
 		userspace.QueueVerdict(b, 0, queueNumber, id, userspace.Drop)
 	}
-	msg, err := b.Bytes()
-	if err != nil {
-		return err
-	}
-	return c.send(msg)
+	return post(c, b)
 }

@@ -2,12 +2,11 @@
 // subsystem. The packages are alike: Register takes what the subsystem stands on, a struct D holds its named
 // differences, and an input function gets the messages.
 //
-//	k, err := kernel.Boot(kernel.Config{Version: kernel.Version{Release: kernel.Linux4_4}})
-//	sys, err := subsys.Register(k)
-//	task := k.NewProcess("main", k.NewNet())
+//	sys, err := subsys.Boot(kernel.Config{Version: kernel.Version{Release: kernel.Linux4_4}})
+//	task := sys.Kernel.NewProcess("main", sys.Kernel.NewNet())
 //	fd, err := task.Socket(uapi.AFNetlink, uapi.SockRaw, uapi.NetlinkRoute)
 //	...
-//	err = k.Close()
+//	err = sys.Kernel.Close()
 package subsys
 
 import (
@@ -85,6 +84,15 @@ func Resolve(v kernel.Version) (*Differences, error) {
 		return nil, fmt.Errorf("no difference is called %q", name)
 	}
 	return d, nil
+}
+
+// Boot boots a machine with the address family and all subsystems. The error is that of kernel.Boot or Resolve.
+func Boot(cfg kernel.Config) (*System, error) {
+	k, err := kernel.Boot(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return Register(k)
 }
 
 // Register boots the address family and all subsystems. The error is that of Resolve.

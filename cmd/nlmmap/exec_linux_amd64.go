@@ -175,15 +175,11 @@ func (e env) execOn(version kernel.Version, o execOptions, cmd *exec.Cmd, signal
 	if o.watch {
 		cfg.Trace, cfg.Quiet = watch.listen(cfg.Trace)
 	}
-	k, err := kernel.Boot(cfg)
+	system, err := subsys.Boot(cfg)
 	if err != nil {
 		return failed(err)
 	}
-	system, err := subsys.Register(k)
-	if err != nil {
-		return failed(err)
-	}
-	net := k.NewNet()
+	k, net := system.Kernel, system.Kernel.NewNet()
 	if o.setup != "" {
 		set := make(chan error, 1)
 		go func() { set <- e.setUp(o.setup, system, net) }()

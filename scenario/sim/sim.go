@@ -38,17 +38,13 @@ type Machine struct {
 
 // New boots a machine with one process, main.
 func New(cfg Config) (*Machine, error) {
-	k, err := kernel.Boot(kernel.Config{Version: cfg.Version, Memfd: !cfg.Heap, Trace: cfg.Trace, Quiet: cfg.Quiet})
+	system, err := subsys.Boot(kernel.Config{Version: cfg.Version, Memfd: !cfg.Heap, Trace: cfg.Trace, Quiet: cfg.Quiet})
 	if err != nil {
 		return nil, err
 	}
-	system, err := subsys.Register(k)
-	if err != nil {
-		return nil, err
-	}
-	net := k.InitNet()
+	net := system.Kernel.InitNet()
 	if !cfg.InitNet {
-		net = k.NewNet()
+		net = system.Kernel.NewNet()
 	}
 	return On(system, net), nil
 }

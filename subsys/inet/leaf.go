@@ -182,14 +182,30 @@ func (l *leaves) delete(dst netip.Prefix, at int) {
 
 // drop removes the routes of which something is true, and returns them in order.
 func (l *leaves) drop(is func(Route) bool) (gone []Route) {
-	old := *l
-	*l = leaves{}
-	for r := range old.all(0) {
-		if is(r) {
-			gone = append(gone, r)
-		} else {
-			l.insert(len(l.get(r.Dst)), r)
+	goes := func(r Route) bool {
+		if !is(r) {
+			return false
+		}
+		gone = append(gone, r)
+		return true
+	}
+	empty := func(f *leaf) bool {
+		if len(f.routes) > 0 {
+			return false
+		}
+		l.lengths[f.dst.Bits()]--
+		return true
+	}
+	for i := range l.blocks {
+		b, before := &l.blocks[i], len(gone)
+		for _, f := range b.leaves {
+			f.routes = slices.DeleteFunc(f.routes, goes)
+		}
+		if len(gone) > before {
+			b.routes -= len(gone) - before
+			b.leaves = slices.DeleteFunc(b.leaves, empty)
 		}
 	}
+	l.blocks = slices.DeleteFunc(l.blocks, func(b block) bool { return len(b.leaves) == 0 })
 	return gone
 }

@@ -21,20 +21,16 @@ type Machine struct {
 // Boot boots a machine, which is closed, and must be clean, when the test ends.
 func Boot(t testing.TB, version kernel.Version) *Machine {
 	t.Helper()
-	k, err := kernel.Boot(kernel.Config{Version: version})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sys, err := subsys.Register(k)
+	sys, err := subsys.Boot(kernel.Config{Version: version})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
+		if err := sys.Kernel.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &Machine{sys, k.NewProcess("main", k.NewNet()), t}
+	return &Machine{sys, sys.Kernel.NewProcess("main", sys.Kernel.NewNet()), t}
 }
 
 // EachRelease runs a test for each modelled release.

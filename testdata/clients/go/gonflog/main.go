@@ -3,21 +3,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/florianl/go-nflog/v2"
+
+	"clients/internal/packets"
 )
 
 func main() {
-	n, _ := strconv.Atoi(os.Args[1])
-	mode := "packet"
-	if len(os.Args) > 2 {
-		mode = os.Args[2]
-	}
+	n, mode := packets.Arguments("packet")
 	config := nflog.Config{Group: 1, Copymode: nflog.CopyPacket}
 	switch mode {
 	case "meta":
@@ -40,30 +36,13 @@ func main() {
 	defer cancel()
 	done := make(chan struct{})
 	hook := func(a nflog.Attribute) int {
-		stamp := a.Timestamp != nil
-		a.Timestamp = nil
-		if a.Payload != nil { // where a kernel begins to count packets is random
-			b := *a.Payload
-			b[4], b[5], b[10], b[11] = 0, 0, 0, 0
-		}
-		text, _ := json.Marshal(a)
-		fmt.Println("packet", string(text), "timestamp", stamp)
+		packets.Show(&a, &a.Timestamp, a.Payload)
 		if n--; n == 0 {
 			close(done)
 			return 1
 		}
 		return 0
 	}
-	err = nf.RegisterWithErrorFunc(ctx, hook, func(e error) int { fmt.Println("error:", e); return 1 })
-	if err != nil {
-		fmt.Println("register:", err)
-		os.Exit(1)
-	}
-	select {
-	case <-done:
-		fmt.Println("done")
-	case <-ctx.Done():
-		fmt.Println("nothing more came")
-	}
+	packets.Take(ctx, func(failed func(error) int) error { return nf.RegisterWithErrorFunc(ctx, hook, failed) }, done)
 	fmt.Println("close", nf.Close())
 }

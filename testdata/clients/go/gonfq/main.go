@@ -3,22 +3,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/florianl/go-nfqueue/v2"
 	"github.com/mdlayher/netlink"
+
+	"clients/internal/packets"
 )
 
 func main() {
-	n, _ := strconv.Atoi(os.Args[1])
-	mode := "accept"
-	if len(os.Args) > 2 {
-		mode = os.Args[2]
-	}
+	n, mode := packets.Arguments("accept")
 	config := nfqueue.Config{NfQueue: 0, MaxPacketLen: 0xffff, MaxQueueLen: 100, Copymode: nfqueue.NfQnlCopyPacket, AfFamily: 2, WriteTimeout: time.Second}
 	switch mode {
 	case "meta":
@@ -46,14 +42,7 @@ func main() {
 			replacement = append(replacement, *a.Payload...)
 			replacement[len(replacement)-1] = '!'
 		}
-		stamp := a.Timestamp != nil
-		a.Timestamp = nil
-		if a.Payload != nil { // where a kernel begins to count packets is random
-			b := *a.Payload
-			b[4], b[5], b[10], b[11] = 0, 0, 0, 0
-		}
-		text, _ := json.Marshal(a)
-		fmt.Println("packet", string(text), "timestamp", stamp)
+		packets.Show(&a, &a.Timestamp, a.Payload)
 		switch mode {
 		case "drop":
 			err = nf.SetVerdict(id, nfqueue.NfDrop)
@@ -77,15 +66,5 @@ func main() {
 		}
 		return 0
 	}
-	err = nf.RegisterWithErrorFunc(ctx, hook, func(e error) int { fmt.Println("error:", e); return 1 })
-	if err != nil {
-		fmt.Println("register:", err)
-		os.Exit(1)
-	}
-	select {
-	case <-done:
-		fmt.Println("done")
-	case <-ctx.Done():
-		fmt.Println("nothing more came")
-	}
+	packets.Take(ctx, func(failed func(error) int) error { return nf.RegisterWithErrorFunc(ctx, hook, failed) }, done)
 }
